@@ -1,0 +1,117 @@
+"""The neutral description of a network that everything after reading works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Layer:
+    """One layer with a kernel.
+
+    Attributes
+    ----------
+    name : str
+        The layer's name in its framework, for messages only: no feature depends on it.
+    kind : str
+        ``"dense"``, ``"conv"``, ``"depthwise_conv"``, ``"transposed_conv"``, ``"attention"``,
+        ``"recurrent"`` or ``"embedding"``.
+    kernel : ndarray of shape (out, in, *spatial)
+        ``in`` counts the inputs that one output sees, so a depthwise kernel has ``in == 1``.
+        A batch normalisation that follows is already folded in.
+    bias : ndarray of shape (out,) or None
+    norm_scale, norm_shift : ndarray of shape (channels,) or None
+        Parameters of a layer or group normalisation that follows: it cannot be folded, since it
+        depends on the input.
+
+    In a `NetworkStack` each array has one more, leading axis: the networks.
+    """
+
+    name: str
+    kind: str
+    kernel: Array
+    bias: Array | None = None
+    norm_scale: Array | None = None
+    norm_shift: Array | None = None
+
+    @property
+    def arrays(self) -> tuple[Array | None, ...]:
+        """The four arrays in a fixed order, absent ones as None."""
+        return self.kernel, self.bias, self.norm_scale, self.norm_shift
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NetworkStack:
+    """Networks of one architecture; every array has a leading axis of length ``n_networks``."""
+
+    layers: tuple[Layer, ...]
+    n_networks: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NetworkWeights:
+    """The layers of one network, in the order in which the data flows through them."""
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of values in all arrays."""
+        return sum(a.size for layer in self.layers for a in layer.arrays if a is not None)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no array holds NaN or an infinity."""
+        return all(
+            bool(np.isfinite(a).all()) for layer in self.layers for a in layer.arrays if a is not None
+        )
+
+    @property
+    def architecture(self) -> tuple[tuple[object, ...], ...]:
+        """Kinds and shapes: networks of equal architecture can be stacked."""
+        return tuple(
+            (layer.kind, *(None if a is None else a.shape for a in layer.arrays))
+            for layer in self.layers
+        )
+
+    def as_stack(self) -> NetworkStack:
+        """This network as a stack of one; arrays are views, not copies."""
+        return NetworkStack(
+            tuple(
+                Layer(layer.name, layer.kind, *(None if a is None else a[None] for a in layer.arrays))  # type: ignore[arg-type]  # the kernel, first of the arrays, is never None
+                for layer in self.layers
+            ),
+            1,
+        )
+
+
+def stack_networks(networks: Sequence[NetworkWeights]) -> NetworkStack:
+    """Stack networks of one architecture.
+
+    Raises
+    ------
+    ValueError
+        When there is no network, or when their architectures differ.
+    """
+    if not networks:
+        raise ValueError("Expected at least one network to stack. Received: none.")
+    architecture = networks[0].architecture
+    for network in networks[1:]:
+        if network.architecture != architecture:
+            raise ValueError(
+                "Expected networks of one architecture. "
+                f"Received: {architecture} and {network.architecture}."
+            )
+    layers = []
+    for same_layer in zip(*(network.layers for network in networks), strict=True):
+        columns = zip(*(layer.arrays for layer in same_layer), strict=True)
+        first = same_layer[0]
+        arrays = [None if column[0] is None else np.stack(column) for column in columns]
+        layers.append(Layer(first.name, first.kind, *arrays))
+    return NetworkStack(tuple(layers), len(networks))
