@@ -1,0 +1,1 @@
+"""Build, keep and read collections of trained networks."""
