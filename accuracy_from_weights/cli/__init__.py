@@ -1,0 +1,43 @@
+"""The command line: ``accuracy-from-weights COMMAND``, one file a command.
+
+Commands are imported when they are called, so that ``--help`` loads no numerical library.
+"""
+
+from __future__ import annotations
+
+import click
+
+import accuracy_from_weights
+from accuracy_from_weights.cli.group import LazyGroup
+
+COMMANDS = {
+    "estimate": ("estimate", "Estimate the accuracy of saved networks from their weights."),
+    "retrain": ("retrain", "Fit a predictor to a zoo of networks with known accuracy."),
+    "evaluate": ("evaluate", "Measure a predictor on unseen runs, beside simple baselines."),
+    "zoo": ("zoo", "Build, import, export and inspect zoos of networks."),
+    "demo": ("demo", "Train a small network and watch the estimate beside the truth."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_module=__name__,
+    lazy_commands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 3 estimated, but a network lies outside "
+    "what the predictor knows; 4 a file could not be read or is not to be trusted.",
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="ACCURACY_FROM_WEIGHTS_DEBUG",
+    help="Show the traceback of an error.  [env: ACCURACY_FROM_WEIGHTS_DEBUG]",
+)
+@click.version_option(
+    accuracy_from_weights.__version__, "-V", "--version", prog_name="accuracy-from-weights"
+)
+def main(debug: bool) -> None:
+    """Estimate a neural network's accuracy from its weights alone: no data, no labels."""
+
+
+__all__ = ["COMMANDS", "main"]

@@ -1,0 +1,43 @@
+"""Honest numbers: scores on unseen runs, with bootstrap intervals, beside simple baselines."""
+
+from __future__ import annotations
+
+from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
+from accuracy_from_weights.evaluation.crossvalidation import (
+    OURS,
+    Evaluation,
+    count_fits,
+    cross_validate,
+    final_rows,
+    run_folds,
+    score_predictor,
+)
+from accuracy_from_weights.evaluation.report import format_evaluations
+from accuracy_from_weights.evaluation.scores import (
+    Score,
+    Scores,
+    kendall_tau,
+    r2,
+    score,
+    tie_ceiling,
+)
+
+__all__ = [
+    "BASELINES",
+    "OURS",
+    "Baseline",
+    "Evaluation",
+    "Inputs",
+    "Score",
+    "Scores",
+    "count_fits",
+    "cross_validate",
+    "final_rows",
+    "format_evaluations",
+    "kendall_tau",
+    "r2",
+    "run_folds",
+    "score",
+    "score_predictor",
+    "tie_ceiling",
+]

@@ -1,0 +1,130 @@
+"""What can be said of a network's accuracy without this package: the yardsticks of a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.zoo.table import ZooTable
+
+Floats = NDArray[np.float64]
+
+# HistGradientBoosting takes no more categories than that; such a column names runs, not choices.
+_MOST_CATEGORIES = 255
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Columns that a baseline sees.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, k)
+        NaN where unknown; categories as whole numbers.
+    categorical : tuple of int
+        Columns that hold categories.
+    """
+
+    values: Floats
+    categorical: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A named yardstick.
+
+    Attributes
+    ----------
+    name : str
+    inputs : callable
+        Takes a zoo table, gives what the baseline sees, or None where the zoo lacks it.
+    regressor : callable
+        Takes the inputs and a seed, gives an unfitted scikit-learn regressor.
+    """
+
+    name: str
+    inputs: Callable[[ZooTable], Inputs | None]
+    regressor: Callable[[Inputs, int], Any]
+
+
+def boosted_trees(inputs: Inputs, random_state: int) -> BaseEstimator:
+    """Gradient-boosted trees with fixed, moderate settings: nothing is tuned on any test part."""
+    return HistGradientBoostingRegressor(
+        learning_rate=0.05,
+        max_iter=300,
+        max_leaf_nodes=15,
+        min_samples_leaf=5,
+        categorical_features=list(inputs.categorical) or None,
+        early_stopping=False,
+        random_state=random_state,
+    )
+
+
+def _constant(inputs: Inputs, random_state: int) -> BaseEstimator:
+    return DummyRegressor(strategy="mean")
+
+
+def _nothing(table: ZooTable) -> Inputs:
+    return Inputs(np.zeros((len(table.runs), 1)))
+
+
+def _epoch(table: ZooTable) -> Inputs:
+    return Inputs(np.asarray(table.steps, dtype=np.float64)[:, None])
+
+
+def _known(values: NDArray[Any]) -> Inputs | None:
+    columns = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    return Inputs(columns) if np.isfinite(columns).any() else None
+
+
+def hyperparameters_and_epoch(table: ZooTable) -> Inputs | None:
+    """Give the recipe of each run and how far it had come; None when the zoo holds no recipes.
+
+    Seeds are left out, and so are columns that do not vary or that name single runs.
+    """
+    columns: list[Floats] = []
+    categorical: list[int] = []
+    for name, values in table.hyperparameters.items():
+        if "seed" in name:
+            continue
+        array = np.asarray(values)
+        if array.dtype.kind in "OUS":
+            categories, array = np.unique(array.astype(str), return_inverse=True)
+            if len(categories) > _MOST_CATEGORIES:
+                continue
+            is_category = True
+        else:
+            is_category = False
+        array = array.astype(np.float64)
+        finite = array[np.isfinite(array)]
+        if finite.size == 0 or (np.ptp(finite) == 0 and finite.size == array.size):
+            continue
+        if is_category:
+            categorical.append(len(columns))
+        columns.append(array)
+    if not columns:
+        return None
+    columns.append(np.asarray(table.steps, dtype=np.float64))
+    return Inputs(np.column_stack(columns), tuple(categorical))
+
+
+def _paper_statistics(table: ZooTable) -> Inputs | None:
+    return None if table.paper_statistics is None else _known(table.paper_statistics)
+
+
+BASELINES = (
+    Baseline("mean", _nothing, _constant),
+    Baseline("epoch number", _epoch, boosted_trees),
+    Baseline("training loss", lambda table: _known(table.train_loss), boosted_trees),
+    Baseline("training accuracy", lambda table: _known(table.train_accuracy), boosted_trees),
+    Baseline("hyperparameters + epoch", hyperparameters_and_epoch, boosted_trees),
+    Baseline("paper's 56 statistics, trees", _paper_statistics, boosted_trees),
+)

@@ -1,0 +1,325 @@
+"""Score a predictor and its baselines on runs that none of them has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline
+from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo.table import ZooTable
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+Progress = Callable[[str], None]
+
+OURS = "accuracy-from-weights"
+# Kendall's tau of n rows costs n log n, and a bootstrap repeats it: about a second a predictor.
+_BOOTSTRAP_ROWS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of several predictors on one data set.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the data set that the networks were trained on.
+    protocol : str
+        How the scored runs were kept unseen, in words.
+    nominal_coverage : float
+        What the intervals of `OURS` promise, a fraction.
+    tie_ceiling, final_tie_ceiling : float
+        `scores.tie_ceiling` of all checkpoints and of each run's last one.
+    all_checkpoints, final_checkpoints : tuple of Scores
+        One entry a predictor, in one order.
+    """
+
+    dataset: str
+    protocol: str
+    nominal_coverage: float
+    tie_ceiling: float
+    final_tie_ceiling: float
+    all_checkpoints: tuple[Scores, ...]
+    final_checkpoints: tuple[Scores, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the evaluation as JSON can hold it."""
+        return {
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+            "nominal_coverage": self.nominal_coverage,
+            "tie_ceiling": self.tie_ceiling,
+            "final_tie_ceiling": self.final_tie_ceiling,
+            "all_checkpoints": [scores.as_dict() for scores in self.all_checkpoints],
+            "final_checkpoints": [scores.as_dict() for scores in self.final_checkpoints],
+        }
+
+
+def run_folds(runs: ArrayLike, n_folds: int, random_state: int = 0) -> list[tuple[Rows, Rows]]:
+    """Split rows into folds such that no run stands on both sides.
+
+    Parameters
+    ----------
+    runs : array_like of shape (n,)
+        The training run of each row.
+    n_folds : int
+        At least 2.
+    random_state : int
+        Seed of the shuffle of the runs. Defaults to 0.
+
+    Returns
+    -------
+    list of (train, test)
+        Row numbers; every row is tested once.
+
+    Raises
+    ------
+    ZooError
+        When there are fewer runs than folds.
+    """
+    names, run_of_row = np.unique(np.asarray(runs), return_inverse=True)
+    if n_folds < 2 or names.size < n_folds:
+        raise ZooError(
+            f"Expected at least as many training runs as folds, and two folds. "
+            f"Received: {names.size} runs for {n_folds} folds."
+        )
+    # Not GroupKFold: it shuffles only from scikit-learn 1.6 on.
+    shuffled = np.random.default_rng(random_state).permutation(names.size)
+    fold_of_run = np.empty(names.size, dtype=np.intp)
+    for fold, members in enumerate(np.array_split(shuffled, n_folds)):
+        fold_of_run[members] = fold
+    fold_of_row = fold_of_run[run_of_row]
+    return [
+        (np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold))
+        for fold in range(n_folds)
+    ]
+
+
+def final_rows(runs: ArrayLike, steps: ArrayLike) -> Rows:
+    """Row number of the last checkpoint of each run."""
+    _, run_of_row = np.unique(np.asarray(runs), return_inverse=True)
+    order = np.lexsort((np.asarray(steps), run_of_row))
+    last = np.r_[run_of_row[order][1:] != run_of_row[order][:-1], True]
+    return np.sort(order[last])
+
+
+def cross_validate(
+    table: ZooTable,
+    predictor: AccuracyPredictor,
+    *,
+    n_folds: int = 5,
+    hold_out: str = "run",
+    baselines: Sequence[Baseline] = BASELINES,
+    random_state: int = 0,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Fit clones of a predictor, and the baselines, on some runs and score them on others.
+
+    Nothing is chosen on the tested runs: no stopping round, no setting, no calibration.
+
+    Parameters
+    ----------
+    table : ZooTable
+        Networks with known accuracy.
+    predictor : AccuracyPredictor
+        Cloned before each fit.
+    n_folds : int
+        Defaults to 5.
+    hold_out : str
+        ``"run"``: folds of runs, each data set by itself. ``"dataset"``: each data set is scored
+        by predictors that were fitted on the others. Defaults to ``"run"``.
+    baselines : sequence of Baseline
+        Those for which the zoo lacks the inputs are left out.
+    random_state : int
+        Seed of the folds, the baselines and the bootstrap. Defaults to 0.
+    progress : callable, optional
+        Called with the name of each piece of work that is done: as often as
+        `count_fits` says.
+
+    Returns
+    -------
+    list of Evaluation
+        One a data set, in the order of their names.
+
+    Raises
+    ------
+    ZooError
+        When there are too few runs or, for ``hold_out="dataset"``, fewer than two data sets.
+    """
+    datasets = np.asarray(table.datasets)
+    usable = np.isfinite(table.accuracy)
+    names = [str(name) for name in np.unique(datasets[usable])]
+    if hold_out == "dataset":
+        if len(names) < 2:
+            raise ZooError(
+                "Expected at least two data sets, to hold one out. "
+                f"Received: {', '.join(names) or 'none'}."
+            )
+        protocol = "all runs of a data set that no predictor was fitted on"
+    else:
+        protocol = f"{n_folds}-fold by run, each data set by itself"
+    evaluations = []
+    for name in names:
+        inside = np.flatnonzero(usable & (datasets == name))
+        if hold_out == "dataset":
+            splits = [(np.flatnonzero(usable & (datasets != name)), inside)]
+        else:
+            splits = [
+                (inside[train], inside[test])
+                for train, test in run_folds(table.runs[inside], n_folds, random_state)
+            ]
+        predictions = _predictions(table, predictor, splits, baselines, random_state, progress)
+        evaluations.append(
+            _evaluation(
+                table,
+                [test for _, test in splits],
+                name,
+                protocol,
+                predictor.coverage,
+                dict(predictions),
+                random_state,
+            )
+        )
+    return evaluations
+
+
+def count_fits(
+    table: ZooTable, n_folds: int, hold_out: str, baselines: Sequence[Baseline] = BASELINES
+) -> int:
+    """How often `cross_validate` reports progress."""
+    n_datasets = len(np.unique(np.asarray(table.datasets)[np.isfinite(table.accuracy)]))
+    n_predictors = 1 + sum(baseline.inputs(table) is not None for baseline in baselines)
+    return n_datasets * n_predictors * (1 if hold_out == "dataset" else n_folds)
+
+
+def score_predictor(
+    table: ZooTable, predictor: AccuracyPredictor, *, random_state: int = 0
+) -> list[Evaluation]:
+    """Score a fitted predictor on networks that it has not seen.
+
+    Parameters
+    ----------
+    table : ZooTable
+    predictor : AccuracyPredictor
+        Fitted; whether it has seen the networks is for the caller to know.
+    random_state : int
+        Seed of the bootstrap. Defaults to 0.
+
+    Returns
+    -------
+    list of Evaluation
+        One a data set. Beside the predictor stands the logged training accuracy, taken as it is,
+        where the zoo has it: nothing can be fitted here.
+    """
+    datasets = np.asarray(table.datasets)
+    evaluations = []
+    for name in np.unique(datasets[np.isfinite(table.accuracy)]):
+        rows = np.flatnonzero(np.isfinite(table.accuracy) & (datasets == name))
+        predictions: dict[str, tuple[Floats, Floats | None]] = {}
+        logged = np.asarray(table.train_accuracy, dtype=np.float64)
+        if np.isfinite(logged[rows]).all():
+            predictions["training accuracy as logged"] = (logged, None)
+        estimated = np.full(len(datasets), np.nan)
+        bounds = np.full((len(datasets), 2), np.nan)
+        estimated[rows] = predictor.predict(table.features[rows])
+        bounds[rows] = predictor.predict_interval(table.features[rows])
+        predictions[OURS] = (estimated, bounds)
+        evaluations.append(
+            _evaluation(
+                table,
+                [rows],
+                str(name),
+                "a given predictor, all networks taken as unseen",
+                predictor.coverage,
+                predictions,
+                random_state,
+            )
+        )
+    return evaluations
+
+
+def _predictions(
+    table: ZooTable,
+    predictor: AccuracyPredictor,
+    splits: Sequence[tuple[Rows, Rows]],
+    baselines: Sequence[Baseline],
+    random_state: int,
+    progress: Progress | None,
+) -> Iterator[tuple[str, tuple[Floats, Floats | None]]]:
+    """Each predictor's name, predictions for the tested rows (others NaN), and intervals."""
+    truth = np.asarray(table.accuracy, dtype=np.float64)
+    for baseline in baselines:
+        inputs = baseline.inputs(table)
+        if inputs is None:
+            continue
+        predicted = np.full(truth.size, np.nan)
+        for train, test in splits:
+            model = baseline.regressor(inputs, random_state)
+            model.fit(inputs.values[train], truth[train])
+            predicted[test] = np.clip(model.predict(inputs.values[test]), 0.0, 1.0)
+            if progress is not None:
+                progress(baseline.name)
+        yield baseline.name, (predicted, None)
+    predicted = np.full(truth.size, np.nan)
+    bounds = np.full((truth.size, 2), np.nan)
+    for train, test in splits:
+        model = clone(predictor)
+        model.fit(table.features[train], truth[train], groups=table.runs[train])
+        predicted[test] = model.predict(table.features[test])
+        bounds[test] = model.predict_interval(table.features[test])
+        if progress is not None:
+            progress(OURS)
+    yield OURS, (predicted, bounds)
+
+
+def _evaluation(
+    table: ZooTable,
+    folds: Sequence[Rows],
+    dataset: str,
+    protocol: str,
+    coverage: float,
+    predictions: dict[str, tuple[Floats, Floats | None]],
+    random_state: int,
+) -> Evaluation:
+    truth = np.asarray(table.accuracy, dtype=np.float64)
+    rows = np.sort(np.concatenate(folds))
+    finals = rows[final_rows(table.runs[rows], table.steps[rows])]
+
+    def score_on(part: Rows, name: str, predicted: Floats, bounds: Floats | None) -> Scores:
+        scores = score(
+            name,
+            truth[part],
+            predicted[part],
+            table.runs[part],
+            None if bounds is None else bounds[part],
+            n_resamples=int(np.clip(_BOOTSTRAP_ROWS // len(part), 20, 200)),
+            random_state=random_state,
+        )
+        if all(np.ptp(predicted[np.intersect1d(fold, part)]) == 0 for fold in folds):
+            # One constant a fold ranks nothing; only the folds' means differ.
+            return replace(scores, tau=Score(np.nan), tau_over_ceiling=Score(np.nan))
+        return scores
+
+    scored = [
+        tuple(score_on(part, name, *found) for name, found in predictions.items())
+        for part in (rows, finals)
+    ]
+    return Evaluation(
+        dataset,
+        protocol,
+        coverage,
+        tie_ceiling(truth[rows]),
+        tie_ceiling(truth[finals]),
+        *scored,
+    )
