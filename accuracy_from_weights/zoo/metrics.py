@@ -1,0 +1,235 @@
+"""The metrics of a zoo in the published format: accuracies, losses, runs and recipes by row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
+
+METRICS_FILES = ("metrics.csv.gz", "metrics.csv")
+RECIPE_PREFIX = "config."
+_MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
+_BLOCK_ROWS = 20_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ZooMetrics:
+    """What is known of each checkpoint beside its weights; every array has shape (n,).
+
+    Attributes
+    ----------
+    runs : ndarray of str
+        The training run that the checkpoint belongs to.
+    steps : ndarray of float
+        Epochs trained.
+    test_accuracy, train_accuracy : ndarray of float
+        Fractions in [0, 1]; NaN where unknown.
+    test_loss, train_loss : ndarray of float
+        Nats; NaN where unknown.
+    recipe : dict of str to ndarray
+        Hyperparameters, numbers or strings, by name without ``config.``.
+    digest : str
+        SHA-256 of the file, as hexadecimal digits.
+    """
+
+    runs: NDArray[np.str_]
+    steps: Floats
+    test_accuracy: Floats
+    test_loss: Floats
+    train_accuracy: Floats
+    train_loss: Floats
+    recipe: dict[str, NDArray[np.generic]]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+
+def find_metrics_file(folder: Path) -> Path:
+    """Return the folder's file of metrics.
+
+    Raises
+    ------
+    ZooError
+        When there is none.
+    """
+    for name in METRICS_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ZooError(
+        f"Expected a zoo in the published format: weights.npy, metrics.csv.gz, layout.csv. "
+        f"Received: {folder}, which has no {METRICS_FILES[0]}."
+    )
+
+
+def read_metrics(folder: Path) -> ZooMetrics:
+    """Read the metrics of a folder in the published format.
+
+    The columns ``test_accuracy`` and ``step`` are needed. Where ``modeldir``, which names the run,
+    is missing, the runs are found from the recipes and the steps, with a warning.
+
+    Raises
+    ------
+    ZooError
+        When the file is missing or damaged, a needed column is missing, or no accuracy is known.
+    """
+    path = find_metrics_file(folder)
+    columns, digest = _read_columns(path)
+    for name in ("test_accuracy", "step"):
+        if name not in columns:
+            raise ZooError(
+                f"Expected {path} to have the columns modeldir, step and test_accuracy, without "
+                f"which nothing can be learned from the zoo. Received: no column {name}."
+            )
+    steps = _as_floats(columns["step"])
+    if steps is None or not np.isfinite(steps).all():
+        raise ZooError(f"Expected {path} to give a number as the step in every line.")
+    measured = {}
+    for name in _MEASURED:
+        values = _as_floats(columns[name]) if name in columns else np.full(len(steps), np.nan)
+        if values is None:
+            raise ZooError(f"Expected the column {name} of {path} to hold numbers.")
+        measured[name] = values
+    _check_accuracy(path, measured["test_accuracy"])
+    recipe = {
+        name[len(RECIPE_PREFIX) :]: _as_numbers_or_text(values)
+        for name, values in columns.items()
+        if name.startswith(RECIPE_PREFIX)
+    }
+    if "modeldir" in columns:
+        runs = _as_text(columns["modeldir"])
+    else:
+        runs = _find_runs(path, steps, recipe)
+    return ZooMetrics(runs, steps, **measured, recipe=recipe, digest=digest)
+
+
+def write_metrics(path: Path, header: list[str], rows: Iterator[list[object]]) -> int:
+    """Write metrics, gzip-compressed, the rows numbered as the authors' are; return their number.
+
+    The same rows always give the same bytes: the time of writing is left out.
+    """
+    count = 0
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+    ):
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["", *header])
+        for row in rows:
+            writer.writerow([count, *row])
+            count += 1
+    return count
+
+
+def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
+    """Read every column as bytes, a quarter of the memory that text would take."""
+    blocks: list[list[NDArray[np.bytes_]]] = []
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as raw:
+            while piece := raw.read(1 << 20):
+                digest.update(piece)
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", newline="", encoding="utf-8") as file:
+            lines = csv.reader(file)
+            header = next(lines, [])
+            block: list[list[str]] = []
+            for line in lines:
+                if len(line) != len(header):
+                    raise ZooError(
+                        f"Expected {len(header)} fields in each line of {path}. "
+                        f"Received: {len(line)} in line {lines.line_num}."
+                    )
+                block.append(line)
+                if len(block) == _BLOCK_ROWS:
+                    blocks.append(_encode(block))
+                    block = []
+            if block:
+                blocks.append(_encode(block))
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise ZooError(
+            f"Expected {path} to be a complete table of comma-separated values. Received: {error}."
+        ) from error
+    if not blocks:
+        raise ZooError(f"Expected {path} to have at least one line below its header.")
+    return {
+        name: np.concatenate([block[i] for block in blocks]) for i, name in enumerate(header)
+    }, digest.hexdigest()
+
+
+def _encode(lines: list[list[str]]) -> list[NDArray[np.bytes_]]:
+    columns = zip(*lines, strict=True)
+    return [np.array([value.encode() for value in column]) for column in columns]
+
+
+def _as_floats(values: NDArray[np.bytes_]) -> Floats | None:
+    try:
+        return np.where(values == b"", b"nan", values).astype(np.float64)
+    except ValueError:
+        return None
+
+
+def _as_text(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
+    return np.char.decode(values, "utf-8")
+
+
+def _as_numbers_or_text(values: NDArray[np.bytes_]) -> NDArray[np.generic]:
+    numbers = None if (values == b"").all() else _as_floats(values)
+    return _as_text(values) if numbers is None else numbers
+
+
+def _check_accuracy(path: Path, accuracy: Floats) -> None:
+    known = accuracy[~np.isnan(accuracy)]
+    if not known.size:
+        raise ZooError(
+            f"Expected {path} to give the test accuracy of at least some checkpoints, since "
+            f"nothing can be learned without. Received: none."
+        )
+    if known.min() < 0 or known.max() > 1:
+        raise ZooError(
+            f"Expected the test accuracies in {path} to be fractions in [0, 1]. "
+            f"Received: values from {known.min():g} to {known.max():g}."
+        )
+
+
+def _find_runs(
+    path: Path, steps: Floats, recipe: dict[str, NDArray[np.generic]]
+) -> NDArray[np.str_]:
+    """Tell runs apart without their names.
+
+    Recipes hold numbers drawn at random, so that equal recipes mean one run, wherever its rows
+    stand, unless a step comes twice in it. Otherwise the rows of a run are taken to follow each
+    other: a new one begins where the step does not grow or the recipe changes.
+    """
+    warnings.warn(
+        f"{path} has no column modeldir, so that the runs were told apart by their recipes and "
+        f"steps; name the run of each line in modeldir to be sure.",
+        AccuracyFromWeightsWarning,
+        stacklevel=2,
+    )
+    same_recipe = np.zeros(len(steps), dtype=np.intp)
+    for values in recipe.values():
+        codes = np.unique(values, return_inverse=True)[1]
+        pairs = same_recipe * (int(codes.max()) + 1) + codes
+        same_recipe = np.unique(pairs, return_inverse=True)[1]
+    step_codes = np.unique(steps, return_inverse=True)[1]
+    pairs = same_recipe * (int(step_codes.max()) + 1) + step_codes
+    if recipe and len(np.unique(pairs)) == len(steps):
+        run_numbers = same_recipe
+    else:
+        begins = (np.diff(steps) <= 0) | (np.diff(same_recipe) != 0)
+        run_numbers = np.concatenate([[0], np.cumsum(begins)])
+    return np.char.add("run-", np.char.zfill(run_numbers.astype(str), 6))

@@ -1,0 +1,168 @@
+"""One trained network as one ``.npz`` file: weights of its checkpoints, history, recipe, versions.
+
+Arrays only (no pickle): ``header`` is JSON as bytes; ``weights/NAME`` is the tensor of that name in
+a PyTorch state dict, with a leading axis, the checkpoints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import math
+import platform
+import zipfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.training import TrainedNetwork
+
+_PREFIX = "weights/"
+MEASURED = (
+    "test_accuracy",
+    "test_loss",
+    "train_accuracy",
+    "train_loss",
+    "log_accuracy",
+    "log_loss",
+)
+_LIBRARIES = ("accuracy-from-weights", "numpy", "torch", "keras", "jax")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredNetwork:
+    """A network as it was read from its file.
+
+    Attributes
+    ----------
+    header : dict
+        ``index``, ``recipe`` (plain values), ``hyperparameters`` (flat), ``steps`` (epochs),
+        ``history`` (lists, one value a checkpoint, None where unknown), ``diverged``, ``seconds``,
+        ``made_by``, ``versions``.
+    weights : dict of str to ndarray
+        Tensors of a PyTorch state dict, shape (n_checkpoints, ...).
+    """
+
+    header: dict[str, Any]
+    weights: dict[str, NDArray[np.generic]]
+
+    def state_dict(self, checkpoint: int) -> dict[str, NDArray[np.generic]]:
+        """Weights of one checkpoint, by its place in ``header["steps"]``."""
+        return {name: values[checkpoint] for name, values in self.weights.items()}
+
+
+def encode(
+    index: int,
+    network: TrainedNetwork,
+    dtype: str = "float32",
+    made_by: dict[str, str] | None = None,
+) -> bytes:
+    """Turn a network into the bytes of its file; see the store's ``add`` for the parameters."""
+    if dtype not in ("float32", "float16"):
+        raise ZooError(f"Expected weights stored as float32 or float16. Received: {dtype!r}.")
+    checkpoints = network.checkpoints
+    header = {
+        "index": index,
+        "recipe": network.recipe.to_dict(),
+        "hyperparameters": network.recipe.hyperparameters(),
+        "steps": [float(checkpoint.step) for checkpoint in checkpoints],
+        "history": {
+            name: [_finite_or_none(getattr(checkpoint, name)) for checkpoint in checkpoints]
+            for name in MEASURED
+        },
+        "diverged": bool(network.diverged),
+        "seconds": float(network.seconds),
+        "made_by": made_by or {},
+        "versions": library_versions(),
+    }
+    weights = {
+        name: np.stack([np.asarray(checkpoint.weights[name]) for checkpoint in checkpoints])
+        for name in checkpoints[0].weights
+    }
+    if dtype == "float16" and all(_fits_half(values) for values in weights.values()):
+        weights = {
+            name: values.astype(np.float16) if values.dtype.kind == "f" else values
+            for name, values in weights.items()
+        }
+    arrays = {_PREFIX + name: values for name, values in weights.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own options
+    return buffer.getvalue()
+
+
+def decode(path: Path) -> StoredNetwork:
+    """Read a network's file.
+
+    Raises
+    ------
+    ZooError
+        When it is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = _header(file)
+            weights = {
+                name[len(_PREFIX) :]: file[name] for name in file.files if name.startswith(_PREFIX)
+            }
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+    return StoredNetwork(header, weights)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a network's file says beside the weights.
+
+    Raises
+    ------
+    ZooError
+        When the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _header(file)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a network's numbers depend on."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _header(file: Any) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(file["header"].tobytes())
+    n_checkpoints = len(header["steps"])
+    if any(len(header["history"][name]) != n_checkpoints for name in MEASURED):
+        raise ValueError("steps and history differ in length")
+    return header
+
+
+def _damaged(path: Path, error: Exception) -> ZooError:
+    return ZooError(
+        f"Expected {path} to be a complete network of a zoo. Received: {type(error).__name__} "
+        f"({error}). Remove the file and build again: only this network is trained anew."
+    )
+
+
+def _finite_or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _fits_half(values: NDArray[np.generic]) -> bool:
+    if values.dtype.kind != "f":
+        return True
+    finite = np.abs(values[np.isfinite(values)])
+    return not finite.size or bool(finite.max() <= np.finfo(np.float16).max)

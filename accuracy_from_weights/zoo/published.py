@@ -1,0 +1,252 @@
+"""Zoos in the format in which the authors of the "Small CNN Zoo" publish theirs.
+
+A folder holds three files:
+
+- ``weights.npy``: floating point, one row a checkpoint, one column a parameter;
+- ``metrics.csv.gz`` (or ``metrics.csv``): one row a checkpoint, read by `zoo.metrics`;
+- ``layout.csv``: which columns of the weights are which variable; kernels as (height, width, in,
+  out) or (in, out), the bias of each layer beside its kernel.
+
+The weights of the published zoo are larger than most memories, so that they are only ever
+memory-mapped, a chunk of rows at a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.weights.layers import Array, Layer, NetworkStack
+from accuracy_from_weights.zoo.metrics import ZooMetrics, find_metrics_file, read_metrics
+
+WEIGHTS_FILE = "weights.npy"
+LAYOUT_FILE = "layout.csv"
+CHUNK_ROWS = 1000
+
+# How the axes of a kernel stand in the file, by its number of axes, and how Layer wants them.
+_TO_OUT_IN_SPATIAL = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One line of ``layout.csv``: the columns ``start`` to ``end`` (exclusive) of the weights."""
+
+    name: str
+    start: int
+    end: int
+    shape: tuple[int, ...]
+
+    @property
+    def layer(self) -> str:
+        """The layer that the variable belongs to: its name up to the last slash."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def role(self) -> str:
+        """What the variable is to its layer: ``"kernel"``, ``"bias"`` or ``"depthwise_kernel"``."""
+        return self.name.rpartition("/")[2].partition(":")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedZoo:
+    """A folder in the published format, opened and checked; the weights stay on disk.
+
+    Attributes
+    ----------
+    folder : Path
+    layout : tuple of Variable
+        In the order of their columns.
+    metrics : ZooMetrics
+    n_checkpoints : int
+        Rows of the weights.
+    """
+
+    folder: Path
+    layout: tuple[Variable, ...]
+    metrics: ZooMetrics
+    n_checkpoints: int
+
+    def chunks(
+        self, rows: int = CHUNK_ROWS
+    ) -> Iterator[tuple[NDArray[np.intp], NetworkStack]]:
+        """Yield row numbers, shape (k,) with k at most `rows`, and the k networks in them."""
+        for start in range(0, self.n_checkpoints, rows):
+            stop = min(start + rows, self.n_checkpoints)
+            yield np.arange(start, stop), read_chunk(self.folder, self.layout, start, stop)
+
+
+def is_published_folder(folder: Path) -> bool:
+    """Whether the folder holds at least one of the three files of the published format."""
+    names = (WEIGHTS_FILE, LAYOUT_FILE, "metrics.csv.gz", "metrics.csv")
+    return any((folder / name).is_file() for name in names)
+
+
+def open_published(folder: str | Path) -> PublishedZoo:
+    """Open a folder in the published format and check its files against each other.
+
+    Raises
+    ------
+    ZooError
+        When a file is missing or damaged, when layout, weights and metrics do not fit together,
+        or when the metrics hold no test accuracies.
+    """
+    folder = Path(folder)
+    for name in (WEIGHTS_FILE, LAYOUT_FILE):
+        if not (folder / name).is_file():
+            raise ZooError(
+                f"Expected a zoo in the published format: weights.npy, metrics.csv.gz, layout.csv. "
+                f"Received: {folder}, which has no {name}."
+            )
+    find_metrics_file(folder)
+    weights = _map_weights(folder)
+    layout = read_layout(folder / LAYOUT_FILE)
+    if layout[-1].end != weights.shape[1]:
+        raise ZooError(
+            f"Expected {LAYOUT_FILE} to describe every column of {WEIGHTS_FILE}. Received: "
+            f"{layout[-1].end} columns described and {weights.shape[1]} stored in {folder}."
+        )
+    metrics = read_metrics(folder)
+    if len(metrics) != weights.shape[0]:
+        raise ZooError(
+            f"Expected one line of metrics for each row of {WEIGHTS_FILE}. Received: "
+            f"{len(metrics)} lines and {weights.shape[0]} rows in {folder}."
+        )
+    return PublishedZoo(folder, layout, metrics, weights.shape[0])
+
+
+def read_chunk(
+    folder: Path, layout: tuple[Variable, ...], start: int, stop: int
+) -> NetworkStack:
+    """Read the networks in the rows `start` to `stop` (exclusive).
+
+    The file is mapped anew for each chunk: pages of a map that stays open count as memory of the
+    process until the whole file is in it.
+    """
+    weights = _map_weights(folder)
+    # Half precision overflows in sums of squares; single and double are kept as they are.
+    dtype = np.float32 if weights.dtype.itemsize < 4 else weights.dtype.newbyteorder("=")
+    return stack_from_rows(np.array(weights[start:stop], dtype=dtype, order="C"), layout)
+
+
+def stack_from_rows(rows: Array, layout: tuple[Variable, ...]) -> NetworkStack:
+    """Cut rows of parameters, shape (n, columns), into the layers of n networks (views)."""
+    layers: dict[str, dict[str, Array]] = {}
+    for variable in layout:
+        values = rows[:, variable.start : variable.end].reshape(len(rows), *variable.shape)
+        layers.setdefault(variable.layer, {})[variable.role] = values
+    return NetworkStack(
+        tuple(_layer(name, variables) for name, variables in layers.items()), len(rows)
+    )
+
+
+def hash_rows(folder: Path, start: int, stop: int) -> bytes:
+    """Return the SHA-256 of the bytes of some rows of the weights."""
+    rows = np.ascontiguousarray(_map_weights(folder)[start:stop])
+    return hashlib.sha256(rows.view(np.uint8).data).digest()
+
+
+def read_layout(path: Path) -> tuple[Variable, ...]:
+    """Read ``layout.csv``: the variables in the order of their columns.
+
+    Raises
+    ------
+    ZooError
+        When a column or a number is missing, when size and shape of a variable disagree, when
+        variables overlap or leave a gap, or when one is neither kernel nor bias.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        variables = sorted((_variable(line) for line in lines), key=lambda variable: variable.start)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ZooError(
+            f"Expected {path} to have the columns varname, start_idx, end_idx and shape, filled in "
+            f"each line. Received: {type(error).__name__} ({error})."
+        ) from error
+    if not variables:
+        raise ZooError(f"Expected {path} to name at least one variable. Received: none.")
+    column = 0
+    for variable in variables:
+        size = int(np.prod(variable.shape))
+        if variable.start != column or variable.end - variable.start != size:
+            raise ZooError(
+                f"Expected the variables of {path} to follow each other without gap, each as long "
+                f"as its shape says. Received: {variable.name} of shape {variable.shape} in "
+                f"columns {variable.start} to {variable.end}, where column {column} comes next."
+            )
+        column = variable.end
+    _check_roles(path, variables)
+    return tuple(variables)
+
+
+def _variable(line: dict[str, str]) -> Variable:
+    shape = tuple(int(number) for number in re.findall(r"-?\d+", line["shape"]))
+    return Variable(line["varname"], int(line["start_idx"]), int(line["end_idx"]), shape)
+
+
+def _check_roles(path: Path, variables: list[Variable]) -> None:
+    kernels: dict[str, Variable] = {}
+    biases: dict[str, Variable] = {}
+    for variable in variables:
+        role, n_axes = variable.role, len(variable.shape)
+        is_kernel = role == "kernel" and n_axes in _TO_OUT_IN_SPATIAL
+        is_kernel = is_kernel or (role == "depthwise_kernel" and n_axes == 4)
+        target = kernels if is_kernel else biases if (role, n_axes) == ("bias", 1) else None
+        if target is None or variable.layer in target:
+            raise ZooError(
+                f"Expected each layer in {path} to have one kernel and at most one bias. "
+                f"Received: {variable.name} of shape {variable.shape}."
+            )
+        target[variable.layer] = variable
+    for layer, bias in biases.items():
+        kernel = kernels.get(layer)
+        n_out = None if kernel is None else _n_outputs(kernel)
+        if n_out != bias.shape[0]:
+            raise ZooError(
+                f"Expected the bias {bias.name} in {path} to be as long as its layer has outputs. "
+                f"Received: {bias.shape[0]} values for {n_out or 'no'} outputs."
+            )
+
+
+def _n_outputs(kernel: Variable) -> int:
+    if kernel.role == "depthwise_kernel":
+        return kernel.shape[2] * kernel.shape[3]
+    return kernel.shape[-1]
+
+
+def _layer(name: str, variables: dict[str, Array]) -> Layer:
+    short_name = name.rpartition("/")[2]
+    if "depthwise_kernel" in variables:
+        kernel = variables["depthwise_kernel"]
+        n, height, width, n_in, multiplier = kernel.shape
+        kernel = kernel.transpose(0, 3, 4, 1, 2).reshape(n, n_in * multiplier, 1, height, width)
+        return Layer(short_name, "depthwise_conv", kernel, variables.get("bias"))
+    kernel = variables["kernel"]
+    axes = _TO_OUT_IN_SPATIAL[kernel.ndim - 1]
+    kernel = kernel.transpose(0, *(axis + 1 for axis in axes))
+    kind = "dense" if kernel.ndim == 3 else "conv"
+    return Layer(short_name, kind, kernel, variables.get("bias"))
+
+
+def _map_weights(folder: Path) -> Array:
+    path = folder / WEIGHTS_FILE
+    try:
+        weights = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ZooError(
+            f"Expected {path} to be a complete array in numpy's .npy format. Received: {error}."
+        ) from error
+    if weights.ndim != 2 or weights.dtype.kind != "f" or not weights.shape[0]:
+        raise ZooError(
+            f"Expected {path} to hold floating point numbers, one row a checkpoint. "
+            f"Received: shape {weights.shape}, type {weights.dtype}."
+        )
+    return weights

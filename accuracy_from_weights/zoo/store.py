@@ -1,0 +1,272 @@
+"""A zoo on disk, written one network after another so that a kill at any moment loses none.
+
+A folder holds::
+
+    zoo.json              what is being built: recipes, data set, seed, format version
+    networks/000123.npz   one network: recipe, checkpoints, history, library versions
+    .lock                 held by the one process that writes; freed by the system when it ends
+
+A network's file appears whole or not at all: it is written under another name, forced to disk and
+renamed. What has its final name is complete, so that resuming is skipping what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.network_file import StoredNetwork, decode, encode, read_header
+from accuracy_from_weights.zoo.training import TrainedNetwork
+
+FORMAT_VERSION = 1
+PLAN_FILE = "zoo.json"
+_LOCK_FILE = ".lock"
+_NETWORKS = "networks"
+_TEMPORARY = ".tmp"
+
+
+class ZooStore:
+    """The folder of one zoo.
+
+    Reading needs no lock. Writing is done inside ``with store.writing():``, which one process at a
+    time can enter.
+
+    Parameters
+    ----------
+    folder : str or Path
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.networks = self.folder / _NETWORKS
+
+    @staticmethod
+    def is_store(folder: str | Path) -> bool:
+        """Whether the folder holds a zoo of this format."""
+        return (Path(folder) / PLAN_FILE).is_file()
+
+    def plan(self) -> dict[str, Any]:
+        """Return what is being built, as given to `begin`.
+
+        Raises
+        ------
+        ZooError
+            When the folder holds no zoo, or one of a later format.
+        """
+        path = self.folder / PLAN_FILE
+        try:
+            plan = json.loads(path.read_text(encoding="utf-8"))
+            version = plan["format_version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ZooError(
+                f"Expected {self.folder} to hold a zoo that this package built ({PLAN_FILE} and "
+                f"{_NETWORKS}/). Received: {type(error).__name__} ({error})."
+            ) from error
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise ZooError(
+                f"Expected a zoo of format version {FORMAT_VERSION} or older in {self.folder}. "
+                f"Received: version {version}. Install a newer accuracy-from-weights to read it."
+            )
+        return dict(plan)
+
+    def writing(self) -> _Writer:
+        """Return a context manager in which networks can be written.
+
+        Raises
+        ------
+        ZooError
+            On entering, when another process is writing to the folder.
+        """
+        return _Writer(self)
+
+    def indices(self) -> list[int]:
+        """Numbers of the networks that are complete, rising."""
+        if not self.networks.is_dir():
+            return []
+        names = (path.stem for path in self.networks.glob("*.npz"))
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def path(self, index: int) -> Path:
+        """Where the network of this number is, or will be."""
+        return self.networks / f"{index:06d}.npz"
+
+    def read(self, index: int) -> StoredNetwork:
+        """Read one network.
+
+        Raises
+        ------
+        ZooError
+            When its file is missing or damaged.
+        """
+        return decode(self.path(index))
+
+    def headers(self) -> Iterator[dict[str, Any]]:
+        """Yield what is known of each network, in the order of `indices`, without its weights.
+
+        Raises
+        ------
+        ZooError
+            When a file is damaged.
+        """
+        for index in self.indices():
+            yield read_header(self.path(index))
+
+
+class _Writer:
+    """The one process that writes to a store."""
+
+    def __init__(self, store: ZooStore) -> None:
+        self.store = store
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> _Writer:
+        try:
+            self.store.networks.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.store.folder / _LOCK_FILE).open("ab")
+            is_ours = _try_lock(self._lock)
+        except OSError as error:
+            raise ZooError(
+                f"Expected a folder that networks can be written to. "
+                f"Received: {self.store.folder} ({error.strerror})."
+            ) from error
+        if not is_ours:
+            self._lock.close()
+            raise ZooError(
+                f"Expected to be the only one that builds a zoo in {self.store.folder}. Received: "
+                f"another process is at it. Wait for it to end, or choose another folder."
+            )
+        for leftover in self.store.networks.glob(f"*{_TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()  # which frees it
+            self._lock = None
+
+    def begin(self, plan: dict[str, Any]) -> None:
+        """Record what is being built, or check that it is what the folder already holds.
+
+        Raises
+        ------
+        ZooError
+            When the folder holds a zoo of another plan.
+        """
+        plan = json.loads(json.dumps({"format_version": FORMAT_VERSION, **plan}))
+        if ZooStore.is_store(self.store.folder):
+            found = self.store.plan()
+            different = sorted(
+                key for key in plan.keys() | found.keys() if plan.get(key) != found.get(key)
+            )
+            if different:
+                key = different[0]
+                raise ZooError(
+                    f"Expected the same {' and '.join(different)} as the zoo in {self.store.folder}. "
+                    f"Received: {key} {plan.get(key)}, where it has "
+                    f"{found.get(key)}. Give the same, or choose another folder."
+                )
+        else:
+            self._write(self.store.folder / PLAN_FILE, json.dumps(plan, indent=1).encode())
+
+    def missing(self, n_networks: int) -> list[int]:
+        """Numbers below `n_networks` that are still to be trained, rising.
+
+        A file that is no complete archive (a disk that lied about having written it) counts as
+        missing and is removed.
+        """
+        complete = set()
+        for index in self.store.indices():
+            if zipfile.is_zipfile(self.store.path(index)):
+                complete.add(index)
+            else:
+                self.store.path(index).unlink()
+        return [index for index in range(n_networks) if index not in complete]
+
+    def add(
+        self,
+        index: int,
+        network: TrainedNetwork,
+        dtype: str = "float32",
+        made_by: dict[str, str] | None = None,
+    ) -> None:
+        """Write one network; when this returns, it is on the disk.
+
+        Parameters
+        ----------
+        index : int
+            Its number in the zoo.
+        network : TrainedNetwork
+        dtype : {"float32", "float16"}
+            Type of the stored weights. Half precision halves the files; a network with weights
+            beyond its range is stored in single precision all the same.
+        made_by : dict, optional
+            How it was trained (backend, device), for the record.
+
+        Raises
+        ------
+        ZooError
+            When the disk is full or the file cannot be written; nothing of it is left then.
+        """
+        self._write(self.store.path(index), encode(index, network, dtype, made_by))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(path.name + _TEMPORARY)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise ZooError(
+                f"Expected to write {path} ({len(content)} bytes). Received: {error.strerror}. "
+                f"The {len(self.store.indices())} networks written before are safe: make room and "
+                f"give the same command again to go on."
+            ) from error
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Lock the open file for this process; False when another one has it.
+
+    The system frees such a lock when its process ends, however it ends, so that none goes stale.
+    """
+    if os.name == "nt":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # exists on Windows only
+        except PermissionError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the folder's list of names to disk; Windows has no such call and needs none."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
