@@ -69,7 +69,10 @@ class NetworkWeights:
     def is_finite(self) -> bool:
         """Whether no array holds NaN or an infinity."""
         return all(
-            bool(np.isfinite(a).all()) for layer in self.layers for a in layer.arrays if a is not None
+            bool(np.isfinite(a).all())
+            for layer in self.layers
+            for a in layer.arrays
+            if a is not None
         )
 
     @property
@@ -81,10 +84,12 @@ class NetworkWeights:
         )
 
     def as_stack(self) -> NetworkStack:
-        """This network as a stack of one; arrays are views, not copies."""
+        """Give this network as a stack of one; arrays are views, not copies."""
         return NetworkStack(
             tuple(
-                Layer(layer.name, layer.kind, *(None if a is None else a[None] for a in layer.arrays))  # type: ignore[arg-type]  # the kernel, first of the arrays, is never None
+                Layer(
+                    layer.name, layer.kind, *(None if a is None else a[None] for a in layer.arrays)
+                )  # type: ignore[arg-type]  # the kernel, first of the arrays, is never None
                 for layer in self.layers
             ),
             1,
@@ -112,6 +117,7 @@ def stack_networks(networks: Sequence[NetworkWeights]) -> NetworkStack:
     for same_layer in zip(*(network.layers for network in networks), strict=True):
         columns = zip(*(layer.arrays for layer in same_layer), strict=True)
         first = same_layer[0]
-        arrays = [None if column[0] is None else np.stack(column) for column in columns]
-        layers.append(Layer(first.name, first.kind, *arrays))
+        kernel, *rest = (None if column[0] is None else np.stack(column) for column in columns)
+        assert kernel is not None  # the first of a layer's arrays is never absent
+        layers.append(Layer(first.name, first.kind, kernel, *rest))
     return NetworkStack(tuple(layers), len(networks))

@@ -1,0 +1,95 @@
+"""Any model or file, read into one neutral description of its layers.
+
+No framework is imported here: PyTorch and Keras are looked up among the modules that the user's
+own code has already imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.folding import layers_from_parts
+from accuracy_from_weights.weights.layers import Layer, NetworkStack, NetworkWeights, stack_networks
+from accuracy_from_weights.weights.mapping import check_is_mapping, parts_of_mapping
+from accuracy_from_weights.weights.parts import Part
+
+__all__ = ["Layer", "NetworkStack", "NetworkWeights", "read_weights", "stack_networks"]
+
+
+def read_weights(source: Any) -> NetworkWeights:
+    """Read a network's layers, in the order in which the data flows through them.
+
+    Parameters
+    ----------
+    source : model, mapping, path or NetworkWeights
+        One of
+
+        - ``keras.Model`` (Keras 3, any backend), or a single ``keras.Layer``;
+        - ``torch.nn.Module``, compiled or wrapped in DataParallel or a LightningModule;
+        - a state dict: names to tensors or numpy arrays, kernels named ``weight`` and laid out
+          as (out, in, *spatial);
+        - a nested mapping of arrays with Keras's or Flax's names: ``kernel`` laid out as
+          (*spatial, in, out);
+        - a path to a ``.keras``, ``.weights.h5``, ``.h5``, ``.pt``, ``.pth``, ``.ckpt``,
+          ``.safetensors`` or ``.npz`` file, none of which is allowed to run code;
+        - what this function has returned before, which is returned as it is.
+
+    Returns
+    -------
+    NetworkWeights
+        Arrays are float32, or float64 where the source is, and read-only. They share the
+        model's memory where they can, so that they change when the model is trained on: copy
+        what is to be kept.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When no layer has a kernel, when the type is unknown, or when the values are not on this
+        machine (sharded, lazy or meta tensors).
+    UnreadableFileError
+        When a file is missing, truncated, absurd in size or of another format than it says.
+    UntrustedFileError
+        When reading the file would run code that it carries.
+    MissingDependencyError
+        When reading the file needs a library that is not installed.
+    """
+    if isinstance(source, NetworkWeights):
+        return source
+    layers = layers_from_parts(_parts(source))
+    if not layers:
+        raise UnsupportedModelError(
+            "Expected a network in which at least one layer has a kernel (a weight of two or more "
+            f"axes). Received: {_described(source)} without any; a Keras model must be built."
+        )
+    return NetworkWeights(layers)
+
+
+def _parts(source: Any) -> list[Part]:
+    if isinstance(source, str | os.PathLike):
+        from accuracy_from_weights.weights.files import parts_of_file
+
+        return parts_of_file(source)
+    # Keras comes first: on its torch backend a Keras model is a PyTorch module as well.
+    if _is_instance(source, "keras", "Layer"):
+        from accuracy_from_weights.weights.keras import parts_of_keras_model
+
+        return parts_of_keras_model(source)
+    if _is_instance(source, "torch.nn", "Module"):
+        from accuracy_from_weights.weights.torch import parts_of_torch_module
+
+        return parts_of_torch_module(source)
+    return parts_of_mapping(check_is_mapping(source))
+
+
+def _is_instance(source: object, module: str, name: str) -> bool:
+    base = getattr(sys.modules.get(module), name, None)
+    return isinstance(base, type) and isinstance(source, base)
+
+
+def _described(source: object) -> str:
+    if isinstance(source, str | os.PathLike):
+        return f"the file {os.fspath(source)!r}"
+    return f"an object of type {type(source).__name__}"

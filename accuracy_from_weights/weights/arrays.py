@@ -1,0 +1,129 @@
+"""Any framework's tensor as a numpy array, without waking a framework that is not in use.
+
+A tensor of PyTorch can only exist where PyTorch is already imported, so it is recognised by the
+name of its type's module, and nothing is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.layers import Array
+
+
+def is_array(value: object) -> bool:
+    """Whether the value is a tensor or array of a known framework, or a scalar one."""
+    return isinstance(value, np.ndarray | np.generic) or (
+        hasattr(value, "shape") and hasattr(value, "dtype")
+    )
+
+
+def to_numpy(value: Any, name: str) -> Array | None:
+    """Read one tensor.
+
+    Parameters
+    ----------
+    value : array_like
+        A numpy array, or a tensor or variable of PyTorch, Keras, JAX or TensorFlow.
+    name : str
+        For messages.
+
+    Returns
+    -------
+    ndarray or None
+        float32 and float64 are kept, as read-only views of the given memory where it is on the
+        CPU; half precision, bfloat16, float8 and integers become float32. None where the tensor
+        holds no weights: no axis, no value, booleans, complex numbers, text.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the values are not on this machine: meta, fake, lazy, sharded or deleted tensors.
+    """
+    if not isinstance(value, np.ndarray | np.generic):
+        value = _unwrapped(value)
+        if _comes_from(value, "torch"):
+            value = _from_torch(value, name)
+        else:
+            try:
+                value = np.asarray(value)
+            except Exception as error:  # noqa: BLE001  # a framework may raise anything here
+                raise UnsupportedModelError(
+                    f"Expected tensors whose values can be read. Received: {name!r}, of type "
+                    f"{type(value).__name__}, which cannot be read ({_first_line(error)})."
+                ) from None
+    if value is None or value.ndim == 0 or value.size == 0:
+        return None
+    return _as_floating(value)
+
+
+def _as_floating(array: np.ndarray[Any, Any]) -> Array | None:
+    if array.dtype in (np.float32, np.float64):
+        # Fields of the opposite byte order are legal in .npy and .h5 files.
+        floating = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    elif array.dtype.kind in "fiu" or _is_extension_float(array.dtype):
+        with np.errstate(all="ignore"):  # a long double beyond float32 is an infinity
+            floating = array.astype(np.float32)
+    else:
+        return None
+    view: Array = floating.view()
+    view.flags.writeable = False
+    return view
+
+
+def _is_extension_float(dtype: np.dtype[Any]) -> bool:
+    """bfloat16, float8 and int4 of the library ml_dtypes, which numpy calls void or raw."""
+    return type(dtype).__module__.startswith("ml_dtypes") or dtype.type.__module__ == "ml_dtypes"
+
+
+def _unwrapped(value: Any) -> Any:
+    """Take the tensor out of a Keras or Flax variable."""
+    names = {base.__name__ for base in type(value).__mro__}
+    inner = getattr(value, "value", None)
+    if names & {"KerasVariable", "Variable", "Param"} and inner is not None and not callable(inner):
+        return inner
+    return value
+
+
+def _comes_from(value: object, framework: str) -> bool:
+    return any(base.__module__.split(".")[0] == framework for base in type(value).__mro__)
+
+
+def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | None:
+    import torch  # already imported: the tensor is made of it
+
+    type_name = type(tensor).__name__
+    if isinstance(tensor, torch.nn.UninitializedParameter | torch.nn.UninitializedBuffer):
+        raise UnsupportedModelError(
+            f"Expected a network whose tensors have shapes. Received: {name!r}, a lazy tensor; "
+            "run one batch through the network first."
+        )
+    if type_name in ("DTensor", "ShardedTensor") or hasattr(tensor, "ds_id"):
+        raise UnsupportedModelError(
+            f"Expected a network whose tensors are whole on this process. Received: {name!r}, "
+            f"a sharded tensor ({type_name}); gather a full state dict first and read that."
+        )
+    if tensor.is_meta or type_name == "FakeTensor":
+        raise UnsupportedModelError(
+            f"Expected a network whose tensors hold values. Received: {name!r}, a tensor without "
+            "values (meta device); load the weights first."
+        )
+    tensor = tensor.detach()
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        return None
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)
+    array: np.ndarray[Any, Any] = tensor.cpu().resolve_neg().numpy()
+    return array
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

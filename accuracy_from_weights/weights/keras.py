@@ -1,0 +1,95 @@
+"""Keras 3 models, on any backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.arrays import to_numpy
+from accuracy_from_weights.weights.keras_names import KerasGroup, parts_of_keras_groups
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.parts import Part
+
+_KNOWN_ATTRIBUTES = (
+    "query_dense",
+    "_query_dense",
+    "key_dense",
+    "_key_dense",
+    "value_dense",
+    "_value_dense",
+    "output_dense",
+    "_output_dense",
+    "forward_layer",
+    "backward_layer",
+    "cell",
+    "cells",
+    "layer",
+)
+"""Where Keras's own composite layers keep their parts, in the order of data flow."""
+
+
+def parts_of_keras_model(model: Any) -> list[Part]:
+    """Kernels and normalisations of a ``keras.Model`` or ``keras.Layer``, in order.
+
+    The order is that of ``model.layers``: a functional model sorts them by data flow, a
+    subclassed one by when they were made. A layer that is used twice is read once.
+    """
+    return parts_of_keras_groups(list(_groups(model, (), set())))
+
+
+def _groups(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[KerasGroup]:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    class_name = _keras_class(layer)
+    variables = _own_variables(layer, path)
+    if variables:
+        config = {
+            key: getattr(layer, key) for key in ("epsilon", "equation") if hasattr(layer, key)
+        }
+        yield KerasGroup(path, variables, class_name, config)
+    for child in _children(layer):
+        yield from _groups(child, (*path, str(child.name)), seen)
+
+
+def _children(layer: Any) -> list[Any]:
+    layers = getattr(layer, "layers", None)
+    children = list(layers) if isinstance(layers, list | tuple) else []
+    for attribute in _KNOWN_ATTRIBUTES:
+        value = getattr(layer, attribute, None)
+        children.extend(value if isinstance(value, list | tuple) else [value])
+    children.extend(getattr(layer, "_layers", None) or [])
+    return [child for child in children if hasattr(child, "variables") and hasattr(child, "name")]
+
+
+def _keras_class(layer: Any) -> str:
+    """Name of the nearest class that Keras itself defines."""
+    for base in type(layer).__mro__:
+        if base.__module__.split(".")[0] == "keras":
+            return base.__name__
+    return type(layer).__name__
+
+
+def _own_variables(layer: Any, path: tuple[str, ...]) -> dict[str, Array]:
+    if getattr(layer, "quantization_mode", None) in ("int8", "int4", "gptq", "awq"):
+        raise UnsupportedModelError(
+            f"Expected a model of floating point weights. Received: layer {layer.name!r}, "
+            f"quantised to {layer.quantization_mode}; read the model before it is quantised."
+        )
+    own = [
+        *getattr(layer, "_trainable_variables", ()),
+        *getattr(layer, "_non_trainable_variables", ()),
+    ]
+    arrays: dict[str, Array] = {}
+    for variable in own:
+        # Keras shows the sum of a kernel and its low-rank change as the attribute `kernel`.
+        is_adapted = getattr(layer, "lora_enabled", False) and variable.name in (
+            "kernel",
+            "embeddings",
+        )
+        value = getattr(layer, variable.name) if is_adapted else variable
+        array = to_numpy(value, ".".join((*path, variable.name)))
+        if array is not None:
+            arrays.setdefault(variable.name, array)
+    return arrays

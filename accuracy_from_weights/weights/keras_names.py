@@ -1,0 +1,216 @@
+"""Keras's and Flax's naming convention: one layer's variables become kernels and normalisations.
+
+Kernels are named ``kernel`` and laid out as (*spatial, in, out).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.parts import (
+    KERAS_EPSILON,
+    TORCH_EPSILON,
+    Kernel,
+    Normalisation,
+    Part,
+)
+from accuracy_from_weights.weights.recurrent import from_keras_gru, recurrent_kernels
+
+_PROJECTION_ORDER = ("query", "key", "value", "out")
+_PROJECTION = re.compile(r"_?(query|key|value|out)(?:put|_proj|_dense)*|attention_(out)put")
+
+
+@dataclass(frozen=True, slots=True)
+class KerasGroup:
+    """The variables of one layer, its own ones only.
+
+    Attributes
+    ----------
+    path : tuple of str
+        The layer's name, after those of the models and layers around it.
+    variables : mapping of str to ndarray
+        By Keras's names: ``kernel``, ``bias``, ``gamma``, ``moving_mean``, ...
+    class_name : str
+        Of the Keras class; guessed from the path where a file does not say.
+    config : mapping
+        Of the layer, as far as it is known: ``epsilon`` and ``equation`` are used.
+    is_attention : bool
+        Whether the layer is one of attention's projections.
+    """
+
+    path: tuple[str, ...]
+    variables: Mapping[str, Array]
+    class_name: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    is_attention: bool = False
+
+
+def parts_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Part]:
+    """Kernels and normalisations of layers given in the order of data flow."""
+    return [part for group in _with_attention(groups) for part in _parts(group)]
+
+
+def class_from_name(name: str) -> str:
+    """Give the class that a layer was named after: ``conv2d_transpose_3`` -> ``conv2dtranspose``.
+
+    Only a folded form, for comparisons: lower case, no underscores, no counter.
+    """
+    return re.sub(r"_\d+$", "", name).replace("_", "").lower()
+
+
+def _with_attention(groups: Sequence[KerasGroup]) -> list[KerasGroup]:
+    """Mark attention's projections and bring them to the order query, key, value, out.
+
+    Files list them by alphabet.
+    """
+    blocks: dict[tuple[str, ...], dict[str, KerasGroup]] = {}
+    for group in groups:
+        match = _PROJECTION.fullmatch(group.path[-1]) if group.path else None
+        if match and "kernel" in group.variables:
+            blocks.setdefault(group.path[:-1], {})[match[1] or match[2]] = group
+    blocks = {
+        path: block for path, block in blocks.items() if {"query", "key", "value"} <= {*block}
+    }
+    ordered: list[KerasGroup] = []
+    for group in groups:
+        block = blocks.get(group.path[:-1], {}) if group.path else {}
+        if group not in block.values():
+            ordered.append(group)
+        elif group is next(iter(block.values())):
+            ordered.extend(
+                replace(block[word], is_attention=True)
+                for word in _PROJECTION_ORDER
+                if word in block
+            )
+    return ordered
+
+
+def _parts(group: KerasGroup) -> list[Part]:
+    name, variables = ".".join(group.path), group.variables
+    folded_class = class_from_name(group.class_name or (group.path[-1] if group.path else ""))
+    if "recurrent_kernel" in variables and "kernel" in variables:
+        return list(_recurrent(name, variables))
+    if "depthwise_kernel" in variables or folded_class.startswith("depthwiseconv"):
+        return list(_depthwise(name, variables))
+    for word in ("embeddings", "embedding", "position_embeddings"):
+        if word in variables and variables[word].ndim == 2:
+            return [Kernel(name, "embedding", variables[word].T, kind_is_known=True)]
+    kernel, bias = variables.get("kernel"), variables.get("bias")
+    if kernel is not None and kernel.ndim >= 2:
+        return [_kernel(group, name, kernel, bias, folded_class)]
+    return list(_normalisation(group, name))
+
+
+def _kernel(
+    group: KerasGroup, name: str, kernel: Array, bias: Array | None, folded_class: str
+) -> Kernel:
+    equation = group.config.get("equation")
+    is_einsum = isinstance(equation, str) or folded_class == "einsumdense" or group.is_attention
+    if is_einsum or (bias is not None and bias.ndim > 1):
+        kernel = _einsum_kernel(group, kernel, bias, equation)
+        kind = "attention" if group.is_attention else "dense"
+        bias = None if bias is None else bias.reshape(-1)
+        if bias is not None and bias.size != kernel.shape[0]:
+            bias = None  # broadcast over a part of the outputs: no bias a unit
+        return Kernel(name, kind, kernel, bias, kind_is_known=True)
+    if _is_transposed(kernel, bias, folded_class):
+        kernel, kind = np.moveaxis(kernel, (-2, -1), (0, 1)), "transposed_conv"
+    else:
+        kernel = np.moveaxis(kernel, (-1, -2), (0, 1))
+        kind = "dense" if kernel.ndim == 2 else "conv"
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        bias = None
+    return Kernel(name, kind, kernel, bias, kind_is_known=kind == "transposed_conv")
+
+
+def _is_transposed(kernel: Array, bias: Array | None, folded_class: str) -> bool:
+    """Whether the kernel is laid out as (*spatial, out, in): Keras's ConvTranspose, not Flax's."""
+    if kernel.ndim < 3 or "transpose" not in folded_class:
+        return False
+    is_flax = folded_class == "convtranspose"
+    if bias is not None and bias.size != kernel.shape[-2 if not is_flax else -1]:
+        return is_flax
+    return not is_flax
+
+
+def _einsum_kernel(group: KerasGroup, kernel: Array, bias: Array | None, equation: object) -> Array:
+    """(out, in) of a kernel whose axes an equation, a bias or a place in attention sorts."""
+    outputs: Iterable[int]
+    if isinstance(equation, str) and _equation_axes(equation, kernel.ndim) is not None:
+        outputs = _equation_axes(equation, kernel.ndim) or ()
+    elif group.is_attention and kernel.ndim > 2:
+        match = _PROJECTION.fullmatch(group.path[-1])
+        is_output = match is not None and "out" in match.groups()
+        outputs = (kernel.ndim - 1,) if is_output else range(1, kernel.ndim)
+    else:
+        n = max(bias.ndim, 1) if bias is not None and bias.ndim < kernel.ndim else 1
+        outputs = range(kernel.ndim - n, kernel.ndim)
+    outputs = tuple(outputs)
+    inputs = tuple(axis for axis in range(kernel.ndim) if axis not in outputs)
+    n_outputs = prod(kernel.shape[axis] for axis in outputs)
+    return kernel.transpose(*outputs, *inputs).reshape(n_outputs, -1)
+
+
+def _equation_axes(equation: str, n_axes: int) -> tuple[int, ...] | None:
+    """Axes of the kernel that reach the output, for an equation such as ``abc,cde->abde``."""
+    match = re.fullmatch(r"([^,]+),([^,]+)->(.+)", equation.replace("...", "").replace(" ", ""))
+    if match is None or len(match[2]) != n_axes:
+        return None
+    outputs = tuple(axis for axis, label in enumerate(match[2]) if label in match[3])
+    return outputs or None
+
+
+def _depthwise(name: str, variables: Mapping[str, Array]) -> list[Kernel]:
+    depthwise = variables.get("depthwise_kernel", variables.get("kernel"))
+    pointwise, bias = variables.get("pointwise_kernel"), variables.get("bias")
+    if depthwise is None or depthwise.ndim < 3:
+        return []
+    channels = depthwise.shape[-2] * depthwise.shape[-1]
+    kernel = np.moveaxis(depthwise, (-2, -1), (0, 1)).reshape(channels, 1, *depthwise.shape[:-2])
+    if pointwise is None or pointwise.ndim < 3:
+        return [Kernel(name, "depthwise_conv", kernel, bias, kind_is_known=True)]
+    return [
+        Kernel(f"{name}.depthwise", "depthwise_conv", kernel, None, kind_is_known=True),
+        Kernel(f"{name}.pointwise", "conv", np.moveaxis(pointwise, (-1, -2), (0, 1)), bias, True),
+    ]
+
+
+def _recurrent(name: str, variables: Mapping[str, Array]) -> list[Kernel]:
+    kernel = np.moveaxis(variables["kernel"], (-1, -2), (0, 1))
+    recurrent_kernel = np.moveaxis(variables["recurrent_kernel"], (-1, -2), (0, 1))
+    bias, recurrent_bias = variables.get("bias"), None
+    if bias is not None and bias.ndim == 2:  # GRU with reset_after: of input and of state
+        bias, recurrent_bias = bias[0], bias[1]
+    if recurrent_kernel.shape[0] == 3 * recurrent_kernel.shape[1]:
+        kernel, recurrent_kernel = from_keras_gru(kernel), from_keras_gru(recurrent_kernel)
+        bias = None if bias is None else from_keras_gru(bias)
+        recurrent_bias = None if recurrent_bias is None else from_keras_gru(recurrent_bias)
+    return recurrent_kernels(name, kernel, recurrent_kernel, bias, recurrent_bias)
+
+
+def _normalisation(group: KerasGroup, name: str) -> list[Normalisation]:
+    variables = group.variables
+    scale = variables.get("gamma", variables.get("scale"))
+    shift = variables.get("beta", variables.get("bias") if "scale" in variables else None)
+    mean = variables.get("moving_mean", variables.get("mean"))
+    variance = variables.get("moving_variance", variables.get("var"))
+    arrays = [array for array in (scale, shift, mean, variance) if array is not None]
+    if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+        return []
+    width = arrays[0].size
+    if mean is None or variance is None:
+        if width == 1:
+            return []  # a learnt slope or temperature
+        return [Normalisation(name, width, scale, shift)]
+    default = KERAS_EPSILON if "moving_variance" in variables else TORCH_EPSILON
+    epsilon = group.config.get("epsilon", default)
+    if not isinstance(epsilon, int | float):
+        epsilon = default
+    return [Normalisation(name, width, scale, shift, mean, variance, float(epsilon))]

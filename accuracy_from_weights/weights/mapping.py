@@ -1,0 +1,203 @@
+"""State dicts and nested mappings of arrays: which convention each group of tensors follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.arrays import is_array, to_numpy
+from accuracy_from_weights.weights.keras_names import KerasGroup, parts_of_keras_groups
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.ordering import in_order_of_flow
+from accuracy_from_weights.weights.parametrised import effective_weights
+from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.torch_names import NO_HINT, Hint, parts_of_torch_group
+
+Path = tuple[str, ...]
+
+_WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "weights",
+)
+"""Where training scripts put a state dict inside a checkpoint, the surest name first."""
+
+_COLLECTIONS = (("params",), ("batch_stats",))
+"""Flax's collections: the variables of one layer lie in several."""
+
+_MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Parts of a name that wrappers put in, anywhere."""
+
+_TRAINER_STATE = re.compile(
+    r"(?:optim|optimizer|lr_|scheduler|callback|loops|scaler|rng|hyper_param|hparams|amp_|epoch|"
+    r"global_step|iteration)",
+    re.IGNORECASE,
+)
+
+_KERAS_NAMES = {
+    "kernel",
+    "recurrent_kernel",
+    "depthwise_kernel",
+    "pointwise_kernel",
+    "embeddings",
+    "embedding",
+    "position_embeddings",
+    "gamma",
+    "beta",
+    "scale",
+    "moving_mean",
+    "moving_variance",
+}
+
+_BUFFERS = re.compile(
+    r"num_batches_tracked|(?:.*_)?position_ids|(?:.*_)?token_type_ids|(?!weight_mask).*_mask|mask|.*_index|"
+    r".*_indices|attn_bias|masked_bias|inv_freq|.*(?:cos|sin)_cached|n_averaged|seed_generator.*|"
+    r"kernel_scale|kernel_zero"
+)
+
+_MAX_DEPTH = 64
+
+
+def parts_of_mapping(
+    source: Mapping[Any, Any], hints: Mapping[Path, Hint] | None = None
+) -> list[Part]:
+    """Kernels and normalisations of a state dict or a nested mapping, in order.
+
+    Parameters
+    ----------
+    source : mapping
+        Names to tensors, or to mappings of the same kind; dots and slashes in a name also nest.
+        A training script's checkpoint that holds a state dict among other things will do.
+    hints : mapping of tuple of str to Hint, optional
+        By the module's name.
+    """
+    flat = [
+        (path, value)
+        for path, value in _walk(_state_dict(source), (), {})
+        if path and not _BUFFERS.fullmatch(path[-1])
+    ]
+    n = _common_prefix([path for path, _ in flat])
+    tensors = {}
+    for path, value in flat:
+        array = to_numpy(value, ".".join(path))
+        if array is not None:
+            tensors[path[min(n, len(path) - 1) :]] = array
+    groups: dict[Path, dict[str, Array]] = {}
+    for path, array in effective_weights(tensors).items():
+        groups.setdefault(path[:-1], {})[path[-1]] = array
+    return _parts(groups, {_without_markers(path)[n:]: h for path, h in (hints or {}).items()})
+
+
+def _parts(groups: Mapping[Path, Mapping[str, Array]], hints: Mapping[Path, Hint]) -> list[Part]:
+    keras_like = {path for path, group in groups.items() if _follows_keras(group)}
+    if len(keras_like) == len(groups):
+        keras_groups = [KerasGroup(path, group) for path, group in groups.items()]
+        return parts_of_keras_groups(in_order_of_flow(keras_groups))
+    parts: list[Part] = []
+    for path in _registered_in_flow(list(groups)):
+        if path in keras_like:
+            parts.extend(parts_of_keras_groups([KerasGroup(path, groups[path])]))
+        else:
+            parts.extend(parts_of_torch_group(path, groups[path], hints.get(path, NO_HINT)))
+    return parts
+
+
+def _follows_keras(group: Mapping[str, Array]) -> bool:
+    return not any("weight" in leaf or leaf == "running_mean" for leaf in group) and any(
+        leaf in _KERAS_NAMES for leaf in group
+    )
+
+
+def _registered_in_flow(paths: list[Path]) -> list[Path]:
+    """Move the norms of torch's own transformer blocks behind what they normalise.
+
+    `torch.nn.TransformerEncoderLayer` and `TransformerDecoderLayer` register them all at the end.
+    """
+    known = set(paths)
+    follows: dict[Path, Path] = {}
+    for block in [path[:-1] for path in paths if path[-1:] == ("linear2",)]:
+        blocks_of_attention = [
+            (*block, word, "out_proj")
+            for word in ("self_attn", "multihead_attn")
+            if (*block, word, "out_proj") in known
+        ]
+        anchors = [*blocks_of_attention, (*block, "linear2")]
+        if not blocks_of_attention or (*block, "linear1") not in known:
+            continue
+        for i, anchor in enumerate(anchors):
+            follows[(*block, f"norm{i + 1}")] = anchor
+    after = {anchor: norm for norm, anchor in follows.items() if norm in known}
+    ordered: list[Path] = []
+    for path in paths:
+        if path not in follows:
+            ordered.append(path)
+            if path in after:
+                ordered.append(after[path])
+    return ordered
+
+
+def _state_dict(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Find the state dict inside a checkpoint; often the mapping itself."""
+    for _ in range(4):  # a checkpoint of a checkpoint is as deep as they go
+        if any(is_array(value) and getattr(value, "ndim", 0) for value in source.values()):
+            return source
+        nested = {k: v for k, v in source.items() if isinstance(v, Mapping) and v}
+        inner = next((nested[name] for name in _WRAPPERS if name in nested), None)
+        if inner is None:
+            return {k: v for k, v in source.items() if not _TRAINER_STATE.match(str(k))}
+        source = inner
+    return source
+
+
+def _walk(source: Any, path: Path, met: dict[int, Any]) -> Iterator[tuple[Path, Any]]:
+    if is_array(source):
+        yield path, source
+    elif isinstance(source, Mapping | list | tuple):
+        # A container that is met twice is read once, so that neither a cycle nor containers
+        # shared a billionfold keep the reader busy. Holding on to it keeps its id its own.
+        if id(source) in met or len(path) > _MAX_DEPTH:
+            return
+        met[id(source)] = source
+        items = source.items() if isinstance(source, Mapping) else enumerate(source)
+        for key, value in items:
+            names = tuple(n for n in re.split(r"[./]", str(key).removesuffix(":0")) if n)
+            if not path and names[:1] in _COLLECTIONS and not is_array(value):
+                names = names[1:]
+            yield from _walk(value, path + _without_markers(names), met)
+
+
+def _without_markers(path: Path) -> Path:
+    return tuple(name for name in path if name not in _MARKERS)
+
+
+def _common_prefix(paths: list[Path]) -> int:
+    """How many leading names are a wrapper's: ``module.``, ``model.``, ... before every tensor."""
+    n = 0
+    firsts = {path[:1] for path in paths if len(path) > 1}
+    while len(firsts) == 1 and next(iter(firsts))[-1] in ("module", "model", "net", "network"):
+        n += 1
+        firsts = {path[: n + 1] for path in paths if len(path) > n + 1}
+    return n
+
+
+def check_is_mapping(source: object) -> Mapping[Any, Any]:
+    """Return the mapping, or say what was expected.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the object is none.
+    """
+    if isinstance(source, Mapping):
+        return source
+    raise UnsupportedModelError(
+        "Expected a Keras model, a PyTorch module, a state dict, a nested mapping of arrays or a "
+        f"path. Received: an object of type {type(source).__name__}."
+    )

@@ -1,0 +1,67 @@
+"""PyTorch modules: their state dict, and what the modules know that a state dict does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.mapping import parts_of_mapping
+from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.torch_names import Hint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_WRAPPED = ("_orig_mod", "module")
+"""Where torch.compile, and DataParallel with its kin, keep the module that they wrap."""
+
+
+def parts_of_torch_module(module: nn.Module) -> list[Part]:
+    """Kernels and normalisations of a module, in the order of registration."""
+    module = _unwrapped(module)
+    _refuse_sharded(module)
+    return parts_of_mapping(
+        module.state_dict(keep_vars=True),
+        {_path(name): _hint(part) for name, part in module.named_modules(remove_duplicate=False)},
+    )
+
+
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.split(".")) if name else ()
+
+
+def _unwrapped(module: Any) -> Any:
+    wrappers = ("OptimizedModule", "DataParallel", "DistributedDataParallel")
+    while type(module).__name__ in wrappers:
+        module = next(getattr(module, name) for name in _WRAPPED if hasattr(module, name))
+    return module
+
+
+def _refuse_sharded(module: nn.Module) -> None:
+    for part in module.modules():
+        if type(part).__name__ in ("FullyShardedDataParallel", "XlaFullyShardedDataParallel"):
+            raise UnsupportedModelError(
+                "Expected a network whose tensors are whole on this process. Received: a module "
+                f"wrapped in {type(part).__name__}; gather a full state dict first and read that."
+            )
+
+
+def _hint(module: nn.Module) -> Hint:
+    from torch import nn
+
+    if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm):
+        return Hint(epsilon=module.eps)
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return Hint(kind="transposed_conv", groups=module.groups)
+    if isinstance(module, nn.modules.conv._ConvNd):
+        is_depthwise = module.groups > 1 and module.groups == module.in_channels
+        return Hint(kind="depthwise_conv" if is_depthwise else "conv")
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        return Hint(kind="embedding")
+    if isinstance(module, nn.Linear):
+        return Hint(kind="dense")
+    if isinstance(module, nn.PReLU | nn.Bilinear):
+        return Hint(is_ignored=isinstance(module, nn.PReLU))
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers' linear layer
+        return Hint(kind="dense", is_transposed=True)
+    return Hint()
