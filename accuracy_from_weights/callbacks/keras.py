@@ -1,0 +1,176 @@
+"""The estimate in ``model.fit`` of Keras 3, on any of its backends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._monitors import complaints, hold_patience, watching
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.stopping import Decision, StoppingRule
+
+__all__ = ["AccuracyFromWeights"]
+
+
+class AccuracyFromWeights(keras.callbacks.Callback):
+    """Add an estimate of the accuracy, made from the weights alone, to the logs of each epoch.
+
+    The logs gain ``accuracy_from_weights`` with ``_low``, ``_high`` (fractions in [0, 1]) and
+    ``_in_family`` (0 or 1), so that History, the progress bar, EarlyStopping, ModelCheckpoint,
+    CSVLogger, TensorBoard and any other callback see them. No data is looked at, and training is
+    bit for bit what it is without this callback.
+
+    Place it **before** the callbacks that use it, and give those ``mode="max"``::
+
+        model.fit(
+            x,
+            y,
+            epochs=50,
+            callbacks=[
+                AccuracyFromWeights(),
+                keras.callbacks.EarlyStopping("accuracy_from_weights", mode="max", patience=5),
+            ],
+        )
+
+    Parameters
+    ----------
+    predictor
+        An `AccuracyPredictor`, the path of a saved one, or None for the one that ships, which is
+        loaded at the first epoch. Defaults to None.
+    every_n_epochs
+        Estimate at epochs 0, n, 2n, ... (the first epoch of a resumed run always has one); between
+        them the last value is repeated, so that no callback misses its key. The patience of an
+        EarlyStopping counts epochs, not estimates. Defaults to 1.
+    name
+        The key of the accuracy and the stem of the others; two callbacks with different names
+        work side by side. Defaults to ``"accuracy_from_weights"``.
+    stopping
+        A rule from `accuracy_from_weights.stopping` that is told each new estimate and may end
+        the run; its reason is printed. Started afresh by each ``fit`` that begins at epoch 0.
+        Defaults to None.
+    verbose
+        Whether to print each new estimate. Defaults to False.
+
+    Attributes
+    ----------
+    decision
+        The stopping rule's last `Decision`, with its reason; None without a rule.
+
+    Notes
+    -----
+    When an estimate fails, whatever the cause, there is one warning and training goes on as it
+    would have. Until there has been a first estimate the keys are left out, which Keras'
+    EarlyStopping passes over. After it, the last accuracy is repeated with the interval [0, 1] and
+    ``_in_family`` 0, so that ModelCheckpoint does not take the epoch for its best, and the epoch
+    is not counted against the patience of an EarlyStopping. A ModelCheckpoint that writes the
+    estimate into its file names gets 0 where nothing is known, since it would crash without.
+    """
+
+    def __init__(
+        self,
+        predictor: Estimator | str | os.PathLike[str] | None = None,
+        every_n_epochs: int = 1,
+        name: str = DEFAULT_NAME,
+        stopping: StoppingRule | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__()
+        self._epochs = EpochEstimator(
+            type(self).__name__, predictor, every_n_epochs, name, stopping, verbose
+        )
+        self._begun = False
+        self._neighbours: list[Any] = []
+
+    @property
+    def decision(self) -> Decision | None:
+        """The stopping rule's last decision; None without a rule."""
+        return self._epochs.decision
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Look for other callbacks that use the estimate and cannot, and say so."""
+        self._begun = False
+        self._neighbours = _callbacks_of_this_fit(self)
+        self._epochs.guard("looking at the other callbacks", self._review)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start a run at its first epoch, which is not 0 where an earlier run is resumed."""
+        if not self._begun:
+            self._begun = True
+            self._epochs.begin(resumed=epoch > 0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the estimate into `logs`, the one dict that Keras hands to every callback."""
+        # self.model, not self._model: it brings the weights of the JAX backend up to date.
+        seen = self._epochs.observe(lambda: self.model, epoch)
+        if logs is not None and (seen.known or self._is_in_a_file_name()):
+            logs.update(seen.values)
+            if seen.failed:
+                self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
+        if self._epochs.should_stop:
+            self.model.stop_training = True
+
+    def _review(self) -> None:
+        keys = self._epochs.keys
+        others = [cb for cb in self._neighbours if not isinstance(cb, AccuracyFromWeights)]
+        ours = [cb for cb in self._neighbours if isinstance(cb, AccuracyFromWeights)]
+        for cb in watching(others, keys):
+            if getattr(cb, "mode", None) == "auto":
+                # Keras would raise at the end of the first epoch, since it knows the direction of
+                # its own metrics only.
+                cb.mode = "max"
+                self._epochs.warn_once(
+                    f"mode of {id(cb)}",
+                    f"{type(cb).__name__} monitors {cb.monitor!r} without a `mode`, which Keras "
+                    "refuses for any name but its own metrics'. It is set to mode='max'; pass "
+                    "that yourself.",
+                )
+        for text in complaints(others, keys, [key for cb in ours for key in cb._epochs.keys]):
+            self._epochs.warn_once(text, text)
+        for cb in self._neighbours[: _place(self, self._neighbours)]:
+            if cb in ours and cb._epochs.name == self._epochs.name:
+                text = (
+                    f"two callbacks log under the name {self._epochs.name!r} and the later one "
+                    "overwrites the other. Pass a `name` to one of them."
+                )
+            elif getattr(cb, "monitor", None) in keys or isinstance(
+                cb, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+            ):
+                text = (
+                    f"{type(cb).__name__} stands before it in the list of callbacks and will not "
+                    f"see {self._epochs.name!r}. Put AccuracyFromWeights first."
+                )
+            else:
+                continue
+            self._epochs.warn_once(text, text)
+
+    def _hold_patience(self) -> None:
+        hold_patience(watching(self._neighbours, self._epochs.keys), "wait")
+
+    def _is_in_a_file_name(self) -> bool:
+        paths = [str(getattr(cb, "filepath", "")) for cb in self._neighbours]
+        return any("{" + key in path for path in paths for key in self._epochs.keys)
+
+
+def _callbacks_of_this_fit(callback: keras.callbacks.Callback) -> list[Any]:
+    """Return the callbacks that run beside `callback`, in order.
+
+    Keras gives a callback no way to its list, so the list is taken from the `CallbackList` that is
+    calling. Where none is on the stack (a loop of the user's own), the answer is empty, and only
+    the warnings about order and names are lost.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
+            return list(caller.callbacks)
+        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost frame ends the loop
+    return []
+
+
+def _place(callback: Any, callbacks: list[Any]) -> int:
+    return next((at for at, other in enumerate(callbacks) if other is callback), 0)
