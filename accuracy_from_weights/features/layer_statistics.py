@@ -1,0 +1,174 @@
+"""Scale-free numbers that describe one layer, for many networks at once.
+
+A kernel is first multiplied by the root of its fan-in (how many inputs one output sees), so that a
+freshly initialised layer has about the same numbers whatever its width (He et al. 2015). All
+numbers stay the same when the layer's neurons, or the neurons that feed it, are permuted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.weights.layers import Layer
+
+FloatArray = NDArray[np.floating]
+
+_TINY = 1e-12
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_QUANTILE_NAMES = tuple(f"q{round(100 * q)}" for q in _QUANTILES)
+_BIAS_NAMES = ("mean", "std", "min", "q25", "q50", "q75", "max")
+
+LAYER_STATISTIC_NAMES = (
+    "mean",
+    "log_std",
+    "skewness",
+    "log_kurtosis",
+    "mean_absolute",
+    *_QUANTILE_NAMES,
+    *(f"bias_{name}" for name in _BIAS_NAMES),
+    "log_spectral_norm",
+    "stable_rank",
+    "spectral_entropy",
+    "participation_ratio",
+    "smallest_singular",
+    *(f"{side}_{name}" for side in ("neuron", "input") for name in ("cv", "min", "max")),
+    "cosine",
+    "resultant",
+    "smoothness",
+)
+"""Keys of `layer_statistics`, in its order."""
+
+
+def flat_kernel(layer: Layer) -> FloatArray:
+    """Kernels of a stack as matrices of shape (n_networks, out, fan_in), float32."""
+    kernel = layer.kernel
+    return kernel.reshape(kernel.shape[0], kernel.shape[1], -1).astype(np.float32, copy=False)
+
+
+def log(values: FloatArray) -> FloatArray:
+    """Natural logarithm, floored so that a dead tensor gives about -28 and not minus infinity."""
+    return np.log(np.maximum(values, _TINY))
+
+
+def spread(values: FloatArray) -> dict[str, FloatArray]:
+    """Coefficient of variation, smallest and largest over mean, along the last axis."""
+    mean = np.maximum(values.mean(axis=-1), _TINY)
+    return {
+        "cv": values.std(axis=-1) / mean,
+        "min": values.min(axis=-1) / mean,
+        "max": values.max(axis=-1) / mean,
+    }
+
+
+def _moments(scaled: FloatArray) -> dict[str, FloatArray]:
+    values = scaled.reshape(len(scaled), -1)
+    mean = values.mean(axis=1)
+    centred = values - mean[:, None]
+    variance = np.mean(centred**2, axis=1)
+    deviation = np.sqrt(np.maximum(variance, _TINY))
+    standard = centred / deviation[:, None]
+    squares = standard**2
+    statistics = {
+        "mean": np.arcsinh(mean),
+        "log_std": log(np.sqrt(variance)),
+        "skewness": np.arcsinh(np.mean(squares * standard, axis=1)),
+        "log_kurtosis": log(np.mean(squares**2, axis=1)),
+        "mean_absolute": np.mean(np.abs(standard), axis=1),
+    }
+    for name, quantile in zip(
+        _QUANTILE_NAMES, np.quantile(values, _QUANTILES, axis=1), strict=True
+    ):
+        statistics[name] = np.arcsinh(quantile)
+    return statistics
+
+
+def _bias(bias: FloatArray | None, n_networks: int) -> dict[str, FloatArray]:
+    if bias is None or bias.shape[1] == 0:
+        return {f"bias_{name}": np.zeros(n_networks, np.float32) for name in _BIAS_NAMES}
+    values = bias.astype(np.float32, copy=False)
+    quantiles = np.quantile(values, (0.0, 0.25, 0.5, 0.75, 1.0), axis=1)
+    numbers = (values.mean(axis=1), values.std(axis=1), *quantiles)
+    return {
+        f"bias_{name}": np.arcsinh(10 * x) for name, x in zip(_BIAS_NAMES, numbers, strict=True)
+    }
+
+
+def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
+    out, fan_in = scaled.shape[1:]
+    gram = (
+        scaled @ scaled.transpose(0, 2, 1) if out <= fan_in else scaled.transpose(0, 2, 1) @ scaled
+    )
+    energy = np.maximum(np.linalg.eigvalsh(gram), 0)
+    rank = energy.shape[1]
+    total = np.maximum(energy.sum(axis=1), _TINY)
+    share = energy / total[:, None]
+    largest = share[:, -1]
+    return {
+        "log_spectral_norm": 0.5 * log(energy[:, -1] / max(out, 1)),
+        "stable_rank": 1 / np.maximum(largest, _TINY) / rank,
+        "spectral_entropy": -(share * log(share)).sum(axis=1) / max(np.log(rank), 1.0),
+        "participation_ratio": 1 / np.maximum((share**2).sum(axis=1), _TINY) / rank,
+        "smallest_singular": 0.5 * log(share[:, 0] * rank + 1e-8),
+    }
+
+
+def _neurons(layer: Layer, scaled: FloatArray) -> dict[str, FloatArray]:
+    n, out, fan_in = scaled.shape
+    norms = np.sqrt((scaled**2).mean(axis=2))
+    channels = layer.kernel.shape[2]
+    by_input = np.sqrt((scaled.reshape(n, out, channels, -1) ** 2).mean(axis=(1, 3)))
+    unit = scaled / np.maximum(norms, _TINY)[:, :, None] / np.sqrt(fan_in)
+    cosines = np.abs(unit @ unit.transpose(0, 2, 1))
+    pairs = max(out * (out - 1), 1)
+    off_diagonal = (cosines.sum(axis=(1, 2)) - np.trace(cosines, axis1=1, axis2=2)) / pairs
+    resultant = np.sqrt((unit.sum(axis=1) ** 2).sum(axis=1)) / np.sqrt(out)
+    return {
+        **{f"neuron_{name}": x for name, x in spread(norms).items()},
+        **{f"input_{name}": x for name, x in spread(by_input).items()},
+        "cosine": off_diagonal * np.sqrt(fan_in),
+        "resultant": resultant,
+    }
+
+
+def _smoothness(layer: Layer) -> FloatArray:
+    """Correlation of neighbouring kernel positions; 0 for kernels without extent."""
+    kernel = layer.kernel.astype(np.float32, copy=False)
+    n = len(kernel)
+    energy = np.maximum((kernel.reshape(n, -1) ** 2).sum(axis=1), _TINY)
+    total, axes = np.zeros(n, np.float32), 0
+    for axis in range(3, kernel.ndim):
+        size = kernel.shape[axis]
+        if size < 2:
+            continue
+        ahead = np.take(kernel, range(1, size), axis=axis)
+        behind = np.take(kernel, range(size - 1), axis=axis)
+        product = (ahead * behind).reshape(n, -1).sum(axis=1)
+        total += product / energy * size / (size - 1)
+        axes += 1
+    return total / max(axes, 1)
+
+
+def layer_statistics(layer: Layer) -> dict[str, FloatArray]:
+    """Describe one layer of a stack.
+
+    Parameters
+    ----------
+    layer : Layer
+        Its arrays have a leading axis of n networks.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_networks,)
+        Keys as in `LAYER_STATISTIC_NAMES`.
+    """
+    # Beyond 1e6 a weight has diverged; clipping it keeps fourth powers inside float32.
+    kernel = np.clip(flat_kernel(layer), -1e6, 1e6)
+    scaled = kernel * np.float32(np.sqrt(kernel.shape[2]))
+    return {
+        **_moments(scaled),
+        **_bias(layer.bias, len(kernel)),
+        **_spectrum(scaled),
+        **_neurons(layer, scaled),
+        "smoothness": _smoothness(layer),
+    }

@@ -1,0 +1,273 @@
+"""What a network would do to random inputs, worked out from its weights alone.
+
+A Gaussian is sent through the layers: the mean and the covariance of the channels. The activation
+between two layers is not recorded in the weights, so each network is described twice:
+
+- as if it were a rectifier: mean and variance of a rectified Gaussian neuron by neuron (Frey &
+  Hinton 1999, "Variational learning in nonlinear Gaussian belief networks"), covariances by Stein's
+  lemma: they shrink by the share of the time in which each of the two neurons is active;
+- as if it were tanh: the error function of the same slope, whose mean and expected slope under a
+  Gaussian have a closed form (MacKay 1992, "The evidence framework applied to classification
+  networks", for the sigmoid).
+
+Each is done for three degrees of correlation between neighbouring positions of an image. The
+covariance of the outputs, after taking away what all outputs share (a softmax does not feel it),
+tells how many classes the network can tell apart at all, and whether one answer drowns the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy.special import erf, ndtr
+
+from accuracy_from_weights.features.layer_statistics import FloatArray, log
+from accuracy_from_weights.weights.layers import Layer, NetworkStack
+
+_TINY = 1e-12
+_MAX_CHANNELS = 256
+"""Above it only variances are followed: a covariance would cost more than reading the weights."""
+
+ACTIVATIONS = ("relu", "tanh")
+OVERLAPS = (0.0, 0.5, 0.9)
+_OUTPUTS = (
+    "log_variance",
+    "log_mean_variance",
+    "log_constancy",
+    "rank",
+    "entropy",
+    "share1",
+    "share2",
+    "share3",
+    "share4",
+    "mean_entropy",
+    "variance_cv",
+)
+_HIDDEN = ("log_gain", "active", "inactive", "always_active", "rank", "varying")
+_GATHERED = ("first", "last", "mean")
+
+PROPAGATION_NAMES = tuple(
+    f"{activation}{round(100 * overlap)}.{name}"
+    for activation, overlap in product(ACTIVATIONS, OVERLAPS)
+    for name in (
+        *(f"output.{output}" for output in _OUTPUTS),
+        *(f"hidden.{hidden}.{where}" for hidden in _HIDDEN for where in _GATHERED),
+    )
+)
+"""Names of the columns of `propagate`."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Gaussian:
+    """Channels of n networks: mean and variance (n, c); covariance (n, c, c), or None if wide."""
+
+    mean: FloatArray
+    variance: FloatArray
+    covariance: FloatArray | None
+
+    @classmethod
+    def of(cls, mean: FloatArray, covariance: FloatArray) -> _Gaussian:
+        return cls(mean, np.maximum(np.einsum("ncc->nc", covariance), 0), covariance)
+
+    @property
+    def power(self) -> FloatArray:
+        """Mean square of a channel, shape (n,)."""
+        return (self.variance + self.mean**2).mean(axis=1)
+
+    def full_covariance(self) -> FloatArray:
+        if self.covariance is not None:
+            return self.covariance
+        return self.variance[:, :, None] * np.eye(self.variance.shape[1])
+
+    def fitted_to(self, channels: int) -> _Gaussian:
+        """Itself, or its average where the next layer sees another number of channels.
+
+        A flattened map or a concatenation changes the number, and frameworks order the values
+        differently: only an average over channels means the same in all of them.
+        """
+        if channels == self.mean.shape[1]:
+            return self
+        mean = np.repeat(self.mean.mean(axis=1, keepdims=True), channels, axis=1)
+        variance = np.repeat(self.variance.mean(axis=1, keepdims=True), channels, axis=1)
+        return _Gaussian(mean, variance, None)
+
+    def rescaled(self) -> _Gaussian:
+        """In a range where nothing overflows: a very deep or diverged network would leave it."""
+        scale = np.sqrt(self.power)
+        scale = np.where((scale > 1e6) | (scale < 1e-6), np.maximum(scale, _TINY), 1.0)[:, None]
+        covariance = None if self.covariance is None else self.covariance / scale[:, :, None] ** 2
+        return _Gaussian(self.mean / scale, self.variance / scale**2, covariance)
+
+
+def _standard_input(n_networks: int, channels: int) -> _Gaussian:
+    return _Gaussian(np.zeros((n_networks, channels)), np.ones((n_networks, channels)), None)
+
+
+def _through(layer: Layer, before: _Gaussian, overlap: float) -> _Gaussian:
+    kernel = layer.kernel
+    n, out, inputs = kernel.shape[:3]
+    kernel = np.clip(kernel.astype(np.float32, copy=False), -1e6, 1e6).reshape(n, out, inputs, -1)
+    depthwise = layer.kind == "depthwise_conv"
+    before = before.fitted_to(out if depthwise else inputs).rescaled()
+    summed = kernel.sum(axis=3)
+    if depthwise:
+        mean = summed[:, :, 0] * before.mean
+    else:
+        mean = np.einsum("noi,ni->no", summed, before.mean, optimize=True)
+    if layer.bias is not None:
+        mean = mean + np.clip(layer.bias, -1e6, 1e6)
+    if max(out, inputs) > _MAX_CHANNELS:
+        weights = (1 - overlap) * (kernel**2).sum(axis=3) + overlap * summed**2
+        if depthwise:
+            variance = weights[:, :, 0] * before.variance
+        else:
+            variance = np.einsum("noi,ni->no", weights, before.variance, optimize=True)
+        return _Gaussian(mean, variance, None)
+    covariance = before.full_covariance()
+    if depthwise:
+        own = kernel[:, :, 0]
+        apart = own @ own.transpose(0, 2, 1)
+        together = summed * summed.transpose(0, 2, 1)
+        return _Gaussian.of(mean, ((1 - overlap) * apart + overlap * together) * covariance)
+    # (n, out, positions, in) so that both products below are plain batched matrix products
+    spread = kernel.transpose(0, 1, 3, 2).reshape(n, -1, inputs)
+    moved = (spread @ covariance).reshape(n, out, -1)
+    apart = moved @ spread.reshape(n, out, -1).transpose(0, 2, 1)
+    together = moved.reshape(n, out, -1, inputs).sum(axis=2) @ summed.transpose(0, 2, 1)
+    return _Gaussian.of(mean, (1 - overlap) * apart + overlap * together)
+
+
+def _rectified(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
+    deviation = np.sqrt(np.maximum(before.variance, _TINY))
+    ratio = before.mean / deviation
+    active = ndtr(ratio)
+    density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
+    mean = before.mean * active + deviation * density
+    square = (before.mean**2 + deviation**2) * active + before.mean * deviation * density
+    variance = np.maximum(square - mean**2, 0)
+    if before.covariance is None:
+        return _Gaussian(mean, variance, None), active
+    covariance = before.covariance * active[:, :, None] * active[:, None, :]
+    diagonal = np.arange(mean.shape[1])
+    covariance[:, diagonal, diagonal] = variance
+    return _Gaussian(mean, variance, covariance), active
+
+
+def _saturated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
+    widened = 1 + 0.5 * np.pi * before.variance
+    ratio = before.mean / np.sqrt(widened)
+    mean = erf(0.5 * np.sqrt(np.pi) * ratio)
+    slope = np.exp(-0.25 * np.pi * ratio**2) / np.sqrt(widened)
+    if before.covariance is None:
+        return _Gaussian(mean, before.variance * slope**2, None), slope
+    return _Gaussian.of(mean, before.covariance * slope[:, :, None] * slope[:, None, :]), slope
+
+
+def _normalised(layer: Layer, before: _Gaussian) -> _Gaussian:
+    """After a layer or group normalisation: unit power, then the layer's own scale and shift."""
+    if layer.norm_scale is None and layer.norm_shift is None:
+        return before
+    power = np.sqrt(np.maximum(before.power, _TINY))[:, None]
+    channels = before.mean.shape[1]
+    scale, shift = layer.norm_scale, layer.norm_shift
+    if (scale if scale is not None else shift).shape[1] != channels:  # type: ignore[union-attr]  # one of the two is there
+        return before
+    gain = (1.0 if scale is None else scale) / power
+    covariance = before.covariance
+    if covariance is not None:
+        covariance = covariance * gain[:, :, None] * gain[:, None, :]
+    mean = before.mean * gain + (0.0 if shift is None else shift)
+    return _Gaussian(mean, before.variance * gain**2, covariance)
+
+
+def _rank(covariance: FloatArray | None, variance: FloatArray) -> FloatArray:
+    """Participation ratio of the eigenvalues over the number of channels, in (0, 1]."""
+    squares = variance**2 if covariance is None else covariance**2
+    total = squares.reshape(len(variance), -1).sum(axis=1)
+    return variance.sum(axis=1) ** 2 / np.maximum(total, _TINY**2) / variance.shape[1]
+
+
+def _hidden_numbers(
+    gain: FloatArray, active: FloatArray, after: _Gaussian
+) -> dict[str, FloatArray]:
+    return {
+        "log_gain": gain,
+        "active": active.mean(axis=1),
+        "inactive": (active < 0.02).mean(axis=1),
+        "always_active": (active > 0.98).mean(axis=1),
+        "rank": _rank(after.covariance, after.variance),
+        "varying": after.variance.mean(axis=1) / np.maximum(after.power, _TINY),
+    }
+
+
+def _output_numbers(outputs: _Gaussian) -> dict[str, FloatArray]:
+    mean = outputs.mean - outputs.mean.mean(axis=1, keepdims=True)
+    n, classes = mean.shape
+    if classes <= _MAX_CHANNELS:
+        covariance = outputs.full_covariance()
+        covariance = covariance - covariance.mean(axis=1, keepdims=True)
+        covariance = covariance - covariance.mean(axis=2, keepdims=True)
+        variance = np.maximum(np.einsum("ncc->nc", covariance), 0)
+        energy = np.maximum(np.linalg.eigvalsh(covariance), 0)[:, ::-1]
+    else:
+        variance = outputs.variance
+        energy = -np.sort(-variance, axis=1)
+    share = energy / np.maximum(energy.sum(axis=1, keepdims=True), _TINY)
+    shares = np.zeros((n, 4))
+    shares[:, : min(4, classes)] = share[:, :4]
+    total, between = variance.mean(axis=1), (mean**2).mean(axis=1)
+    logits = mean / np.sqrt(total + _TINY)[:, None]
+    answer = np.exp(logits - logits.max(axis=1, keepdims=True))
+    answer /= answer.sum(axis=1, keepdims=True)
+    entropy_unit = np.log(max(classes, 2))
+    return {
+        "log_variance": log(total),
+        "log_mean_variance": log(between),
+        "log_constancy": log(between) - log(total),
+        "rank": 1 / np.maximum((share**2).sum(axis=1), _TINY) / max(classes - 1, 1),
+        "entropy": -(share * log(share)).sum(axis=1) / entropy_unit,
+        **{f"share{k + 1}": shares[:, k] for k in range(4)},
+        "mean_entropy": -(answer * log(answer)).sum(axis=1) / entropy_unit,
+        "variance_cv": variance.std(axis=1) / np.maximum(total, _TINY),
+    }
+
+
+def _one_way(stack: NetworkStack, activation: str, overlap: float) -> list[FloatArray]:
+    activate = {"relu": _rectified, "tanh": _saturated}[activation]
+    state = _standard_input(stack.n_networks, stack.layers[0].kernel.shape[2])
+    hidden: list[dict[str, FloatArray]] = []
+    for layer in stack.layers[:-1]:
+        power = state.power
+        state = _through(layer, state, overlap)
+        gain = 0.5 * (log(state.power) - log(power))
+        state, active = activate(_normalised(layer, state))
+        hidden.append(_hidden_numbers(gain, active, state))
+    numbers = _output_numbers(_through(stack.layers[-1], state, overlap))
+    columns = [numbers[name] for name in _OUTPUTS]
+    for name in _HIDDEN:
+        # A network of one layer hides nothing: zeros, as everywhere where a thing is absent.
+        values = np.stack([h[name] for h in hidden] or [np.zeros(stack.n_networks)])
+        columns += [values[0], values[-1], values.mean(axis=0)]
+    return columns
+
+
+def propagate(stack: NetworkStack) -> FloatArray:
+    """Describe how a stack's networks carry a Gaussian from input to output.
+
+    Parameters
+    ----------
+    stack : NetworkStack
+        Networks with finite weights.
+
+    Returns
+    -------
+    ndarray of shape (n_networks, len(PROPAGATION_NAMES))
+    """
+    columns = [
+        column
+        for activation, overlap in product(ACTIVATIONS, OVERLAPS)
+        for column in _one_way(stack, activation, overlap)
+    ]
+    return np.stack(columns, axis=1)
