@@ -36,7 +36,7 @@ class Architecture:
         One for each block of a convolutional network: 1 or 2.
     pooling : {"none", "max", "average"}, default "none"
         With another value than ``"none"``, a stride of 2 becomes a convolution of stride 1 followed
-        by pooling of 2 × 2 pixels.
+        by pooling of 2 by 2 pixels.
     padding : {"valid", "same"}, default "valid"
         ``"same"`` puts ``kernel_size // 2`` zeros around the image, as PyTorch does.
     normalisation : {"none", "batch", "layer", "group"}, default "none"
@@ -127,7 +127,7 @@ class Architecture:
 
 
 def paper_architecture(activation: str) -> Architecture:
-    """The network of the Small CNN Zoo: three 3 × 3 convolutions of 16 filters, stride 2, valid.
+    """Give the Small CNN Zoo's network: three 3 by 3 convolutions of 16 filters, stride 2.
 
     Source: Unterthiner et al., Predicting Neural Network Accuracy from Weights, 2020, section 3.
     """

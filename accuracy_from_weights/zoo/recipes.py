@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from accuracy_from_weights.errors import ZooError
@@ -37,9 +37,12 @@ class Task:
     n_train, n_test : int
         Images trained on and tested on (fewer where the classes kept have fewer).
     data_seed : int
-        Picks which training images; the test images are always the first ones.
+        Picks which training images; the test images are the same ones for all networks.
+    pool : int or None, default None
+        How many images of the training set, picked once for all networks, the ``n_train`` are
+        picked from; None means all of them.
     train_fraction : float, default 1.0
-        ``n_train`` as a fraction of the images that the recipe had to give; for the record.
+        ``n_train`` over ``pool``; for the record.
     image_size : int or None, default None
         Pixels of a side after area averaging; None leaves the images as they are.
     channels : int or None, default None
@@ -58,6 +61,7 @@ class Task:
     n_train: int
     n_test: int
     data_seed: int
+    pool: int | None = None
     train_fraction: float = 1.0
     image_size: int | None = None
     channels: int | None = None
@@ -135,7 +139,7 @@ class NetworkRecipe:
     weight_decay: float = 0.0
     initialiser: str = "glorot_uniform"
     init_std: float = 0.05
-    schedule: str = field(default="constant")
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -168,15 +172,21 @@ class NetworkRecipe:
         return min(self.batch_size, n_train)
 
     def steps_of(self, n_train: int) -> int:
-        """Steps in an epoch when there are ``n_train`` images."""
+        """Give the steps in an epoch when there are ``n_train`` images."""
         return n_train // self.batch_of(n_train)
+
+    def checkpoint_steps(self, n_train: int) -> tuple[int, ...]:
+        """Turn the checkpoints into numbers of steps when there are ``n_train`` images."""
+        steps = self.steps_of(n_train)
+        return tuple(math.floor(epochs * steps + 0.5) for epochs in self.checkpoints)
 
     def learning_rate_at(self, progress: float) -> float:
         """Learning rate after ``progress``, a fraction in [0, 1], of all steps."""
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
         if self.schedule == "steps":
-            return self.learning_rate * (0.01 if progress >= 0.75 else 0.1 if progress >= 0.5 else 1)
+            drop = 0.01 if progress >= 0.75 else 0.1 if progress >= 0.5 else 1.0
+            return self.learning_rate * drop
         return self.learning_rate
 
     def check_fits(self, facts: DataFacts) -> None:
@@ -273,7 +283,9 @@ def _build(cls: type, values: Any) -> Any:
     known = {f.name for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ZooError(f"Expected {cls.__name__} values among {sorted(known)}. Received: {unknown}.")
+        raise ZooError(
+            f"Expected {cls.__name__} values among {sorted(known)}. Received: {unknown}."
+        )
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return cls(**given)
