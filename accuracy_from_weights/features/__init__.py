@@ -1,0 +1,1 @@
+"""Weights become numbers, each with a name."""

@@ -7,6 +7,9 @@ changes when hidden neurons are permuted.
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +51,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 
 def _architecture(layers: tuple[Layer, ...]) -> list[float]:
-    """The numbers of `ARCHITECTURE_NAMES`; the arrays of `layers` have a leading network axis."""
+    """Give the numbers of `ARCHITECTURE_NAMES`, the same for all networks of a stack."""
     shapes = [layer.kernel.shape[1:] for layer in layers]
     parameters = sum(a[0].size for layer in layers for a in layer.arrays if a is not None)
     return [
@@ -57,8 +60,8 @@ def _architecture(layers: tuple[Layer, ...]) -> list[float]:
         np.log(max(shapes[-1][0], 1)),
         np.log(max(shapes[0][1], 1)),
         float(np.mean([np.log(max(shape[0], 1)) for shape in shapes])),
-        float(np.mean([np.log(max(np.prod(shape[1:]), 1)) for shape in shapes])),
-        float(np.mean([np.prod(shape[2:]) for shape in shapes])),
+        float(np.mean([np.log(max(math.prod(shape[1:]), 1)) for shape in shapes])),
+        float(np.mean([math.prod(shape[2:]) for shape in shapes])),
         float(np.mean([layer.bias is not None for layer in layers])),
         float(np.mean([layer.norm_scale is not None for layer in layers])),
         *(float(np.mean([layer.kind == kind for layer in layers])) for kind in _KINDS),
@@ -66,14 +69,14 @@ def _architecture(layers: tuple[Layer, ...]) -> list[float]:
 
 
 def _alignment(layers: tuple[Layer, ...], n_networks: int) -> list[FloatArray]:
-    """Do the neurons with large weights feed those connections that are large?
+    """Tell whether the neurons with large weights feed the connections that are large.
 
     For each pair of neighbouring layers of matching width: the correlation between the norms of
     the weights into and out of a neuron, and the weakest neuron (product of both norms) relative
     to the mean. Averages over the pairs; 0 and 1 where none matches.
     """
     correlations, weakest = [], []
-    for layer, following in zip(layers, layers[1:], strict=False):
+    for layer, following in pairwise(layers):
         n, out = layer.kernel.shape[:2]
         if following.kind == "depthwise_conv" or following.kernel.shape[2] != out:
             continue
@@ -142,7 +145,7 @@ def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
     m = int(finite.sum())
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         columns = [
-            *(np.full(m, number) for number in _architecture(layers)),
+            *(np.full(m, number, float) for number in _architecture(layers)),
             *_gathered_statistics(layers),
             *_alignment(layers, m),
             *_normalisation(layers, m),

@@ -106,9 +106,9 @@ def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
     largest = share[:, -1]
     return {
         "log_spectral_norm": 0.5 * log(energy[:, -1] / max(out, 1)),
-        "stable_rank": 1 / np.maximum(largest, _TINY) / rank,
+        "stable_rank": 1 / np.maximum(largest, 1 / rank) / rank,
         "spectral_entropy": -(share * log(share)).sum(axis=1) / max(np.log(rank), 1.0),
-        "participation_ratio": 1 / np.maximum((share**2).sum(axis=1), _TINY) / rank,
+        "participation_ratio": 1 / np.maximum((share**2).sum(axis=1), 1 / rank) / rank,
         "smallest_singular": 0.5 * log(share[:, 0] * rank + 1e-8),
     }
 

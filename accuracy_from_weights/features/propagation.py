@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.special import erf, ndtr
+from scipy.special import erf, ndtr, softmax
 
 from accuracy_from_weights.features.layer_statistics import FloatArray, log
 from accuracy_from_weights.weights.layers import Layer, NetworkStack
@@ -61,7 +61,10 @@ PROPAGATION_NAMES = tuple(
 
 @dataclass(frozen=True, eq=False)
 class _Gaussian:
-    """Channels of n networks: mean and variance (n, c); covariance (n, c, c), or None if wide."""
+    """Channels of n networks under v degrees of overlap.
+
+    Mean and variance have shape (v, n, c), the covariance (v, n, c, c) or None where c is large.
+    """
 
     mean: FloatArray
     variance: FloatArray
@@ -69,17 +72,24 @@ class _Gaussian:
 
     @classmethod
     def of(cls, mean: FloatArray, covariance: FloatArray) -> _Gaussian:
-        return cls(mean, np.maximum(np.einsum("ncc->nc", covariance), 0), covariance)
+        return cls(mean, np.maximum(np.einsum("...cc->...c", covariance), 0), covariance)
 
     @property
     def power(self) -> FloatArray:
-        """Mean square of a channel, shape (n,)."""
-        return (self.variance + self.mean**2).mean(axis=1)
+        """Mean square of a channel, shape (v, n)."""
+        return (self.variance + self.mean**2).mean(axis=-1)
 
     def full_covariance(self) -> FloatArray:
         if self.covariance is not None:
             return self.covariance
-        return self.variance[:, :, None] * np.eye(self.variance.shape[1])
+        return self.variance[..., None] * np.eye(self.variance.shape[-1])
+
+    def scaled(self, gain: FloatArray) -> _Gaussian:
+        """Each channel times its gain, which broadcasts against (v, n, c)."""
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = covariance * (gain[..., :, None] * gain[..., None, :])
+        return _Gaussian(self.mean * gain, self.variance * gain**2, covariance)
 
     def fitted_to(self, channels: int) -> _Gaussian:
         """Itself, or its average where the next layer sees another number of channels.
@@ -87,55 +97,52 @@ class _Gaussian:
         A flattened map or a concatenation changes the number, and frameworks order the values
         differently: only an average over channels means the same in all of them.
         """
-        if channels == self.mean.shape[1]:
+        if channels == self.mean.shape[-1]:
             return self
-        mean = np.repeat(self.mean.mean(axis=1, keepdims=True), channels, axis=1)
-        variance = np.repeat(self.variance.mean(axis=1, keepdims=True), channels, axis=1)
+        mean = np.repeat(self.mean.mean(axis=-1, keepdims=True), channels, axis=-1)
+        variance = np.repeat(self.variance.mean(axis=-1, keepdims=True), channels, axis=-1)
         return _Gaussian(mean, variance, None)
 
     def rescaled(self) -> _Gaussian:
         """In a range where nothing overflows: a very deep or diverged network would leave it."""
         scale = np.sqrt(self.power)
-        scale = np.where((scale > 1e6) | (scale < 1e-6), np.maximum(scale, _TINY), 1.0)[:, None]
-        covariance = None if self.covariance is None else self.covariance / scale[:, :, None] ** 2
-        return _Gaussian(self.mean / scale, self.variance / scale**2, covariance)
+        scale = np.where((scale > 1e6) | (scale < 1e-6), np.maximum(scale, _TINY), 1.0)
+        return self if (scale == 1).all() else self.scaled(1 / scale[..., None])
 
 
-def _standard_input(n_networks: int, channels: int) -> _Gaussian:
-    return _Gaussian(np.zeros((n_networks, channels)), np.ones((n_networks, channels)), None)
-
-
-def _through(layer: Layer, before: _Gaussian, overlap: float) -> _Gaussian:
+def _through(layer: Layer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
+    """After the layer; `overlap` has shape (v, 1, 1)."""
     kernel = layer.kernel
     n, out, inputs = kernel.shape[:3]
     kernel = np.clip(kernel.astype(np.float32, copy=False), -1e6, 1e6).reshape(n, out, inputs, -1)
     depthwise = layer.kind == "depthwise_conv"
     before = before.fitted_to(out if depthwise else inputs).rescaled()
     summed = kernel.sum(axis=3)
-    if depthwise:
-        mean = summed[:, :, 0] * before.mean
-    else:
-        mean = np.einsum("noi,ni->no", summed, before.mean, optimize=True)
+
+    def weighted_sum(weights: FloatArray, values: FloatArray) -> FloatArray:
+        if depthwise:
+            return weights[..., 0] * values
+        return (weights @ values[..., None])[..., 0]
+
+    mean = weighted_sum(summed, before.mean)
     if layer.bias is not None:
         mean = mean + np.clip(layer.bias, -1e6, 1e6)
     if max(out, inputs) > _MAX_CHANNELS:
-        weights = (1 - overlap) * (kernel**2).sum(axis=3) + overlap * summed**2
-        if depthwise:
-            variance = weights[:, :, 0] * before.variance
-        else:
-            variance = np.einsum("noi,ni->no", weights, before.variance, optimize=True)
-        return _Gaussian(mean, variance, None)
+        apart = weighted_sum((kernel**2).sum(axis=3), before.variance)
+        together = weighted_sum(summed**2, before.variance)
+        return _Gaussian(mean, (1 - overlap) * apart + overlap * together, None)
+    overlap = overlap[..., None]
     covariance = before.full_covariance()
     if depthwise:
         own = kernel[:, :, 0]
         apart = own @ own.transpose(0, 2, 1)
         together = summed * summed.transpose(0, 2, 1)
         return _Gaussian.of(mean, ((1 - overlap) * apart + overlap * together) * covariance)
-    # (n, out, positions, in) so that both products below are plain batched matrix products
-    spread = kernel.transpose(0, 1, 3, 2).reshape(n, -1, inputs)
-    moved = (spread @ covariance).reshape(n, out, -1)
+    # Positions before inputs, so that both products below are plain batched matrix products.
+    spread = np.ascontiguousarray(kernel.transpose(0, 1, 3, 2)).reshape(n, -1, inputs)
+    moved = (spread @ covariance).reshape(len(covariance), n, out, -1)
     apart = moved @ spread.reshape(n, out, -1).transpose(0, 2, 1)
-    together = moved.reshape(n, out, -1, inputs).sum(axis=2) @ summed.transpose(0, 2, 1)
+    together = summed @ covariance @ summed.transpose(0, 2, 1)
     return _Gaussian.of(mean, (1 - overlap) * apart + overlap * together)
 
 
@@ -149,44 +156,39 @@ def _rectified(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
     variance = np.maximum(square - mean**2, 0)
     if before.covariance is None:
         return _Gaussian(mean, variance, None), active
-    covariance = before.covariance * active[:, :, None] * active[:, None, :]
-    diagonal = np.arange(mean.shape[1])
-    covariance[:, diagonal, diagonal] = variance
+    covariance = before.covariance * active[..., :, None] * active[..., None, :]
+    diagonal = np.arange(mean.shape[-1])
+    covariance[..., diagonal, diagonal] = variance
     return _Gaussian(mean, variance, covariance), active
 
 
 def _saturated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
     widened = 1 + 0.5 * np.pi * before.variance
     ratio = before.mean / np.sqrt(widened)
-    mean = erf(0.5 * np.sqrt(np.pi) * ratio)
     slope = np.exp(-0.25 * np.pi * ratio**2) / np.sqrt(widened)
-    if before.covariance is None:
-        return _Gaussian(mean, before.variance * slope**2, None), slope
-    return _Gaussian.of(mean, before.covariance * slope[:, :, None] * slope[:, None, :]), slope
+    after = before.scaled(slope)
+    mean = erf(0.5 * np.sqrt(np.pi) * ratio)
+    return _Gaussian(mean, after.variance, after.covariance), slope
 
 
 def _normalised(layer: Layer, before: _Gaussian) -> _Gaussian:
     """After a layer or group normalisation: unit power, then the layer's own scale and shift."""
-    if layer.norm_scale is None and layer.norm_shift is None:
-        return before
-    power = np.sqrt(np.maximum(before.power, _TINY))[:, None]
-    channels = before.mean.shape[1]
     scale, shift = layer.norm_scale, layer.norm_shift
-    if (scale if scale is not None else shift).shape[1] != channels:  # type: ignore[union-attr]  # one of the two is there
+    own = scale if scale is not None else shift
+    if own is None or own.shape[1] != before.mean.shape[-1]:
         return before
-    gain = (1.0 if scale is None else scale) / power
-    covariance = before.covariance
-    if covariance is not None:
-        covariance = covariance * gain[:, :, None] * gain[:, None, :]
-    mean = before.mean * gain + (0.0 if shift is None else shift)
-    return _Gaussian(mean, before.variance * gain**2, covariance)
+    unit = 1 / np.sqrt(np.maximum(before.power, _TINY))[..., None]
+    after = before.scaled(unit if scale is None else scale * unit)
+    if shift is None:
+        return after
+    return _Gaussian(after.mean + shift, after.variance, after.covariance)
 
 
 def _rank(covariance: FloatArray | None, variance: FloatArray) -> FloatArray:
-    """Participation ratio of the eigenvalues over the number of channels, in (0, 1]."""
+    """Participation ratio of the eigenvalues over the number of channels, in [0, 1]."""
     squares = variance**2 if covariance is None else covariance**2
-    total = squares.reshape(len(variance), -1).sum(axis=1)
-    return variance.sum(axis=1) ** 2 / np.maximum(total, _TINY**2) / variance.shape[1]
+    total = squares.reshape(*variance.shape[:2], -1).sum(axis=-1)
+    return variance.sum(axis=-1) ** 2 / np.maximum(total, _TINY**2) / variance.shape[-1]
 
 
 def _hidden_numbers(
@@ -194,49 +196,50 @@ def _hidden_numbers(
 ) -> dict[str, FloatArray]:
     return {
         "log_gain": gain,
-        "active": active.mean(axis=1),
-        "inactive": (active < 0.02).mean(axis=1),
-        "always_active": (active > 0.98).mean(axis=1),
+        "active": active.mean(axis=-1),
+        "inactive": (active < 0.02).mean(axis=-1),
+        "always_active": (active > 0.98).mean(axis=-1),
         "rank": _rank(after.covariance, after.variance),
-        "varying": after.variance.mean(axis=1) / np.maximum(after.power, _TINY),
+        "varying": after.variance.mean(axis=-1) / np.maximum(after.power, _TINY),
     }
 
 
 def _output_numbers(outputs: _Gaussian) -> dict[str, FloatArray]:
-    mean = outputs.mean - outputs.mean.mean(axis=1, keepdims=True)
-    n, classes = mean.shape
+    mean = outputs.mean - outputs.mean.mean(axis=-1, keepdims=True)
+    classes = mean.shape[-1]
     if classes <= _MAX_CHANNELS:
         covariance = outputs.full_covariance()
-        covariance = covariance - covariance.mean(axis=1, keepdims=True)
-        covariance = covariance - covariance.mean(axis=2, keepdims=True)
-        variance = np.maximum(np.einsum("ncc->nc", covariance), 0)
-        energy = np.maximum(np.linalg.eigvalsh(covariance), 0)[:, ::-1]
+        covariance = covariance - covariance.mean(axis=-2, keepdims=True)
+        covariance = covariance - covariance.mean(axis=-1, keepdims=True)
+        variance = np.maximum(np.einsum("...cc->...c", covariance), 0)
+        energy = np.maximum(np.linalg.eigvalsh(covariance), 0)[..., ::-1]
     else:
         variance = outputs.variance
-        energy = -np.sort(-variance, axis=1)
-    share = energy / np.maximum(energy.sum(axis=1, keepdims=True), _TINY)
-    shares = np.zeros((n, 4))
-    shares[:, : min(4, classes)] = share[:, :4]
-    total, between = variance.mean(axis=1), (mean**2).mean(axis=1)
-    logits = mean / np.sqrt(total + _TINY)[:, None]
-    answer = np.exp(logits - logits.max(axis=1, keepdims=True))
-    answer /= answer.sum(axis=1, keepdims=True)
-    entropy_unit = np.log(max(classes, 2))
+        energy = -np.sort(-variance, axis=-1)
+    share = energy / np.maximum(energy.sum(axis=-1, keepdims=True), _TINY)
+    shares = np.zeros((*mean.shape[:2], 4))
+    shares[..., : min(4, classes)] = share[..., :4]
+    total, between = variance.mean(axis=-1), (mean**2).mean(axis=-1)
+    answer = softmax(mean / np.sqrt(total + _TINY)[..., None], axis=-1)
+    most = max(classes - 1, 1)
     return {
         "log_variance": log(total),
         "log_mean_variance": log(between),
         "log_constancy": log(between) - log(total),
-        "rank": 1 / np.maximum((share**2).sum(axis=1), _TINY) / max(classes - 1, 1),
-        "entropy": -(share * log(share)).sum(axis=1) / entropy_unit,
-        **{f"share{k + 1}": shares[:, k] for k in range(4)},
-        "mean_entropy": -(answer * log(answer)).sum(axis=1) / entropy_unit,
-        "variance_cv": variance.std(axis=1) / np.maximum(total, _TINY),
+        "rank": 1 / np.maximum((share**2).sum(axis=-1), 1 / most) / most,
+        "entropy": -(share * log(share)).sum(axis=-1) / np.log(max(classes, 2)),
+        **{f"share{k + 1}": shares[..., k] for k in range(4)},
+        "mean_entropy": -(answer * log(answer)).sum(axis=-1) / np.log(max(classes, 2)),
+        "variance_cv": variance.std(axis=-1) / np.maximum(total, _TINY),
     }
 
 
-def _one_way(stack: NetworkStack, activation: str, overlap: float) -> list[FloatArray]:
+def _as_if(activation: str, stack: NetworkStack) -> list[FloatArray]:
+    """Columns of shape (v, n) for one activation, in the order of the names."""
     activate = {"relu": _rectified, "tanh": _saturated}[activation]
-    state = _standard_input(stack.n_networks, stack.layers[0].kernel.shape[2])
+    overlap = np.array(OVERLAPS)[:, None, None]
+    shape = (len(OVERLAPS), stack.n_networks, stack.layers[0].kernel.shape[2])
+    state = _Gaussian(np.zeros(shape), np.ones(shape), None)
     hidden: list[dict[str, FloatArray]] = []
     for layer in stack.layers[:-1]:
         power = state.power
@@ -248,7 +251,7 @@ def _one_way(stack: NetworkStack, activation: str, overlap: float) -> list[Float
     columns = [numbers[name] for name in _OUTPUTS]
     for name in _HIDDEN:
         # A network of one layer hides nothing: zeros, as everywhere where a thing is absent.
-        values = np.stack([h[name] for h in hidden] or [np.zeros(stack.n_networks)])
+        values = np.stack([h[name] for h in hidden] or [np.zeros(shape[:2])])
         columns += [values[0], values[-1], values.mean(axis=0)]
     return columns
 
@@ -265,9 +268,6 @@ def propagate(stack: NetworkStack) -> FloatArray:
     -------
     ndarray of shape (n_networks, len(PROPAGATION_NAMES))
     """
-    columns = [
-        column
-        for activation, overlap in product(ACTIVATIONS, OVERLAPS)
-        for column in _one_way(stack, activation, overlap)
-    ]
-    return np.stack(columns, axis=1)
+    # (activation, column, overlap, network), brought to the order of the names.
+    table = np.array([_as_if(activation, stack) for activation in ACTIVATIONS])
+    return table.transpose(3, 0, 2, 1).reshape(stack.n_networks, -1)
