@@ -15,6 +15,7 @@ import numpy as np
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
 from accuracy_from_weights.zoo.distributions import RecipeDistribution
 from accuracy_from_weights.zoo.engines import DataReference, Engine, open_engine
+from accuracy_from_weights.zoo.network_file import from_training
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.training import ImageData, TrainedNetwork, train_networks
@@ -113,7 +114,7 @@ def build_zoo(
                 trained = _train_in_workers(opened, batches, backend, device)
             stack.enter_context(contextlib.closing(trained))
             for network in trained:
-                writer.add(network.recipe.index, network, dtype, made_by)
+                writer.add(from_training(network.recipe.index, network, made_by), dtype)
                 done += 1
                 if progress is not None:
                     progress(done, n_networks)

@@ -18,7 +18,14 @@ from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
 
 METRICS_FILES = ("metrics.csv.gz", "metrics.csv")
 RECIPE_PREFIX = "config."
-_MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
+MEASURED = (
+    "test_accuracy",
+    "test_loss",
+    "train_accuracy",
+    "train_loss",
+    "log_accuracy",
+    "log_loss",
+)
 _BLOCK_ROWS = 20_000
 
 Floats = NDArray[np.float64]
@@ -38,6 +45,9 @@ class ZooMetrics:
         Fractions in [0, 1]; NaN where unknown.
     test_loss, train_loss : ndarray of float
         Nats; NaN where unknown.
+    log_accuracy, log_loss : ndarray of float
+        What a training loop reports of its epoch for free; NaN where unknown. The authors publish
+        none.
     recipe : dict of str to ndarray
         Hyperparameters, numbers or strings, by name without ``config.``.
     digest : str
@@ -50,6 +60,8 @@ class ZooMetrics:
     test_loss: Floats
     train_accuracy: Floats
     train_loss: Floats
+    log_accuracy: Floats
+    log_loss: Floats
     recipe: dict[str, NDArray[np.generic]]
     digest: str
 
@@ -97,7 +109,7 @@ def read_metrics(folder: Path) -> ZooMetrics:
     if steps is None or not np.isfinite(steps).all():
         raise ZooError(f"Expected {path} to give a number as the step in every line.")
     measured = {}
-    for name in _MEASURED:
+    for name in MEASURED:
         values = _as_floats(columns[name]) if name in columns else np.full(len(steps), np.nan)
         if values is None:
             raise ZooError(f"Expected the column {name} of {path} to hold numbers.")

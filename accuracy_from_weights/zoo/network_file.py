@@ -13,6 +13,7 @@ import json
 import math
 import platform
 import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,17 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.metrics import MEASURED
 from accuracy_from_weights.zoo.training import TrainedNetwork
 
 _PREFIX = "weights/"
-MEASURED = (
-    "test_accuracy",
-    "test_loss",
-    "train_accuracy",
-    "train_loss",
-    "log_accuracy",
-    "log_loss",
-)
 _LIBRARIES = ("accuracy-from-weights", "numpy", "torch", "keras", "jax")
 
 
@@ -44,29 +38,24 @@ class StoredNetwork:
     ----------
     header : dict
         ``index``, ``recipe`` (plain values), ``hyperparameters`` (flat), ``steps`` (epochs),
-        ``history`` (lists, one value a checkpoint, None where unknown), ``diverged``, ``seconds``,
-        ``made_by``, ``versions``.
-    weights : dict of str to ndarray
+        ``history`` (lists, one value a checkpoint), ``diverged``, ``seconds``, ``made_by``,
+        ``versions``; None where something is unknown.
+    weights : mapping of str to ndarray
         Tensors of a PyTorch state dict, shape (n_checkpoints, ...).
     """
 
     header: dict[str, Any]
-    weights: dict[str, NDArray[np.generic]]
+    weights: Mapping[str, NDArray[Any]]
 
     def state_dict(self, checkpoint: int) -> dict[str, NDArray[np.generic]]:
         """Weights of one checkpoint, by its place in ``header["steps"]``."""
         return {name: values[checkpoint] for name, values in self.weights.items()}
 
 
-def encode(
-    index: int,
-    network: TrainedNetwork,
-    dtype: str = "float32",
-    made_by: dict[str, str] | None = None,
-) -> bytes:
-    """Turn a network into the bytes of its file; see the store's ``add`` for the parameters."""
-    if dtype not in ("float32", "float16"):
-        raise ZooError(f"Expected weights stored as float32 or float16. Received: {dtype!r}.")
+def from_training(
+    index: int, network: TrainedNetwork, made_by: dict[str, str] | None = None
+) -> StoredNetwork:
+    """Gather what is kept of a network that was trained here."""
     checkpoints = network.checkpoints
     header = {
         "index": index,
@@ -74,7 +63,7 @@ def encode(
         "hyperparameters": network.recipe.hyperparameters(),
         "steps": [float(checkpoint.step) for checkpoint in checkpoints],
         "history": {
-            name: [_finite_or_none(getattr(checkpoint, name)) for checkpoint in checkpoints]
+            name: [finite_or_none(getattr(checkpoint, name)) for checkpoint in checkpoints]
             for name in MEASURED
         },
         "diverged": bool(network.diverged),
@@ -86,6 +75,22 @@ def encode(
         name: np.stack([np.asarray(checkpoint.weights[name]) for checkpoint in checkpoints])
         for name in checkpoints[0].weights
     }
+    return StoredNetwork(header, weights)
+
+
+def encode(network: StoredNetwork, dtype: str = "float32") -> bytes:
+    """Turn a network into the bytes of its file.
+
+    Weights beyond the range of half precision keep the whole network in its own precision.
+
+    Raises
+    ------
+    ZooError
+        When `dtype` is neither float32 nor float16.
+    """
+    if dtype not in ("float32", "float16"):
+        raise ZooError(f"Expected weights stored as float32 or float16. Received: {dtype!r}.")
+    weights = network.weights
     if dtype == "float16" and all(_fits_half(values) for values in weights.values()):
         weights = {
             name: values.astype(np.float16) if values.dtype.kind == "f" else values
@@ -93,7 +98,8 @@ def encode(
         }
     arrays = {_PREFIX + name: values for name, values in weights.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own options
+    header = np.frombuffer(json.dumps(network.header, allow_nan=False).encode(), np.uint8)
+    np.savez(buffer, header=header, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own options
     return buffer.getvalue()
 
 
@@ -105,15 +111,10 @@ def decode(path: Path) -> StoredNetwork:
     ZooError
         When it is missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = _header(file)
-            weights = {
-                name[len(_PREFIX) :]: file[name] for name in file.files if name.startswith(_PREFIX)
-            }
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
-    return StoredNetwork(header, weights)
+    with _opened(path) as file:
+        return StoredNetwork(
+            _header(file), {name: file[_PREFIX + name] for name in _tensor_names(file)}
+        )
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -124,11 +125,36 @@ def read_header(path: Path) -> dict[str, Any]:
     ZooError
         When the file is missing or damaged.
     """
+    with _opened(path) as file:
+        return _header(file)
+
+
+def read_tensor_names(path: Path) -> list[str]:
+    """Read the names of a network's tensors.
+
+    Raises
+    ------
+    ZooError
+        When the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return _tensor_names(file)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return _header(file)
+            yield file
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
+        raise ZooError(
+            f"Expected {path} to be a complete network of a zoo. Received: {type(error).__name__} "
+            f"({error}). Remove the file and build again: only this network is trained anew."
+        ) from error
+
+
+def _tensor_names(file: Any) -> list[str]:
+    return [name[len(_PREFIX) :] for name in file.files if name.startswith(_PREFIX)]
 
 
 @functools.cache
@@ -149,15 +175,8 @@ def _header(file: Any) -> dict[str, Any]:
     return header
 
 
-def _damaged(path: Path, error: Exception) -> ZooError:
-    return ZooError(
-        f"Expected {path} to be a complete network of a zoo. Received: {type(error).__name__} "
-        f"({error}). Remove the file and build again: only this network is trained anew."
-    )
-
-
-def _finite_or_none(value: float) -> float | None:
-    """JSON has no NaN."""
+def finite_or_none(value: float) -> float | None:
+    """Turn a number into what JSON can hold, which is no NaN."""
     return float(value) if math.isfinite(value) else None
 
 

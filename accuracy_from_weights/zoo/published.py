@@ -74,9 +74,7 @@ class PublishedZoo:
     metrics: ZooMetrics
     n_checkpoints: int
 
-    def chunks(
-        self, rows: int = CHUNK_ROWS
-    ) -> Iterator[tuple[NDArray[np.intp], NetworkStack]]:
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[NDArray[np.intp], NetworkStack]]:
         """Yield row numbers, shape (k,) with k at most `rows`, and the k networks in them."""
         for start in range(0, self.n_checkpoints, rows):
             stop = min(start + rows, self.n_checkpoints)
@@ -122,18 +120,21 @@ def open_published(folder: str | Path) -> PublishedZoo:
     return PublishedZoo(folder, layout, metrics, weights.shape[0])
 
 
-def read_chunk(
-    folder: Path, layout: tuple[Variable, ...], start: int, stop: int
-) -> NetworkStack:
+def read_chunk(folder: Path, layout: tuple[Variable, ...], start: int, stop: int) -> NetworkStack:
     """Read the networks in the rows `start` to `stop` (exclusive).
 
     The file is mapped anew for each chunk: pages of a map that stays open count as memory of the
     process until the whole file is in it.
     """
+    return stack_from_rows(read_rows(folder, slice(start, stop)), layout)
+
+
+def read_rows(folder: Path, rows: NDArray[np.intp] | slice) -> Array:
+    """Read rows of the weights into memory, half precision as single precision."""
     weights = _map_weights(folder)
     # Half precision overflows in sums of squares; single and double are kept as they are.
     dtype = np.float32 if weights.dtype.itemsize < 4 else weights.dtype.newbyteorder("=")
-    return stack_from_rows(np.array(weights[start:stop], dtype=dtype, order="C"), layout)
+    return np.array(weights[rows], dtype=dtype, order="C")
 
 
 def stack_from_rows(rows: Array, layout: tuple[Variable, ...]) -> NetworkStack:
@@ -220,6 +221,64 @@ def _n_outputs(kernel: Variable) -> int:
     if kernel.role == "depthwise_kernel":
         return kernel.shape[2] * kernel.shape[3]
     return kernel.shape[-1]
+
+
+def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
+    """Lay out the layers of networks in columns, each bias before its kernel.
+
+    Raises
+    ------
+    ZooError
+        When a layer is neither dense nor a plain convolution.
+    """
+    counts: dict[str, int] = {}
+    variables: list[Variable] = []
+    column = 0
+    for layer in stack.layers:
+        n_axes = layer.kernel.ndim - 1
+        kind = {("dense", 2): "dense"}.get((layer.kind, n_axes), "")
+        if layer.kind == "conv" and n_axes in _TO_OUT_IN_SPATIAL and n_axes > 2:
+            kind = f"conv{n_axes - 2}d"
+        if not kind or layer.norm_scale is not None or layer.norm_shift is not None:
+            raise ZooError(
+                f"Expected dense layers and convolutions alone, which is what the published format "
+                f"holds. Received: {layer.name}, {layer.kind} with a kernel of {n_axes} axes"
+                f"{'' if layer.norm_scale is None else ' and a normalisation'}."
+            )
+        number = counts.get(kind, 0)
+        counts[kind] = number + 1
+        name = f"sequential/{kind}_{number}" if number else f"sequential/{kind}"
+        axes = _TO_OUT_IN_SPATIAL[n_axes]
+        shape = layer.kernel.shape[1:]
+        roles = [("kernel", tuple(shape[axes.index(axis)] for axis in range(n_axes)))]
+        if layer.bias is not None:
+            roles.insert(0, ("bias", layer.bias.shape[1:]))
+        for role, role_shape in roles:
+            end = column + int(np.prod(role_shape))
+            variables.append(Variable(f"{name}/{role}:0", column, end, role_shape))
+            column = end
+    return tuple(variables)
+
+
+def rows_of(stack: NetworkStack) -> Array:
+    """Write networks as rows of parameters in the order of `layout_of`, shape (n, columns)."""
+    parts = []
+    for layer in stack.layers:
+        if layer.bias is not None:
+            parts.append(layer.bias)
+        axes = _TO_OUT_IN_SPATIAL[layer.kernel.ndim - 1]
+        back = tuple(axes.index(axis) + 1 for axis in range(len(axes)))
+        parts.append(layer.kernel.transpose(0, *back).reshape(stack.n_networks, -1))
+    return np.concatenate(parts, axis=1)
+
+
+def write_layout(path: Path, layout: tuple[Variable, ...]) -> None:
+    """Write ``layout.csv`` as the authors do."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["varname", "start_idx", "end_idx", "size", "shape"])
+        for v in layout:
+            writer.writerow([v.name, v.start, v.end, v.end - v.start, str(v.shape)])
 
 
 def _layer(name: str, variables: dict[str, Array]) -> Layer:

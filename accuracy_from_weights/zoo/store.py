@@ -22,8 +22,13 @@ from types import TracebackType
 from typing import IO, Any
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.network_file import StoredNetwork, decode, encode, read_header
-from accuracy_from_weights.zoo.training import TrainedNetwork
+from accuracy_from_weights.zoo.network_file import (
+    StoredNetwork,
+    decode,
+    encode,
+    read_header,
+    read_tensor_names,
+)
 
 FORMAT_VERSION = 1
 PLAN_FILE = "zoo.json"
@@ -107,6 +112,16 @@ class ZooStore:
         """
         return decode(self.path(index))
 
+    def tensor_names(self, index: int) -> list[str]:
+        """Names of one network's tensors, without reading them.
+
+        Raises
+        ------
+        ZooError
+            When its file is missing or damaged.
+        """
+        return read_tensor_names(self.path(index))
+
     def headers(self) -> Iterator[dict[str, Any]]:
         """Yield what is known of each network, in the order of `indices`, without its weights.
 
@@ -173,7 +188,7 @@ class _Writer:
             if different:
                 key = different[0]
                 raise ZooError(
-                    f"Expected the same {' and '.join(different)} as the zoo in {self.store.folder}. "
+                    f"Expected the {' and '.join(different)} of the zoo in {self.store.folder}. "
                     f"Received: {key} {plan.get(key)}, where it has "
                     f"{found.get(key)}. Give the same, or choose another folder."
                 )
@@ -194,32 +209,22 @@ class _Writer:
                 self.store.path(index).unlink()
         return [index for index in range(n_networks) if index not in complete]
 
-    def add(
-        self,
-        index: int,
-        network: TrainedNetwork,
-        dtype: str = "float32",
-        made_by: dict[str, str] | None = None,
-    ) -> None:
-        """Write one network; when this returns, it is on the disk.
+    def add(self, network: StoredNetwork, dtype: str = "float32") -> None:
+        """Write one network under its index; when this returns, it is on the disk.
 
         Parameters
         ----------
-        index : int
-            Its number in the zoo.
-        network : TrainedNetwork
+        network : StoredNetwork
         dtype : {"float32", "float16"}
             Type of the stored weights. Half precision halves the files; a network with weights
-            beyond its range is stored in single precision all the same.
-        made_by : dict, optional
-            How it was trained (backend, device), for the record.
+            beyond its range keeps its own precision.
 
         Raises
         ------
         ZooError
             When the disk is full or the file cannot be written; nothing of it is left then.
         """
-        self._write(self.store.path(index), encode(index, network, dtype, made_by))
+        self._write(self.store.path(int(network.header["index"])), encode(network, dtype))
 
     def _write(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(path.name + _TEMPORARY)

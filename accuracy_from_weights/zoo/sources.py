@@ -1,0 +1,205 @@
+"""The kinds of zoo that can be read, behind one face: metrics by row, weights in pieces.
+
+A piece is small enough for memory and is described by whichever process takes it: it says where
+to read, and holds no weights itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import UnsupportedModelError, ZooError
+from accuracy_from_weights.weights.layers import NetworkStack, NetworkWeights, stack_networks
+from accuracy_from_weights.zoo.metrics import MEASURED, Floats, ZooMetrics
+from accuracy_from_weights.zoo.published import (
+    CHUNK_ROWS,
+    Variable,
+    hash_rows,
+    is_published_folder,
+    open_published,
+    read_chunk,
+)
+from accuracy_from_weights.zoo.store import ZooStore
+
+_NETWORKS_A_PIECE = 32
+
+Rows = NDArray[np.intp]
+
+
+class Piece(Protocol):
+    """Some rows of a zoo."""
+
+    def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
+        """Yield networks of one architecture each, with their rows in the zoo."""
+        ...
+
+    def digest(self) -> bytes:
+        """SHA-256 of the bytes that the weights were read from."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ZooSource:
+    """A zoo that can be read.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder; names the data set where the metrics do not.
+    metrics : ZooMetrics
+    pieces : tuple of Piece
+        Together they hold each row once.
+    n_diverged : int or None
+        Networks that diverged; None where that is not recorded.
+    """
+
+    name: str
+    metrics: ZooMetrics
+    pieces: tuple[Piece, ...]
+    n_diverged: int | None = None
+
+
+def is_source(folder: Path) -> bool:
+    """Whether the folder itself (not one inside it) is a zoo that can be read."""
+    return ZooStore.is_store(folder) or is_published_folder(folder)
+
+
+def open_source(folder: Path) -> ZooSource:
+    """Open a zoo that this package built, or one in the published format.
+
+    Raises
+    ------
+    ZooError
+        When it is neither, is damaged, or holds no network.
+    """
+    return _open_store(folder) if ZooStore.is_store(folder) else _open_published(folder)
+
+
+@dataclass(frozen=True)
+class _PublishedPiece:
+    folder: Path
+    layout: tuple[Variable, ...]
+    start: int
+    stop: int
+
+    def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
+        rows = np.arange(self.start, self.stop)
+        yield rows, read_chunk(self.folder, self.layout, self.start, self.stop)
+
+    def digest(self) -> bytes:
+        return hash_rows(self.folder, self.start, self.stop)
+
+
+def _open_published(folder: Path) -> ZooSource:
+    zoo = open_published(folder)
+    starts = range(0, zoo.n_checkpoints, CHUNK_ROWS)
+    pieces = tuple(
+        _PublishedPiece(folder, zoo.layout, start, min(start + CHUNK_ROWS, zoo.n_checkpoints))
+        for start in starts
+    )
+    return ZooSource(folder.resolve().name, zoo.metrics, pieces)
+
+
+@dataclass(frozen=True)
+class _StorePiece:
+    """Some networks of a store: their numbers, and the row of each one's first checkpoint."""
+
+    folder: Path
+    indices: tuple[int, ...]
+    first_rows: tuple[int, ...]
+
+    def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
+        from accuracy_from_weights.weights import read_weights
+
+        store = ZooStore(self.folder)
+        alike: dict[tuple[Any, ...], tuple[list[int], list[NetworkWeights]]] = {}
+        for index, first_row in zip(self.indices, self.first_rows, strict=True):
+            network = store.read(index)
+            for checkpoint in range(len(network.header["steps"])):
+                try:
+                    weights = read_weights(network.state_dict(checkpoint))
+                except UnsupportedModelError as error:
+                    raise ZooError(f"Network {index} of {self.folder}: {error}") from error
+                rows, networks = alike.setdefault(weights.architecture, ([], []))
+                rows.append(first_row + checkpoint)
+                networks.append(weights)
+        for rows, networks in alike.values():
+            yield np.array(rows), stack_networks(networks)
+
+    def digest(self) -> bytes:
+        store = ZooStore(self.folder)
+        digest = hashlib.sha256()
+        for index in self.indices:
+            digest.update(hashlib.sha256(store.path(index).read_bytes()).digest())
+        return digest.digest()
+
+
+def _open_store(folder: Path) -> ZooSource:
+    store = ZooStore(folder)
+    plan = store.plan()
+    headers = list(store.headers())
+    if not headers:
+        raise ZooError(f"Expected at least one complete network in {folder}. Received: none.")
+    counts = [len(header["steps"]) for header in headers]
+    first_rows = [0, *np.cumsum(counts).tolist()]
+    indices = [int(header["index"]) for header in headers]
+    pieces = tuple(
+        _StorePiece(
+            folder,
+            tuple(indices[start : start + _NETWORKS_A_PIECE]),
+            tuple(first_rows[:-1][start : start + _NETWORKS_A_PIECE]),
+        )
+        for start in range(0, len(indices), _NETWORKS_A_PIECE)
+    )
+    diverged = [header["diverged"] for header in headers]
+    n_diverged = None if None in diverged else sum(diverged)
+    metrics = _metrics_of(headers, counts, plan)
+    return ZooSource(folder.resolve().name, metrics, pieces, n_diverged)
+
+
+def _metrics_of(
+    headers: list[dict[str, Any]], counts: list[int], plan: dict[str, Any]
+) -> ZooMetrics:
+    """Gather the histories of all networks; the recipe of each is repeated for its checkpoints."""
+
+    def history(name: str) -> Floats:
+        values = [value for header in headers for value in header["history"][name]]
+        return np.array([np.nan if value is None else value for value in values])
+
+    names = list(dict.fromkeys(name for header in headers for name in header["hyperparameters"]))
+    recipe = {
+        name: np.repeat(
+            column_of([header["hyperparameters"].get(name) for header in headers]), counts
+        )
+        for name in names
+    }
+    # Two zoos of one data set may be read together: seed and family keep their runs apart.
+    family = plan.get("recipe", {}).get("family", "")
+    runs = [
+        header.get("run")
+        or f"{header['hyperparameters'].get('dataset', '')}/{family}-{plan.get('seed', 0)}/"
+        f"{header['index']:06d}"
+        for header in headers
+    ]
+    digest = hashlib.sha256(repr(sorted(plan.items())).encode()).hexdigest()
+    return ZooMetrics(
+        runs=np.repeat(np.array(runs), counts),
+        steps=np.array([float(step) for header in headers for step in header["steps"]]),
+        **{name: history(name) for name in MEASURED},
+        recipe=recipe,
+        digest=digest,
+    )
+
+
+def column_of(values: list[Any]) -> NDArray[np.generic]:
+    """Turn hyperparameters into numbers (NaN where missing) or strings (empty where missing)."""
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else str(value) for value in values])
+    return np.array([np.nan if value is None else float(value) for value in values])
