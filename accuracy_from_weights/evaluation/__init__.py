@@ -6,7 +6,6 @@ from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inpu
 from accuracy_from_weights.evaluation.crossvalidation import (
     OURS,
     Evaluation,
-    count_fits,
     cross_validate,
     final_rows,
     run_folds,
@@ -30,7 +29,6 @@ __all__ = [
     "Inputs",
     "Score",
     "Scores",
-    "count_fits",
     "cross_validate",
     "final_rows",
     "format_evaluations",

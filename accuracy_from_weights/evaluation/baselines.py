@@ -95,21 +95,20 @@ def hyperparameters_and_epoch(table: ZooTable) -> Inputs | None:
     for name, values in table.hyperparameters.items():
         if "seed" in name:
             continue
-        array = np.asarray(values)
-        if array.dtype.kind in "OUS":
-            categories, array = np.unique(array.astype(str), return_inverse=True)
+        is_category = np.asarray(values).dtype.kind in "OUS"
+        if is_category:
+            categories, codes = np.unique(np.asarray(values).astype(str), return_inverse=True)
             if len(categories) > _MOST_CATEGORIES:
                 continue
-            is_category = True
+            column = codes.astype(np.float64)
         else:
-            is_category = False
-        array = array.astype(np.float64)
-        finite = array[np.isfinite(array)]
-        if finite.size == 0 or (np.ptp(finite) == 0 and finite.size == array.size):
+            column = np.asarray(values, dtype=np.float64)
+        finite = column[np.isfinite(column)]
+        if finite.size == 0 or (np.ptp(finite) == 0 and finite.size == column.size):
             continue
         if is_category:
             categorical.append(len(columns))
-        columns.append(array)
+        columns.append(column)
     if not columns:
         return None
     columns.append(np.asarray(table.steps, dtype=np.float64))
@@ -125,6 +124,9 @@ BASELINES = (
     Baseline("epoch number", _epoch, boosted_trees),
     Baseline("training loss", lambda table: _known(table.train_loss), boosted_trees),
     Baseline("training accuracy", lambda table: _known(table.train_accuracy), boosted_trees),
+    Baseline(
+        "training accuracy as logged", lambda table: _known(table.log_accuracy), boosted_trees
+    ),
     Baseline("hyperparameters + epoch", hyperparameters_and_epoch, boosted_trees),
     Baseline("paper's 56 statistics, trees", _paper_statistics, boosted_trees),
 )

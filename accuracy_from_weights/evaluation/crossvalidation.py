@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline
+from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
 from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
-Progress = Callable[[str], None]
+Progress = Callable[[int, int], None]
 
 OURS = "accuracy-from-weights"
 # Kendall's tau of n rows costs n log n, and a bootstrap repeats it: about a second a predictor.
@@ -144,8 +144,7 @@ def cross_validate(
     random_state : int
         Seed of the folds, the baselines and the bootstrap. Defaults to 0.
     progress : callable, optional
-        Called with the name of each piece of work that is done: as often as
-        `count_fits` says.
+        Called with the fits done and the fits in all, before the first and after each.
 
     Returns
     -------
@@ -169,6 +168,13 @@ def cross_validate(
         protocol = "all runs of a data set that no predictor was fitted on"
     else:
         protocol = f"{n_folds}-fold by run, each data set by itself"
+    seen = [
+        (baseline, inputs)
+        for baseline in baselines
+        if (inputs := baseline.inputs(table)) is not None
+    ]
+    total = len(names) * (len(seen) + 1) * (1 if hold_out == "dataset" else n_folds)
+    report = _Counter(total, progress)
     evaluations = []
     for name in names:
         inside = np.flatnonzero(usable & (datasets == name))
@@ -179,7 +185,7 @@ def cross_validate(
                 (inside[train], inside[test])
                 for train, test in run_folds(table.runs[inside], n_folds, random_state)
             ]
-        predictions = _predictions(table, predictor, splits, baselines, random_state, progress)
+        predictions = _predictions(table, predictor, splits, seen, random_state, report)
         evaluations.append(
             _evaluation(
                 table,
@@ -192,15 +198,6 @@ def cross_validate(
             )
         )
     return evaluations
-
-
-def count_fits(
-    table: ZooTable, n_folds: int, hold_out: str, baselines: Sequence[Baseline] = BASELINES
-) -> int:
-    """How often `cross_validate` reports progress."""
-    n_datasets = len(np.unique(np.asarray(table.datasets)[np.isfinite(table.accuracy)]))
-    n_predictors = 1 + sum(baseline.inputs(table) is not None for baseline in baselines)
-    return n_datasets * n_predictors * (1 if hold_out == "dataset" else n_folds)
 
 
 def score_predictor(
@@ -249,27 +246,38 @@ def score_predictor(
     return evaluations
 
 
+class _Counter:
+    """Count the fits that are done and tell who asked."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.done = -1
+        self.total = total
+        self.progress = progress
+        self.one_more()
+
+    def one_more(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
 def _predictions(
     table: ZooTable,
     predictor: AccuracyPredictor,
     splits: Sequence[tuple[Rows, Rows]],
-    baselines: Sequence[Baseline],
+    baselines: Sequence[tuple[Baseline, Inputs]],
     random_state: int,
-    progress: Progress | None,
+    report: _Counter,
 ) -> Iterator[tuple[str, tuple[Floats, Floats | None]]]:
     """Each predictor's name, predictions for the tested rows (others NaN), and intervals."""
     truth = np.asarray(table.accuracy, dtype=np.float64)
-    for baseline in baselines:
-        inputs = baseline.inputs(table)
-        if inputs is None:
-            continue
+    for baseline, inputs in baselines:
         predicted = np.full(truth.size, np.nan)
         for train, test in splits:
             model = baseline.regressor(inputs, random_state)
             model.fit(inputs.values[train], truth[train])
             predicted[test] = np.clip(model.predict(inputs.values[test]), 0.0, 1.0)
-            if progress is not None:
-                progress(baseline.name)
+            report.one_more()
         yield baseline.name, (predicted, None)
     predicted = np.full(truth.size, np.nan)
     bounds = np.full((truth.size, 2), np.nan)
@@ -278,8 +286,7 @@ def _predictions(
         model.fit(table.features[train], truth[train], groups=table.runs[train])
         predicted[test] = model.predict(table.features[test])
         bounds[test] = model.predict_interval(table.features[test])
-        if progress is not None:
-            progress(OURS)
+        report.one_more()
     yield OURS, (predicted, bounds)
 
 

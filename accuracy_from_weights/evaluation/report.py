@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from accuracy_from_weights._text import align
 from accuracy_from_weights.evaluation.crossvalidation import Evaluation
 from accuracy_from_weights.evaluation.scores import Score, Scores
 
@@ -69,15 +70,3 @@ def _format_score(value: Score | None) -> str:
 def _short(value: float) -> str:
     """Three decimals without the leading zero: the way such tables are printed."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
-
-
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines of a table: first column to the left, the others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -1,0 +1,28 @@
+"""Plain text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Set rows of cells as a table: the first column to the left, the others to the right.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+        All of one length.
+
+    Returns
+    -------
+    str
+        A line a row, without a closing newline.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,182 @@
+"""``demo``: watch the estimate beside the truth, on a network that trains in a minute."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from accuracy_from_weights.cli.options import jobs_option, predictor_option, seed_option
+from accuracy_from_weights.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.demo import EpochSeen, Watched
+    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo.training import ImageData
+
+_RETRAINED = "retrained"
+
+
+@click.command()
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Also build a small zoo on digits, retrain on it, and show both predictors.",
+)
+@click.option(
+    "--networks",
+    type=click.IntRange(min=20),
+    default=120,
+    show_default=True,
+    help="Networks of the zoo that --full builds.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="Epochs to train for at most.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="accuracy-from-weights-demo.png",
+    show_default=True,
+    help="The picture.",
+)
+@predictor_option
+@jobs_option
+@seed_option
+def command(
+    full: bool,
+    networks: int,
+    epochs: int,
+    output: Path,
+    predictor_file: Path | None,
+    jobs: int,
+    seed: int,
+) -> None:
+    """Train a small network on scikit-learn's digits and watch the estimate beside the truth.
+
+    Training stops early on the estimate, which no data but the training images went into. The
+    true accuracy is measured on held-out images, to be shown beside it and for nothing else.
+    """
+    from accuracy_from_weights import demo, load_predictor
+    from accuracy_from_weights.plotting import require_matplotlib
+
+    # Whatever is missing should be named before a minute has passed, not after.
+    demo.import_keras()
+    require_matplotlib()
+    data = demo.load_digits()
+    predictors: dict[str, AccuracyPredictor | None] = {demo.NAME: load_predictor(predictor_file)}
+    if full:
+        zoo_data, data = _halve_held_out(data)
+        predictors = {_RETRAINED: _retrain(zoo_data, networks, jobs, seed), **predictors}
+    _print_heading(predictors)
+    watched = demo.watch_digits(
+        data,
+        predictors,
+        epochs=epochs,
+        seed=seed,
+        on_epoch=lambda seen: _print_epoch(seen, predictors),
+    )
+    _print_summary(watched, next(iter(predictors)))
+    _draw(watched, predictors, output)
+    click.echo(f"The picture is in {output}", err=True)
+
+
+def _halve_held_out(data: ImageData) -> tuple[ImageData, ImageData]:
+    """Split the held-out images, so that the zoo's accuracies and the demo's truth share none."""
+    half = len(data.y_test) // 2
+    return (
+        dataclasses.replace(data, x_test=data.x_test[:half], y_test=data.y_test[:half]),
+        dataclasses.replace(data, x_test=data.x_test[half:], y_test=data.y_test[half:]),
+    )
+
+
+def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> AccuracyPredictor:
+    """Fit a predictor to a zoo of the paper's recipes, built here and now."""
+    from accuracy_from_weights.demo import zoo_backend
+    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo.builder import build_zoo
+    from accuracy_from_weights.zoo.paper import PaperRecipe
+    from accuracy_from_weights.zoo.table import read_zoo
+
+    with tempfile.TemporaryDirectory(prefix="accuracy-from-weights-") as folder:
+        with progress_bar(f"Training {n_networks} networks on digits") as report:
+            build_zoo(
+                folder,
+                PaperRecipe(),
+                data,
+                n_networks,
+                seed=seed,
+                n_jobs=jobs,
+                backend=zoo_backend(),
+                progress=report,
+            )
+        with progress_bar("Describing them") as report:
+            table = read_zoo(folder, n_jobs=jobs, progress=report)
+    click.echo("Fitting a predictor to them", err=True)
+    return AccuracyPredictor(random_state=seed, n_jobs=jobs).fit(
+        table.features, table.accuracy, groups=table.runs
+    )
+
+
+def _print_heading(names: Sequence[str] | Mapping[str, object]) -> None:
+    columns = "".join(f"  {_title(name):^29}" for name in names)
+    click.echo(f"epoch{columns}  true accuracy")
+
+
+def _title(name: str) -> str:
+    return "retrained on digits" if name == _RETRAINED else "estimate and its interval"
+
+
+def _print_epoch(seen: EpochSeen, names: Sequence[str] | Mapping[str, object]) -> None:
+    cells = []
+    for name in names:
+        accuracy, low, high = (seen.log[name + suffix] for suffix in ("", "_low", "_high"))
+        remark = " " if seen.log[f"{name}_in_family"] else "?"
+        cells.append(f"  {accuracy:>7.3f}{remark}  [{low:.3f}, {high:.3f}]".ljust(31))
+    click.echo(f"{seen.epoch:>5}{''.join(cells)}  {seen.true_accuracy:>13.3f}")
+
+
+def _print_summary(watched: Watched, name: str) -> None:
+    kept = watched.epochs[watched.kept_epoch - 1]
+    best = max(watched.epochs, key=lambda seen: seen.true_accuracy)
+    covered = sum(
+        seen.log[f"{name}_low"] <= seen.true_accuracy <= seen.log[f"{name}_high"]
+        for seen in watched.epochs
+    )
+    click.echo(
+        f"\nKept the weights of epoch {kept.epoch}, of {len(watched.epochs)} trained: estimated "
+        f"{kept.log[name]:.3f}, true {watched.kept_accuracy:.3f}. The best epoch in truth was "
+        f"{best.epoch} with {best.true_accuracy:.3f}.\nThe interval held the truth at {covered} of "
+        f"{len(watched.epochs)} epochs."
+    )
+    if not all(seen.log[f"{each}_in_family"] for seen in watched.epochs for each in [name]):
+        click.echo("A question mark: the network looks unlike those that the predictor knows.")
+
+
+def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
+    from accuracy_from_weights.plotting import BLUE, GREEN, plot_log
+
+    axes = None
+    for name, colour in zip(names, (BLUE, GREEN), strict=False):
+        last = name == list(names)[-1]
+        axes = plot_log(
+            watched.log,
+            name,
+            true_accuracy=watched.true_accuracy if last else None,
+            chosen_epoch=watched.kept_epoch if last else None,
+            title="A small CNN on handwritten digits, watched through its weights alone",
+            label="estimate, predictor retrained on digits"
+            if name == _RETRAINED
+            else "estimate from the weights",
+            colour=colour,
+            ax=axes,
+            path=output if last else None,
+        )

@@ -1,0 +1,145 @@
+"""``estimate``: the accuracy of saved networks, from their weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accuracy_from_weights.cli.options import jobs_option, json_option, predictor_option
+from accuracy_from_weights.cli.progress import progress_bar
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.predictor import AccuracyPredictor, Estimate
+
+OUTSIDE_FAMILY = 3
+
+# Reading a file takes milliseconds; below that many a bar would only flicker.
+_FILES_WORTH_A_BAR = 20
+# Networks are estimated in portions: one at a time would be slow, all at once leave the bar still.
+_PORTION = 256
+
+
+@click.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@predictor_option
+@json_option
+@jobs_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    predictor_file: Path | None,
+    as_json: bool,
+    jobs: int,
+) -> None:
+    """Estimate the accuracy of saved networks from their weights.
+
+    FILE is a .keras, .weights.h5, .pt, .pth, .ckpt, .safetensors or .npz file. Files that cannot
+    be read are named on stderr, and the others are estimated all the same.
+    """
+    from accuracy_from_weights import load_predictor
+
+    predictor = load_predictor(predictor_file)
+    results = list(zip(files, _estimate_files(files, predictor, jobs), strict=True))
+    if as_json:
+        click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))
+    else:
+        _print_table(results)
+    errors = [(f, result) for f, result in results if isinstance(result, AccuracyFromWeightsError)]
+    for file, error in errors:
+        message = str(error)
+        click.echo(f"Error: {message if str(file) in message else f'{file}: {message}'}", err=True)
+    estimates = [
+        result for _, result in results if not isinstance(result, AccuracyFromWeightsError)
+    ]
+    outside = sum(not estimate.in_family for estimate in estimates)
+    if outside:
+        click.echo(
+            f"Warning: {outside} of {len(estimates)} networks look unlike those that the predictor "
+            "knows, so their estimates may be far off. To fit a predictor to networks of your own: "
+            "accuracy-from-weights retrain",
+            err=True,
+        )
+    if errors:
+        ctx.exit(max(error.exit_code for _, error in errors))
+    if outside:
+        ctx.exit(OUTSIDE_FAMILY)
+
+
+def _estimate_files(
+    files: Sequence[Path], predictor: AccuracyPredictor, jobs: int
+) -> list[Estimate | AccuracyFromWeightsError]:
+    """Give an estimate, or what is wrong with the file, for each file in its order."""
+    import joblib
+    import numpy as np
+
+    results: list[Estimate | AccuracyFromWeightsError] = []
+    bar = progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext(None)
+    with bar as report, joblib.Parallel(n_jobs=jobs) as parallel:
+        for start in range(0, len(files), _PORTION):
+            described = parallel(
+                joblib.delayed(_describe_file)(file) for file in files[start : start + _PORTION]
+            )
+            rows = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
+            estimates = iter(predictor.estimate_features(np.stack(rows)) if rows else [])
+            results += [
+                row if isinstance(row, AccuracyFromWeightsError) else next(estimates)
+                for row in described
+            ]
+            if report is not None:
+                report(len(results), len(files))
+    return results
+
+
+def _describe_file(file: Path) -> Any:
+    """Features of the network in a file, or the error that says why there are none."""
+    from accuracy_from_weights.features.description import describe
+    from accuracy_from_weights.weights import read_weights
+
+    try:
+        return describe(read_weights(file).as_stack())[0]
+    except AccuracyFromWeightsError as error:
+        return error
+
+
+def _as_dict(file: Path, result: Estimate | AccuracyFromWeightsError) -> dict[str, Any]:
+    if isinstance(result, AccuracyFromWeightsError):
+        return {"file": str(file), "error": str(result)}
+    return {
+        "file": str(file),
+        "accuracy": result.accuracy,
+        "low": result.low,
+        "high": result.high,
+        "coverage": result.coverage,
+        "in_family": result.in_family,
+        "family_p_value": result.family_p_value,
+        "condition": result.condition,
+    }
+
+
+def _print_table(results: Sequence[tuple[Path, Estimate | AccuracyFromWeightsError]]) -> None:
+    from accuracy_from_weights._text import align
+
+    rows = [["file", "accuracy", "low", "high", "in family"]]
+    for file, result in results:
+        if not isinstance(result, AccuracyFromWeightsError):
+            remark = "" if result.condition == "ok" else f" ({result.condition})"
+            rows.append(
+                [
+                    str(file),
+                    f"{result.accuracy:.3f}",
+                    f"{result.low:.3f}",
+                    f"{result.high:.3f}",
+                    ("yes" if result.in_family else "no") + remark,
+                ]
+            )
+    if len(rows) > 1:
+        click.echo(align(rows))

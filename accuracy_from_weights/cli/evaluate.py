@@ -1,0 +1,92 @@
+"""``evaluate``: how good a predictor is on unseen runs, beside simple baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from accuracy_from_weights.cli.options import (
+    jobs_option,
+    json_option,
+    predictor_option,
+    seed_option,
+    zoo_arguments,
+)
+from accuracy_from_weights.cli.progress import progress_bar
+from accuracy_from_weights.cli.zoos import read_zoos
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.evaluation import Evaluation
+    from accuracy_from_weights.zoo.table import ZooTable
+
+
+@click.command()
+@zoo_arguments
+@predictor_option
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="Folds of the cross-validation.",
+)
+@click.option(
+    "--hold-out",
+    type=click.Choice(["run", "dataset"]),
+    default="run",
+    show_default=True,
+    help="What the tested part shares with no fitted one: training runs, or whole data sets.",
+)
+@json_option
+@jobs_option
+@seed_option
+def command(
+    zoos: tuple[Path, ...],
+    predictor_file: Path | None,
+    folds: int,
+    hold_out: str,
+    as_json: bool,
+    jobs: int,
+    seed: int,
+) -> None:
+    """Measure a predictor on unseen runs of each ZOO, beside simple baselines.
+
+    Without --predictor, predictors are fitted to a part of the runs and scored on the rest, in
+    turn. With it, the given predictor is scored on all networks of the zoo.
+    """
+    from accuracy_from_weights.evaluation import cross_validate, format_evaluations
+    from accuracy_from_weights.predictor import AccuracyPredictor
+
+    table = read_zoos(zoos, jobs)
+    if predictor_file is not None:
+        evaluations = _score_given(table, predictor_file, seed)
+    else:
+        with progress_bar("Fitting and scoring") as report:
+            evaluations = cross_validate(
+                table,
+                AccuracyPredictor(n_jobs=jobs),
+                n_folds=folds,
+                hold_out=hold_out,
+                random_state=seed,
+                progress=report,
+            )
+    if as_json:
+        click.echo(json.dumps([evaluation.as_dict() for evaluation in evaluations], indent=2))
+    else:
+        click.echo(format_evaluations(evaluations))
+
+
+def _score_given(table: ZooTable, predictor_file: Path, seed: int) -> list[Evaluation]:
+    from accuracy_from_weights import load_predictor
+    from accuracy_from_weights.evaluation import score_predictor
+
+    predictor = load_predictor(predictor_file)
+    click.echo(
+        f"{predictor_file} is scored on every network, as if it had seen none of them: "
+        "where it was fitted to some, the scores flatter it.",
+        err=True,
+    )
+    return score_predictor(table, predictor, random_state=seed)

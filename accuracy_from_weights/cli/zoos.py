@@ -1,0 +1,61 @@
+"""Read the zoos that a command was given, with a bar."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accuracy_from_weights.cli.progress import progress_bar
+from accuracy_from_weights.errors import UnreadableFileError
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.zoo.table import ZooTable
+
+
+def read_zoos(paths: Sequence[Path], jobs: int) -> ZooTable:
+    """Read zoos into one table.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        At least one; what `accuracy_from_weights.zoo.table.read_zoo` takes.
+    jobs : int
+        Processes that describe networks.
+
+    Returns
+    -------
+    ZooTable
+
+    Raises
+    ------
+    ZooError
+        When one of them is no zoo.
+    UnreadableFileError
+        When one of them is missing or a damaged table.
+    """
+    import numpy as np
+
+    from accuracy_from_weights.zoo.table import concatenate, read_zoo
+
+    for path in paths:
+        if not path.exists():
+            raise UnreadableFileError(
+                f"Expected a zoo: a folder or a table's file. Received: {path}, which does not "
+                "exist."
+            )
+    tables = []
+    for path in paths:
+        with progress_bar(f"Describing {path}") as report:
+            tables.append(read_zoo(path, n_jobs=jobs, progress=report))
+    if len(tables) == 1:
+        return tables[0]
+    # Runs of two zoos may share a name and are different runs all the same.
+    apart = [
+        dataclasses.replace(table, runs=np.char.add(f"{path}/", table.runs.astype(str)))
+        for path, table in zip(paths, tables, strict=True)
+    ]
+    digests = "".join(table.fingerprint for table in tables)
+    return concatenate(apart, hashlib.sha256(digests.encode()).hexdigest())

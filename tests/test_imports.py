@@ -1,0 +1,140 @@
+"""Imports: what is cheap stays cheap, and the code flows one way."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import accuracy_from_weights
+
+PACKAGE = Path(accuracy_from_weights.__file__).parent
+NAME = "accuracy_from_weights"
+HEAVY = {"torch", "keras", "tensorflow", "jax", "lightning", "sklearn", "scipy", "pandas"}
+FRAMEWORKS = HEAVY - {"sklearn", "scipy"} | {"pytorch_lightning", "transformers", "matplotlib"}
+
+# From left to right; nothing on the left may know anything on the right.
+LAYERS = (
+    ("errors", "_arguments", "_text"),
+    ("weights",),
+    ("features",),
+    ("predictor", "calibration", "family", "forest", "persistence", "pretrained"),
+    ("stopping", "evaluation", "plotting", "zoo"),
+    ("callbacks",),
+    ("demo",),
+    ("cli",),
+)
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after running some code."""
+    report = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+def is_type_checking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imported_names(tree: ast.Module, at_import_time: bool) -> set[str]:
+    """Dotted names that a module imports; those for type checkers alone are left out."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if is_type_checking(node):
+            return
+        if at_import_time and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that they can be read alone"
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return found
+
+
+def own_imports(module: str, at_import_time: bool) -> set[str]:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return {name for name in imported_names(tree, at_import_time) if name in MODULES} - {module}
+
+
+def layer_of(module: str) -> int | None:
+    part = module.split(".")[1] if "." in module else None
+    return next((i for i, names in enumerate(LAYERS) if part in names), None)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import accuracy_from_weights",
+        "import accuracy_from_weights.cli",
+        "import accuracy_from_weights.stopping",
+        "from accuracy_from_weights.cli import main\n"
+        "try:\n    main.main(['--help'])\nexcept SystemExit:\n    pass",
+    ],
+)
+def test_nothing_heavy_comes_in(code: str) -> None:
+    assert not modules_after(code) & HEAVY
+
+
+def test_the_public_names_bring_in_no_framework() -> None:
+    code = "from accuracy_from_weights import *"
+    assert not modules_after(code) & FRAMEWORKS
+
+
+def test_every_module_has_its_place() -> None:
+    stray = [name for name in MODULES if "." in name and layer_of(name) is None]
+    assert not stray, f"name them in LAYERS: {stray}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
+def test_nothing_knows_what_stands_to_its_right(module: str) -> None:
+    for other in own_imports(module, at_import_time=False):
+        if "." in other:
+            assert layer_of(other) <= layer_of(module), f"{module} imports {other}"
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    graph = {name: own_imports(name, at_import_time=True) - {NAME} for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for other in sorted(graph[name]):
+                # A package holds its modules: that they name it is no circle.
+                if not name.startswith(f"{other}."):
+                    visit(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_frameworks_come_in_where_they_are_named() -> None:
+    for name, file in MODULES.items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tops = {found.partition(".")[0] for found in imported_names(tree, at_import_time=True)}
+        for framework in tops & FRAMEWORKS:
+            stem = framework.removeprefix("pytorch_")
+            assert stem in file.stem, f"{name} imports {framework} when it is itself imported"
