@@ -1,0 +1,106 @@
+"""``retrain`` and ``evaluate`` on a small zoo in the published format."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from accuracy_from_weights import load_predictor
+from accuracy_from_weights.evaluation import BASELINES, OURS
+from tests.cli.conftest import save_network, write_zoo
+
+
+@pytest.fixture(scope="module")
+def retrained(zoo, tmp_path_factory):
+    """A predictor fitted by the command, and what the command printed."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    from accuracy_from_weights.cli import main
+
+    output = tmp_path_factory.mktemp("predictor") / "predictor.zip"
+    printed = StringIO()
+    with redirect_stdout(printed), pytest.raises(SystemExit) as leaving:
+        main.main(["retrain", str(zoo), "--output", str(output), "--coverage", "0.8", "--json"])
+    assert not leaving.value.code
+    return output, json.loads(printed.getvalue())
+
+
+def test_retrain_writes_a_predictor_that_knows_its_worth(retrained):
+    output, report = retrained
+    assert list(output.parent.iterdir()) == [output], "nothing but the file"
+    (quality,) = report["quality"]
+    assert quality["nominal_coverage"] == 0.8
+    assert quality["all_checkpoints"][0]["r2"]["value"] > 0.7
+    predictor = load_predictor(output)
+    assert predictor.coverage == 0.8
+    assert predictor.card_["quality"] == report["quality"]
+
+
+def test_estimate_with_the_retrained_predictor(cli, retrained, tmp_path):
+    output, _ = retrained
+    files = [
+        save_network(tmp_path / f"{strength}.npz", strength, seed=100)
+        for strength in (0.05, 0.4, 0.9)
+    ]
+    result = cli("estimate", *files, "--predictor", output, "--json")
+    rows = json.loads(result.out)
+    accuracies = [row["accuracy"] for row in rows]
+    assert accuracies == sorted(accuracies)
+    assert accuracies[2] - accuracies[0] > 0.3
+    assert all(row["coverage"] == 0.8 for row in rows)
+
+
+def test_evaluate_a_given_predictor(cli, retrained, tmp_path):
+    output, _ = retrained
+    unseen = write_zoo(tmp_path / "unseen", 20, seed=9)
+    result = cli("evaluate", unseen, "--predictor", output)
+    assert result.code == 0
+    assert "a given predictor" in result.out
+    assert "as if it had seen none of them" in result.err
+
+
+def test_evaluate_stands_beside_every_baseline(cli, zoo):
+    result = cli("evaluate", zoo, "--folds", 2, "--json")
+    assert result.code == 0
+    (evaluation,) = json.loads(result.out)
+    scores = {row["name"]: row for row in evaluation["final_checkpoints"]}
+    assert list(scores)[-1] == OURS
+    expected = {baseline.name for baseline in BASELINES} - {"training accuracy as logged"}
+    assert set(scores) - {OURS} == expected
+    assert scores[OURS]["n_runs"] == 25
+    assert scores[OURS]["coverage"]["value"] is not None
+    assert scores["mean"]["coverage"] is None
+    assert 0 < evaluation["final_tie_ceiling"] <= 1
+
+
+@pytest.mark.parametrize("command", ["retrain", "evaluate"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "no accuracies", "three networks", "text"])
+def test_bad_zoos_are_one_sentence(cli, tmp_path, command, kind):
+    path = tmp_path / "zoo"
+    code = 1
+    if kind == "missing":
+        code = 4
+    elif kind == "empty":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("no zoo")
+        code = 4
+    else:
+        write_zoo(path, 3 if kind == "three networks" else 20, accuracies=kind != "no accuracies")
+    output = tmp_path / "predictor"
+    result = cli(command, path, *(["--output", output] if command == "retrain" else []))
+    assert result.code == code
+    assert result.out == ""
+    assert [line for line in result.err.splitlines() if line.startswith("Error: ")]
+    assert "Traceback" not in result.err
+    assert "Unexpected" not in result.err
+    assert not output.exists()
+
+
+def test_retrain_says_early_that_it_cannot_write(cli, zoo, tmp_path):
+    result = cli("retrain", zoo, "--output", tmp_path / "no" / "folder" / "predictor")
+    assert result.code == 1
+    assert "Expected --output in a folder that can be written to" in result.err
+    assert "Fitting" not in result.err

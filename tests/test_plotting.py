@@ -1,0 +1,75 @@
+"""Pictures of estimates over epochs."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.plotting import plot_estimates, plot_log
+
+LOG = {
+    "accuracy_from_weights": [0.2, 0.5, 0.8],
+    "accuracy_from_weights_low": [0.1, 0.4, 0.7],
+    "accuracy_from_weights_high": [0.4, 0.7, 0.9],
+    "accuracy_from_weights_in_family": [0.0, 1.0, 1.0],
+    "loss": [2.0, 1.0, 0.5],
+}
+
+
+def lines_of(axes):
+    return {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+
+
+def test_a_log_becomes_a_picture(tmp_path):
+    path = tmp_path / "run.png"
+    axes = plot_log(LOG, true_accuracy=[0.25, 0.45, 0.75], chosen_epoch=3, path=path)
+    lines = lines_of(axes)
+    assert lines["estimate from the weights"] == [0.2, 0.5, 0.8]
+    assert lines["true accuracy on held-out data"] == [0.25, 0.45, 0.75]
+    assert lines["outside the known family"] == [0.2]
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert axes.get_ylim() == (0, 1)
+
+
+def test_estimates_draw_the_same_picture():
+    estimates = [
+        SimpleNamespace(accuracy=a, low=low, high=high, in_family=bool(f))
+        for a, low, high, f in zip(*list(LOG.values())[:4], strict=True)
+    ]
+    from_estimates, from_log = plot_estimates([1, 2, 3], estimates), plot_log(LOG)
+    assert lines_of(from_estimates).keys() == lines_of(from_log).keys()
+    band_a, band_b = (
+        axes.collections[0].get_paths()[0].vertices for axes in (from_estimates, from_log)
+    )
+    np.testing.assert_array_equal(band_a, band_b)
+
+
+def test_draws_into_the_axes_of_the_user_and_leaves_pyplot_alone():
+    axes = Figure().add_subplot()
+    assert plot_log(LOG, ax=axes) is axes
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_a_log_without_estimates_is_refused():
+    with pytest.raises(ValueError, match="no accuracy_from_weights_low"):
+        plot_log({"accuracy_from_weights": [0.1]})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epochs": [1, 2]}, {"true_accuracy": [0.1]}], ids=["epochs", "truth"]
+)
+def test_lengths_must_agree(changes):
+    with pytest.raises(ValueError, match="3 estimates"):
+        plot_log(LOG, **changes)
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r"accuracy-from-weights\[plot\]"):
+        plot_log(LOG)
