@@ -7,26 +7,13 @@ from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
-from accuracy_from_weights.weights.keras_names import KerasGroup, parts_of_keras_groups
+from accuracy_from_weights.weights.keras_names import (
+    COMPOSITE_ATTRIBUTES,
+    KerasGroup,
+    parts_of_keras_groups,
+)
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.parts import Part
-
-_KNOWN_ATTRIBUTES = (
-    "query_dense",
-    "_query_dense",
-    "key_dense",
-    "_key_dense",
-    "value_dense",
-    "_value_dense",
-    "output_dense",
-    "_output_dense",
-    "forward_layer",
-    "backward_layer",
-    "cell",
-    "cells",
-    "layer",
-)
-"""Where Keras's own composite layers keep their parts, in the order of data flow."""
 
 
 def parts_of_keras_model(model: Any) -> list[Part]:
@@ -56,7 +43,7 @@ def _groups(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[Keras
 def _children(layer: Any) -> list[Any]:
     layers = getattr(layer, "layers", None)
     children = list(layers) if isinstance(layers, list | tuple) else []
-    for attribute in _KNOWN_ATTRIBUTES:
+    for attribute in COMPOSITE_ATTRIBUTES:
         value = getattr(layer, attribute, None)
         children.extend(value if isinstance(value, list | tuple) else [value])
     children.extend(getattr(layer, "_layers", None) or [])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.ordering import Block
 from accuracy_from_weights.weights.parts import (
     KERAS_EPSILON,
     TORCH_EPSILON,
@@ -22,6 +23,23 @@ from accuracy_from_weights.weights.parts import (
     Part,
 )
 from accuracy_from_weights.weights.recurrent import from_keras_gru, recurrent_kernels
+
+COMPOSITE_ATTRIBUTES = (
+    "query_dense",
+    "_query_dense",
+    "key_dense",
+    "_key_dense",
+    "value_dense",
+    "_value_dense",
+    "output_dense",
+    "_output_dense",
+    "forward_layer",
+    "backward_layer",
+    "cell",
+    "cells",
+    "layer",
+)
+"""Where Keras's own composite layers keep their parts, in the order of data flow."""
 
 _PROJECTION_ORDER = ("query", "key", "value", "out")
 _PROJECTION = re.compile(r"_?(query|key|value|out)(?:put|_proj|_dense)*|attention_(out)put")
@@ -52,9 +70,14 @@ class KerasGroup:
     is_attention: bool = False
 
 
+def blocks_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Block]:
+    """Kernels and normalisations of each layer, in the order given."""
+    return [Block(group.path, tuple(_parts(group))) for group in _with_attention(groups)]
+
+
 def parts_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Part]:
     """Kernels and normalisations of layers given in the order of data flow."""
-    return [part for group in _with_attention(groups) for part in _parts(group)]
+    return [part for block in blocks_of_keras_groups(groups) for part in block.parts]
 
 
 def class_from_name(name: str) -> str:
@@ -65,31 +88,42 @@ def class_from_name(name: str) -> str:
     return re.sub(r"_\d+$", "", name).replace("_", "").lower()
 
 
+def attention_projections(names: Iterable[str]) -> list[str]:
+    """Names of attention's projections: query, key, value, out, where all of the first three are.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of all layers inside one composite layer.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        match = _PROJECTION.fullmatch(name)
+        if match is not None:
+            found[match[1] or match[2]] = name
+    if not {"query", "key", "value"} <= {*found}:
+        return []
+    return [found[word] for word in _PROJECTION_ORDER if word in found]
+
+
 def _with_attention(groups: Sequence[KerasGroup]) -> list[KerasGroup]:
     """Mark attention's projections and bring them to the order query, key, value, out.
 
     Files list them by alphabet.
     """
-    blocks: dict[tuple[str, ...], dict[str, KerasGroup]] = {}
+    around: dict[tuple[str, ...], dict[str, KerasGroup]] = {}
     for group in groups:
-        match = _PROJECTION.fullmatch(group.path[-1]) if group.path else None
-        if match and "kernel" in group.variables:
-            blocks.setdefault(group.path[:-1], {})[match[1] or match[2]] = group
-    blocks = {
-        path: block for path, block in blocks.items() if {"query", "key", "value"} <= {*block}
-    }
-    ordered: list[KerasGroup] = []
-    for group in groups:
-        block = blocks.get(group.path[:-1], {}) if group.path else {}
-        if group not in block.values():
-            ordered.append(group)
-        elif group is next(iter(block.values())):
-            ordered.extend(
-                replace(block[word], is_attention=True)
-                for word in _PROJECTION_ORDER
-                if word in block
-            )
-    return ordered
+        if group.path and "kernel" in group.variables:
+            around.setdefault(group.path[:-1], {})[group.path[-1]] = group
+    marked: dict[int, list[KerasGroup]] = {}
+    for members in around.values():
+        projections = [members[name] for name in attention_projections(members)]
+        # They take the place of the one that comes first, the others' places are empty.
+        marked.update((id(group), []) for group in projections)
+        if projections:
+            first = next(group for group in members.values() if id(group) in marked)
+            marked[id(first)] = [replace(group, is_attention=True) for group in projections]
+    return [group for given in groups for group in marked.get(id(given), [given])]
 
 
 def _parts(group: KerasGroup) -> list[Part]:
@@ -97,7 +131,7 @@ def _parts(group: KerasGroup) -> list[Part]:
     folded_class = class_from_name(group.class_name or (group.path[-1] if group.path else ""))
     if "recurrent_kernel" in variables and "kernel" in variables:
         return list(_recurrent(name, variables))
-    if "depthwise_kernel" in variables or folded_class.startswith("depthwiseconv"):
+    if _is_depthwise(variables, folded_class):
         return list(_depthwise(name, variables))
     for word in ("embeddings", "embedding", "position_embeddings"):
         if word in variables and variables[word].ndim == 2:
@@ -167,6 +201,18 @@ def _equation_axes(equation: str, n_axes: int) -> tuple[int, ...] | None:
     return outputs or None
 
 
+def _is_depthwise(variables: Mapping[str, Array], folded_class: str) -> bool:
+    if "depthwise_kernel" in variables or folded_class.startswith("depthwiseconv"):
+        return True
+    kernel, bias = variables.get("kernel"), variables.get("bias")
+    if kernel is None or bias is None or kernel.ndim < 3 or bias.ndim != 1:
+        return False
+    # A layer under a name of the user's: only a depthwise kernel has a bias for each pair of its
+    # last two axes.
+    channels, multiplier = kernel.shape[-2:]
+    return bias.size == channels * multiplier and channels > 1 and "transpose" not in folded_class
+
+
 def _depthwise(name: str, variables: Mapping[str, Array]) -> list[Kernel]:
     depthwise = variables.get("depthwise_kernel", variables.get("kernel"))
     pointwise, bias = variables.get("pointwise_kernel"), variables.get("bias")
@@ -206,8 +252,8 @@ def _normalisation(group: KerasGroup, name: str) -> list[Normalisation]:
         return []
     width = arrays[0].size
     if mean is None or variance is None:
-        if width == 1:
-            return []  # a learnt slope or temperature
+        if width == 1 or (scale is None and shift is None):
+            return []  # a learnt slope or temperature; or statistics of the inputs
         return [Normalisation(name, width, scale, shift)]
     default = KERAS_EPSILON if "moving_variance" in variables else TORCH_EPSILON
     epsilon = group.config.get("epsilon", default)

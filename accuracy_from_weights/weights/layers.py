@@ -85,15 +85,11 @@ class NetworkWeights:
 
     def as_stack(self) -> NetworkStack:
         """Give this network as a stack of one; arrays are views, not copies."""
-        return NetworkStack(
-            tuple(
-                Layer(
-                    layer.name, layer.kind, *(None if a is None else a[None] for a in layer.arrays)
-                )  # type: ignore[arg-type]  # the kernel, first of the arrays, is never None
-                for layer in self.layers
-            ),
-            1,
-        )
+        layers = []
+        for layer in self.layers:
+            rest = [None if a is None else a[None] for a in layer.arrays[1:]]
+            layers.append(Layer(layer.name, layer.kind, layer.kernel[None], *rest))
+        return NetworkStack(tuple(layers), 1)
 
 
 def stack_networks(networks: Sequence[NetworkWeights]) -> NetworkStack:

@@ -8,9 +8,9 @@ from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import is_array, to_numpy
-from accuracy_from_weights.weights.keras_names import KerasGroup, parts_of_keras_groups
+from accuracy_from_weights.weights.keras_names import KerasGroup, blocks_of_keras_groups
 from accuracy_from_weights.weights.layers import Array
-from accuracy_from_weights.weights.ordering import in_order_of_flow
+from accuracy_from_weights.weights.ordering import Block, in_order_of_flow, is_sorted_by_name
 from accuracy_from_weights.weights.parametrised import effective_weights
 from accuracy_from_weights.weights.parts import Part
 from accuracy_from_weights.weights.torch_names import NO_HINT, Hint, parts_of_torch_group
@@ -66,7 +66,9 @@ _MAX_DEPTH = 64
 
 
 def parts_of_mapping(
-    source: Mapping[Any, Any], hints: Mapping[Path, Hint] | None = None
+    source: Mapping[Any, Any],
+    hints: Mapping[Path, Hint] | None = None,
+    order_is_known: bool = True,
 ) -> list[Part]:
     """Kernels and normalisations of a state dict or a nested mapping, in order.
 
@@ -77,6 +79,9 @@ def parts_of_mapping(
         A training script's checkpoint that holds a state dict among other things will do.
     hints : mapping of tuple of str to Hint, optional
         By the module's name.
+    order_is_known : bool
+        Whether the mapping's order is the data's. Default: True, except that Keras's and Flax's
+        names in alphabetical order are taken for unordered.
     """
     flat = [
         (path, value)
@@ -92,21 +97,32 @@ def parts_of_mapping(
     groups: dict[Path, dict[str, Array]] = {}
     for path, array in effective_weights(tensors).items():
         groups.setdefault(path[:-1], {})[path[-1]] = array
-    return _parts(groups, {_without_markers(path)[n:]: h for path, h in (hints or {}).items()})
+    hints = {_without_markers(path)[n:]: hint for path, hint in (hints or {}).items()}
+    blocks = _blocks(groups, hints, order_is_known)
+    return [part for block in blocks for part in block.parts]
 
 
-def _parts(groups: Mapping[Path, Mapping[str, Array]], hints: Mapping[Path, Hint]) -> list[Part]:
+def _blocks(
+    groups: Mapping[Path, Mapping[str, Array]], hints: Mapping[Path, Hint], order_is_known: bool
+) -> list[Block]:
     keras_like = {path for path, group in groups.items() if _follows_keras(group)}
     if len(keras_like) == len(groups):
-        keras_groups = [KerasGroup(path, group) for path, group in groups.items()]
-        return parts_of_keras_groups(in_order_of_flow(keras_groups))
-    parts: list[Part] = []
-    for path in _registered_in_flow(list(groups)):
-        if path in keras_like:
-            parts.extend(parts_of_keras_groups([KerasGroup(path, groups[path])]))
-        else:
-            parts.extend(parts_of_torch_group(path, groups[path], hints.get(path, NO_HINT)))
-    return parts
+        order_is_known = order_is_known and not is_sorted_by_name(list(groups))
+    keras_blocks = blocks_of_keras_groups(
+        [KerasGroup(path, groups[path]) for path in groups if path in keras_like]
+    )
+    torch_blocks = [
+        Block(path, tuple(parts_of_torch_group(path, groups[path], hints.get(path, NO_HINT))))
+        for path in groups
+        if path not in keras_like
+    ]
+    blocks = keras_blocks + torch_blocks
+    if keras_blocks and torch_blocks:
+        positions = {path: i for i, path in enumerate(groups)}
+        blocks.sort(key=lambda block: positions[block.path])
+    if not order_is_known:
+        blocks = in_order_of_flow(blocks)
+    return _registered_in_flow(blocks)
 
 
 def _follows_keras(group: Mapping[str, Array]) -> bool:
@@ -115,31 +131,31 @@ def _follows_keras(group: Mapping[str, Array]) -> bool:
     )
 
 
-def _registered_in_flow(paths: list[Path]) -> list[Path]:
+def _registered_in_flow(blocks: list[Block]) -> list[Block]:
     """Move the norms of torch's own transformer blocks behind what they normalise.
 
     `torch.nn.TransformerEncoderLayer` and `TransformerDecoderLayer` register them all at the end.
     """
-    known = set(paths)
-    follows: dict[Path, Path] = {}
-    for block in [path[:-1] for path in paths if path[-1:] == ("linear2",)]:
-        blocks_of_attention = [
-            (*block, word, "out_proj")
+    by_path = {block.path: block for block in blocks}
+    after: dict[Path, Block] = {}
+    for outer in [path[:-1] for path in by_path if path[-1:] == ("linear2",)]:
+        attentions = [
+            (*outer, word, "out_proj")
             for word in ("self_attn", "multihead_attn")
-            if (*block, word, "out_proj") in known
+            if (*outer, word, "out_proj") in by_path
         ]
-        anchors = [*blocks_of_attention, (*block, "linear2")]
-        if not blocks_of_attention or (*block, "linear1") not in known:
-            continue
-        for i, anchor in enumerate(anchors):
-            follows[(*block, f"norm{i + 1}")] = anchor
-    after = {anchor: norm for norm, anchor in follows.items() if norm in known}
-    ordered: list[Path] = []
-    for path in paths:
-        if path not in follows:
-            ordered.append(path)
-            if path in after:
-                ordered.append(after[path])
+        if attentions and (*outer, "linear1") in by_path:
+            for i, anchor in enumerate([*attentions, (*outer, "linear2")]):
+                norm = by_path.get((*outer, f"norm{i + 1}"))
+                if norm is not None:
+                    after[anchor] = norm
+    moved = {id(norm) for norm in after.values()}
+    ordered: list[Block] = []
+    for block in blocks:
+        if id(block) not in moved:
+            ordered.append(block)
+            if block.path in after:
+                ordered.append(after[block.path])
     return ordered
 
 

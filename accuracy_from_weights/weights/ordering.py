@@ -1,10 +1,12 @@
 """The order of layers where a file stores none: worked out from names and from shapes.
 
-Flax's parameters and the groups of a ``.weights.h5`` file come sorted by name, which puts
-``batch_normalization`` before ``conv2d`` and ``conv2d_10`` before ``conv2d_2``. Within one family
-of names the counters give the order. Families are merged by chaining: what comes next takes in as
-many channels as the layer before gives out (a dense layer after a convolution may take a multiple,
-since flattening multiplies), and a normalisation follows a kernel of its width.
+Flax's parameters, ``.safetensors`` files and Keras's subclassed models come sorted by name, which
+puts ``batch_normalization`` before ``conv2d``, ``bn1`` before ``conv1`` and ``conv2d_10`` before
+``conv2d_2``. Within one family of names the counters give the order. Families are merged by
+chaining: what comes next takes in as many channels as the layer before gives out (a dense layer
+after a convolution may take a multiple, since flattening multiplies), and a normalisation follows
+a kernel of its width. Composite layers and blocks are put in order inside first, and then chained
+as one.
 
 Where several merges chain, the one chosen need not be the network's.
 """
@@ -12,136 +14,168 @@ Where several merges chain, the one chosen need not be the network's.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from accuracy_from_weights.weights.keras_names import KerasGroup, class_from_name
+from accuracy_from_weights.weights.parts import Kernel, Normalisation, Part
 
-_RANKS = ("embedding", "conv", "recurrent", "attention", "dense")
-"""Of layers that chain equally well, the earlier kind comes first."""
+_RANKS = ("embedding", "conv", "depthwise_conv", "transposed_conv", "recurrent", "attention")
+"""Of layers that chain equally well, the earlier kind comes first; dense ones are the last."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """The parts of one layer, under its name."""
+
+    path: tuple[str, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Unit:
-    """One layer, or one composite layer or nested model in its own order."""
+    """One layer, or a composite layer, block or model that is in order inside."""
 
-    groups: tuple[KerasGroup, ...]
     name: str
-    kind: str
+    blocks: tuple[Block, ...]
+    rank: int
     n_in: int | None
     n_out: int | None
+    is_normalisation: bool
 
     @property
-    def is_normalisation(self) -> bool:
-        return self.kind == "normalisation"
+    def is_leaf(self) -> bool:
+        """Whether it is a single layer with a kernel, embeddings aside."""
+        return len(self.blocks) == 1 and self.rank > 0 and not self.is_normalisation
 
 
-def in_order_of_flow(groups: Sequence[KerasGroup]) -> list[KerasGroup]:
-    """Sort groups by data flow, as far as names and shapes tell.
-
-    Groups that come in any order but the alphabet's are returned as they are: somebody has
-    already put them in order.
+def in_order_of_flow(blocks: Sequence[Block]) -> list[Block]:
+    """Sort layers by data flow, as far as names and shapes tell.
 
     Parameters
     ----------
-    groups : sequence of KerasGroup
+    blocks : sequence of Block
     """
-    paths = [group.path for group in groups]
-    if len(groups) < 2 or paths != sorted(paths):
-        return list(groups)
-    return _ordered(groups, 0)
+    return _ordered([block for block in blocks if block.parts], 0, False)
 
 
-def _ordered(groups: Sequence[KerasGroup], depth: int) -> list[KerasGroup]:
-    members: dict[str, list[KerasGroup]] = {}
-    own: list[KerasGroup] = []
-    for group in groups:
-        if len(group.path) <= depth:
-            own.append(group)
-        else:
-            members.setdefault(group.path[depth], []).append(group)
-    units = []
-    for name, inside in members.items():
-        inner = _ordered(inside, depth + 1) if len(inside) > 1 else inside
-        units.append(_unit(name, inner))
-    return own + [group for unit in _merged(units) for group in unit.groups]
+def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether the order is the alphabet's, so that nobody has put the layers in order."""
+    return len(paths) > 1 and list(paths) == sorted(paths)
 
 
-def _unit(name: str, groups: Sequence[KerasGroup]) -> _Unit:
-    ends = [_ends(group) for group in groups]
-    kernels = [end for end in ends if end[0] != "normalisation"]
-    kind, n_in, _ = (kernels or ends)[0]
-    n_out = (kernels or ends)[-1][2]
-    leaves = {group.path[-1].strip("_").partition("_")[0] for group in groups if group.path}
-    if {"query", "key", "value"} <= leaves:
-        kind, n_out = "attention", n_in
-    elif {"forward", "backward"} <= {p.partition("_")[0] for g in groups for p in g.path}:
-        n_out = sum(end[2] or 0 for end in ends)
-    return _Unit(tuple(groups), name, kind, n_in, n_out)
+def chained(members: Mapping[str, Sequence[Block]]) -> list[Block]:
+    """Sort layers, each in order inside, by data flow."""
+    units = [_unit(name, blocks) for name, blocks in members.items() if blocks]
+    return [block for unit in _merged(units, False) for block in unit.blocks]
 
 
-def _ends(group: KerasGroup) -> tuple[str, int | None, int | None]:
-    """Kind, channels in, channels out."""
-    variables = group.variables
-    folded = class_from_name(group.class_name or (group.path[-1] if group.path else ""))
-    for word in ("embeddings", "embedding", "position_embeddings"):
-        if word in variables:
-            return "embedding", None, variables[word].shape[-1]
-    kernel = variables.get("kernel", variables.get("depthwise_kernel"))
-    if kernel is None or kernel.ndim < 2:
-        return "normalisation", None, max((a.size for a in variables.values()), default=None)
-    n_in, n_out = kernel.shape[-2:]
-    if "recurrent_kernel" in variables:
-        return "recurrent", n_in, variables["recurrent_kernel"].shape[-2]
-    if "pointwise_kernel" in variables:
-        return "conv", n_in, variables["pointwise_kernel"].shape[-1]
-    if "depthwise_kernel" in variables or folded.startswith("depthwiseconv"):
-        return "conv", n_in, n_in * n_out
-    if "transpose" in folded and folded != "convtranspose":
-        return "conv", n_out, n_in
-    if kernel.ndim == 2:
-        return "dense", n_in, n_out
-    bias = variables.get("bias")
-    if bias is not None and bias.ndim > 1:
-        return "attention", kernel.shape[0], bias.size
-    return "conv", n_in, n_out
+def family(name: str) -> str:
+    """Drop the counter at a name's end: ``conv2d_1`` -> ``conv2d``, ``fc2`` -> ``fc``."""
+    return re.sub(r"_?\d+$", "", name)
 
 
-def _merged(units: Sequence[_Unit]) -> list[_Unit]:
-    """Merge families of names, each in the order of its counters, by chaining shapes."""
-    families: dict[str, list[_Unit]] = {}
-    for unit in units:
-        families.setdefault(class_from_name(unit.name), []).append(unit)
-    queues = [sorted(family, key=lambda unit: _counter(unit.name)) for family in families.values()]
-    ordered: list[_Unit] = []
-    channels: int | None = None
-    kind = ""
-    while queues:
-        queue = min(queues, key=lambda q: _cost(q[0], channels, kind, ordered))
-        unit = queue.pop(0)
-        queues = [q for q in queues if q]
-        ordered.append(unit)
-        if not unit.is_normalisation:
-            channels, kind = unit.n_out, unit.kind
-    return ordered
-
-
-def _counter(name: str) -> tuple[int, str]:
+def counter(name: str) -> tuple[int, str]:
+    """Sort key of the names of one family: the number at the end, 0 where there is none."""
     match = re.search(r"_?(\d+)$", name)
     return (int(match[1]) if match else 0), name
 
 
-def _cost(unit: _Unit, channels: int | None, kind: str, before: Sequence[_Unit]) -> tuple[int, int]:
+def _ordered(blocks: Sequence[Block], depth: int, is_pre_norm: bool) -> list[Block]:
+    own: list[Block] = []
+    members: dict[str, list[Block]] = {}
+    for block in blocks:
+        if len(block.path) <= depth:
+            own.append(block)
+        else:
+            members.setdefault(block.path[depth], []).append(block)
+    is_pre_norm = is_pre_norm or _ends_in_norm(members, depth)
+    units = []
+    for name, inside in members.items():
+        inner = _ordered(inside, depth + 1, is_pre_norm) if len(inside) > 1 else inside
+        units.append(_unit(name, inner))
+    return own + [block for unit in _merged(units, is_pre_norm) for block in unit.blocks]
+
+
+def _ends_in_norm(members: Mapping[str, Sequence[Block]], depth: int) -> bool:
+    """Whether a normalisation stands beside the blocks that no single layer beside it feeds.
+
+    Pre-norm transformers and pre-activation ResNets need one after the last block. The one of
+    a post-norm network's stem, on the other hand, has a convolution of its width beside it.
+    """
+    units = [_unit(name, blocks) for name, blocks in members.items()]
+    norms = [unit for unit in units if unit.is_normalisation]
+    fed = {unit.n_out for unit in units if unit.is_leaf}
+    has_blocks = any(len(block.path) > depth + 1 for blocks in members.values() for block in blocks)
+    return has_blocks and any(norm.n_out not in fed for norm in norms)
+
+
+def _unit(name: str, blocks: Sequence[Block]) -> _Unit:
+    parts = [part for block in blocks for part in block.parts]
+    kernels = [part for part in parts if isinstance(part, Kernel)]
+    if not kernels:
+        width = max((p.n_channels for p in parts if isinstance(p, Normalisation)), default=None)
+        return _Unit(name, tuple(blocks), len(_RANKS), width, width, True)
+    first, last = kernels[0], kernels[-1]
+    rank = _RANKS.index(first.kind) if first.kind in _RANKS else len(_RANKS)
+    n_in: int | None = first.kernel.shape[1]
+    if first.kind == "embedding" or (n_in == 1 and first.kernel.ndim > 2):
+        n_in = None  # takes indices; or is depthwise, or sees a single channel
+    n_out = last.kernel.shape[0]
+    if last.kind == "recurrent":
+        directions = sum(part.name.endswith(".state") for part in kernels)
+        n_out = last.kernel.shape[1] * max(directions, 1)
+    elif last.kind == "attention" and last.name.endswith(("query", "key", "value")):
+        n_out = last.kernel.shape[1]  # the output's projection is a layer of its own
+    return _Unit(name, tuple(blocks), rank, n_in, n_out, False)
+
+
+def _merged(units: Sequence[_Unit], is_pre_norm: bool) -> list[_Unit]:
+    """Merge families of names, each in the order of its counters, by chaining shapes."""
+    families: dict[str, list[_Unit]] = {}
+    for unit in units:
+        families.setdefault(family(unit.name), []).append(unit)
+    queues = [sorted(members, key=lambda unit: counter(unit.name)) for members in families.values()]
+    produced = {unit.n_out for unit in units if not unit.is_normalisation}
+    ordered: list[_Unit] = []
+    last: _Unit | None = None  # the last unit with a kernel
+    while queues:
+        heads = [queue[0] for queue in queues]
+        costs = [_cost(head, last, ordered, produced) for head in heads]
+        best = costs.index(min(costs))
+        if not ordered:
+            best = _norm_before(heads, best, is_pre_norm)
+        unit = queues[best].pop(0)
+        queues = [queue for queue in queues if queue]
+        ordered.append(unit)
+        if not unit.is_normalisation:
+            last = unit
+    return ordered
+
+
+def _norm_before(heads: Sequence[_Unit], best: int, is_pre_norm: bool) -> int:
+    """Whether a block begins with a normalisation: one of its first kernel's inputs only."""
+    kernel = heads[best]
+    for i, head in enumerate(heads):
+        fits = head.is_normalisation and head.n_out == kernel.n_in
+        if fits and (is_pre_norm or kernel.n_in != kernel.n_out):
+            return i
+    return best
+
+
+def _cost(
+    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
+) -> tuple[int, int]:
     """How badly a unit fits next; the smaller the better."""
     if unit.is_normalisation:
-        is_free = bool(before) and not before[-1].is_normalisation
-        return (0 if is_free and unit.n_out == channels else 4), 0
-    rank = _RANKS.index(unit.kind)
-    if channels is None or unit.n_in is None:
-        return (1 if not before or unit.kind == kind else 2), rank
-    if unit.n_in == channels:
-        return 1, rank
-    was_spatial = kind in ("conv", "recurrent", "embedding", "attention")
-    if unit.kind == "dense" and was_spatial and unit.n_in % channels == 0:
-        return 2, rank
-    return 3, rank
+        fits = last is not None and ordered[-1] is last and unit.n_out == last.n_out
+        return (0 if fits else 5), 0
+    if last is None or last.n_out is None:
+        return (1 if unit.n_in is None or unit.n_in not in produced else 2), unit.rank
+    if unit.n_in is None:
+        # Embeddings stand together at the beginning; a depthwise convolution keeps its channels.
+        is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and unit.n_out == last.n_out)
+        return (1 if is_next else 3), unit.rank
+    if unit.n_in == last.n_out:
+        return 1, unit.rank
+    is_flattened = unit.rank == len(_RANKS) > last.rank and unit.n_in % max(last.n_out, 1) == 0
+    return (2 if is_flattened else 4), unit.rank

@@ -1,0 +1,124 @@
+"""Files of network weights: one module a format, chosen by the file's extension.
+
+No reader runs code from a file, follows a file's links to other files, or allocates what a file
+merely declares.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.parts import Part
+
+_READERS = {
+    ".keras": "keras_archive",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".pt": "pickled",
+    ".pth": "pickled",
+    ".ckpt": "pickled",
+    ".bin": "pickled",
+    ".safetensors": "safetensors",
+    ".npz": "npz",
+}
+
+_SIGNATURES = {
+    "keras_archive": (b"PK\x03\x04",),
+    "hdf5": (b"\x89HDF\r\n\x1a\n",),
+    "pickled": (b"PK\x03\x04", b"\x80"),
+    "npz": (b"PK\x03\x04", b"PK\x05\x06"),
+}
+"""What a file of the format begins with; ``.safetensors`` begins with a length."""
+
+
+def parts_of_file(path: str | os.PathLike[str] | os.PathLike[bytes]) -> list[Part]:
+    """Kernels and normalisations of a saved network, in order.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file is missing, empty, truncated, absurd in size, or of another format than its
+        extension says.
+    UntrustedFileError
+        When reading it would run code.
+    MissingDependencyError
+        When the format needs a library that is not installed.
+    UnsupportedModelError
+        When the file holds no state dict or mapping of arrays.
+    """
+    name = os.fsdecode(os.fspath(path))
+    reader = _reader(name)
+    size = _checked_size(name)
+    _check_signature(name, reader)
+    module = importlib.import_module(f"{__name__}.{reader}")
+    try:
+        parts: list[Part] = module.parts_of_file(name, size)
+    except AccuracyFromWeightsError:
+        raise
+    except MemoryError:
+        raise unreadable(name, "which needs more memory than there is") from None
+    except Exception as error:  # noqa: BLE001  # a broken file may break a parser anywhere
+        raise unreadable(
+            name, f"which is damaged or of another format than its name says ({_short(error)})"
+        ) from None
+    return parts
+
+
+def _reader(name: str) -> str:
+    extension = os.path.splitext(name)[1].lower()
+    if extension not in _READERS:
+        raise unreadable(
+            name,
+            f"whose extension {extension!r} is not known; the formats that can be read are "
+            + ", ".join(_READERS),
+        )
+    return _READERS[extension]
+
+
+def _checked_size(name: str) -> int:
+    try:
+        status = os.stat(name)
+    except FileNotFoundError:
+        raise unreadable(name, "which does not exist") from None
+    except (OSError, ValueError) as error:
+        raise unreadable(name, f"which cannot be opened ({_short(error)})") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise unreadable(name, "which is a folder; give the file of weights inside it")
+    if not stat.S_ISREG(status.st_mode):
+        raise unreadable(name, "which is not an ordinary file")
+    if status.st_size == 0:
+        raise unreadable(name, "which is empty")
+    return status.st_size
+
+
+def _check_signature(name: str, reader: str) -> None:
+    signatures = _SIGNATURES.get(reader)
+    try:
+        with open(name, "rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise unreadable(name, f"which cannot be opened ({_short(error)})") from None
+    if signatures is None or start.startswith(signatures):
+        return
+    holds = next(
+        (
+            f"; it holds {words}"
+            for words, signature in (
+                ("HDF5 data, as files named .h5 do", b"\x89HDF"),
+                ("a zip archive, as files named .keras, .npz or .pt do", b"PK"),
+            )
+            if start.startswith(signature)
+        ),
+        "",
+    )
+    extension = os.path.splitext(name)[1]
+    raise unreadable(name, f"which is no {extension} file, whatever its name says{holds}")
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0][:150] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,36 @@
+"""``.keras`` archives: a configuration as JSON, and the weights as HDF5.
+
+Only the names of classes and their numbers are taken from the configuration: nothing in it is
+made into an object, so that a Lambda layer's code stays text.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+from accuracy_from_weights.weights.files.hdf5 import open_hdf5, parts_of_store
+from accuracy_from_weights.weights.files.keras_config import layer_config
+from accuracy_from_weights.weights.files.limits import check_archive, unreadable
+from accuracy_from_weights.weights.parts import Part
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+
+
+def parts_of_file(path: str, size: int) -> list[Part]:
+    """Kernels and normalisations in the order of the model's configuration."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(path, archive, size)
+            missing = {_CONFIG, _WEIGHTS} - {*archive.namelist()}
+            if missing:
+                raise unreadable(path, f"an archive without {min(missing)!r}")
+            config = layer_config(json.loads(archive.read(_CONFIG)))
+            weights = io.BytesIO(archive.read(_WEIGHTS))
+    except zipfile.BadZipFile:
+        raise unreadable(path, "which is damaged or truncated") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise unreadable(path, f"whose {_CONFIG!r} is damaged") from None
+    with open_hdf5(path, weights) as file:
+        return parts_of_store(path, weights.getbuffer().nbytes, file, config)

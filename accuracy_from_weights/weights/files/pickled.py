@@ -1,0 +1,74 @@
+"""PyTorch's files, read by its weights-only loader, which knows tensors and containers only."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
+from accuracy_from_weights.weights.files.limits import check_archive, check_size, unreadable
+from accuracy_from_weights.weights.mapping import check_is_mapping, parts_of_mapping
+from accuracy_from_weights.weights.parts import Part
+
+_REFUSALS = re.compile(
+    r"(?:Unsupported|Unsupport\w*) (?:global|class)|GLOBAL|not an allowed|Trying to|Can only|"
+    r"TorchScript|callable|reduce",
+    re.IGNORECASE,
+)
+"""How torch's loader words that a file wants more than tensors."""
+
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def parts_of_file(path: str, size: int) -> list[Part]:
+    """Kernels and normalisations of a state dict, or of a checkpoint that holds one."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError(
+            f"Expected PyTorch to be installed, to read {path!r}. Received: an environment "
+            'without it; run `pip install "accuracy-from-weights[torch]"`.'
+        ) from None
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_archive(path, archive, size)
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise _untrusted(path, "a TorchScript archive, which holds code")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        text = str(error)
+        if _REFUSALS.search(text.partition("WeightsUnpickler error")[2] or text):
+            wanted = _GLOBAL.search(text)
+            what = f"which wants to call {wanted[1]}" if wanted else "which wants to run code"
+            raise _untrusted(path, what) from None
+        raise unreadable(path, "which is damaged or no file of PyTorch's") from None
+    _check_tensors(path, loaded, size, torch, set())
+    return parts_of_mapping(check_is_mapping(loaded))
+
+
+def _untrusted(path: str, what: str) -> UntrustedFileError:
+    return UntrustedFileError(
+        "Expected a file whose reading runs no code. "
+        f"Received: {path!r}, {what}; save the model's state_dict() instead."
+    )
+
+
+def _check_tensors(path: str, value: Any, size: int, torch: Any, met: set[int]) -> None:
+    """Refuse tensors that claim more values than the file holds, before they are unrolled."""
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, torch.Tensor):
+            if value.layout != torch.strided:
+                check_size(path, value.numel() * value.element_size(), size, "a sparse tensor")
+            elif not value.is_meta:
+                held = value.untyped_storage().nbytes()
+                if value.numel() * value.element_size() > max(held, 4096):
+                    raise unreadable(path, "in which a tensor claims more values than are stored")
+        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in met:
+            met.add(id(value))
+            stack.extend(value.values() if isinstance(value, Mapping) else value)
