@@ -11,8 +11,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.pretrained import load_predictor
     from accuracy_from_weights.predictor import AccuracyPredictor, Estimate
+    from accuracy_from_weights.pretrained import load_predictor
     from accuracy_from_weights.weights import read_weights
 
 __version__ = metadata.version("accuracy-from-weights")

@@ -14,7 +14,7 @@ class AccuracyFromWeightsError(Exception):
 
 
 class UnsupportedModelError(AccuracyFromWeightsError, TypeError):
-    """The object holds no network that can be read: no layer has a kernel, or the type is unknown."""
+    """The object holds no network that can be read: no layer has a kernel, or its type is new."""
 
 
 class UnreadableFileError(AccuracyFromWeightsError, ValueError):

@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the path of a temporary file beside `path`, and move it there when the block is done.
+
+    The content is on the disk before the name changes. When the block raises, `path` is left as it
+    was and the temporary file is removed. Two writers at once do not mix: the later one wins.
+
+    Yields
+    ------
+    Path
+        The temporary file, to be written in the block.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written: no room, no permission, no such folder.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

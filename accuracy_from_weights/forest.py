@@ -1,0 +1,227 @@
+"""Regression trees as plain arrays, free of the library that grew them.
+
+scikit-learn's own trees can only be kept as pickles, which run code when loaded and are tied to one
+release. Here the fitted trees are copied into five arrays; predicting needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+
+_ROWS_TIMES_TREES = 2_000_000
+"""Rows are predicted in chunks of about so many (row, tree) pairs, to bound the memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """A constant plus the sum of trees.
+
+    Attributes
+    ----------
+    feature : ndarray of shape (n_nodes,), int32
+        The column that a node looks at; 0 at a leaf.
+    threshold : ndarray of shape (n_nodes,), float32
+        A value above it goes right; infinite at a leaf.
+    left : ndarray of shape (n_nodes,), int32
+        The left child; the right child is the next node. A leaf points at itself.
+    value : ndarray of shape (n_nodes,), float32
+        What a leaf adds to the sum.
+    roots : ndarray of shape (n_trees,), int32
+    constant : ndarray of shape (), float64
+    depth : ndarray of shape (), int32
+        Number of steps after which every row has reached its leaf.
+    """
+
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    value: NDArray[np.float32]
+    roots: NDArray[np.int32]
+    constant: NDArray[np.float64]
+    depth: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        n = len(self.feature)
+        fits = (
+            all(
+                getattr(self, field.name).ndim == (0 if field.name in ("constant", "depth") else 1)
+                for field in fields(self)
+            )
+            and len(self.threshold) == len(self.left) == len(self.value) == n
+        )
+        # Children stand after their parents, so that a walk can only end at a leaf.
+        index = np.arange(n)
+        leaf = self.left == index if fits else index
+        if not (
+            fits
+            and n > 0
+            and bool((leaf | ((self.left > index) & (self.left < n - 1))).all())
+            and bool(((self.roots >= 0) & (self.roots < n)).all())
+            and bool((self.feature >= 0).all())
+            and 0 <= int(self.depth) <= n
+            and bool(np.isfinite(self.value).all())
+            and not bool(np.isnan(self.threshold).any())
+        ):
+            raise ValueError(
+                "Expected arrays that describe trees. Received: nodes that do not fit together."
+            )
+
+    @property
+    def n_features_needed(self) -> int:
+        """The smallest number of columns that `predict` works on."""
+        return int(self.feature.max()) + 1
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Predict.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Finite numbers; taken as float32.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        values = np.asarray(X, np.float32)
+        result = np.full(len(values), float(self.constant))
+        if not len(self.roots):
+            return result
+        chunk = max(1, _ROWS_TIMES_TREES // len(self.roots))
+        for start in range(0, len(values), chunk):
+            part = values[start : start + chunk]
+            node = np.broadcast_to(self.roots, (len(part), len(self.roots)))
+            row = np.arange(len(part))[:, None]
+            for _ in range(int(self.depth)):
+                right = part[row, self.feature[node]] > self.threshold[node]
+                node = self.left[node] + right
+            result[start : start + chunk] += self.value[node].sum(axis=1, dtype=np.float64)
+        return result
+
+
+def _tree(
+    feature: NDArray[Any],
+    threshold: NDArray[Any],
+    left: NDArray[Any],
+    right: NDArray[Any],
+    value: NDArray[Any],
+    is_leaf: NDArray[np.bool_],
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Renumber one tree level by level, so that two siblings stand side by side."""
+    order, level, depth = [np.array([0])], np.array([0]), 0
+    while True:
+        inner = level[~is_leaf[level]]
+        if not len(inner):
+            break
+        level = np.stack([left[inner], right[inner]], axis=1).ravel()
+        order.append(level)
+        depth += 1
+    old = np.concatenate(order)
+    new = np.empty(len(feature), np.int64)
+    new[old] = np.arange(len(old))
+    leaf = is_leaf[old]
+    exact = threshold[old].astype(np.float64)
+    rounded = exact.astype(np.float32)
+    # For a float32 value, "above the double" and "above the double rounded down" are the same.
+    rounded = np.where(
+        rounded > exact, np.nextafter(rounded, np.float32(-np.inf), dtype=np.float32), rounded
+    )
+    return {
+        "feature": np.where(leaf, 0, feature[old]).astype(np.int32),
+        "threshold": np.where(leaf, np.float32(np.inf), rounded),
+        "left": np.where(leaf, np.arange(len(old)), new[left[old]]).astype(np.int32),
+        "value": np.where(leaf, value[old], 0).astype(np.float32),
+    }, depth
+
+
+def _join(trees: Iterable[tuple[dict[str, NDArray[Any]], int]], constant: float) -> Forest:
+    parts, depths = zip(*trees, strict=True)
+    sizes = np.array([len(part["feature"]) for part in parts])
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    arrays = {
+        name: np.concatenate([part[name] for part in parts])
+        for name in ("feature", "threshold", "value")
+    }
+    left = np.concatenate([part["left"] + root for part, root in zip(parts, roots, strict=True)])
+    return Forest(
+        **arrays,
+        left=left.astype(np.int32),
+        roots=roots.astype(np.int32),
+        constant=np.array(constant, np.float64),
+        depth=np.array(max(depths), np.int32),
+    )
+
+
+def _of_boosting(model: HistGradientBoostingRegressor) -> Forest:
+    # The nodes have no public name; `as_forest` compares predictions, so that a change in a later
+    # release of scikit-learn is noticed when fitting and never later.
+    trees = []
+    for (predictor,) in model._predictors:
+        nodes = predictor.nodes
+        trees.append(
+            _tree(
+                nodes["feature_idx"],
+                nodes["num_threshold"],
+                nodes["left"].astype(np.int64),
+                nodes["right"].astype(np.int64),
+                nodes["value"],
+                nodes["is_leaf"].astype(bool),
+            )
+        )
+    return _join(trees, float(np.ravel(model._baseline_prediction)[0]))
+
+
+def _of_extra_trees(model: ExtraTreesRegressor) -> Forest:
+    trees = []
+    for member in model.estimators_:
+        tree = member.tree_
+        left = tree.children_left
+        trees.append(
+            _tree(
+                tree.feature,
+                tree.threshold,
+                np.maximum(left, 0),
+                np.maximum(tree.children_right, 0),
+                tree.value.ravel() / len(model.estimators_),
+                left < 0,
+            )
+        )
+    return _join(trees, 0.0)
+
+
+def as_forest(
+    model: HistGradientBoostingRegressor | ExtraTreesRegressor, X: NDArray[np.float32]
+) -> Forest:
+    """Copy the trees of a fitted scikit-learn model.
+
+    Parameters
+    ----------
+    model : HistGradientBoostingRegressor or ExtraTreesRegressor
+        Fitted on numbers without missing values.
+    X : ndarray of shape (n_rows, n_features)
+        Rows on which both must agree.
+
+    Raises
+    ------
+    RuntimeError
+        When the copy predicts other numbers than the model: this release of scikit-learn keeps its
+        trees in another way.
+    """
+    if isinstance(model, HistGradientBoostingRegressor):
+        forest = _of_boosting(model)
+    else:
+        forest = _of_extra_trees(model)
+    sample = X[:: max(1, len(X) // 200)]
+    expected, received = model.predict(sample), forest.predict(sample)
+    if not np.allclose(expected, received, rtol=1e-4, atol=1e-5):
+        raise RuntimeError(
+            "Expected the copied trees to predict as scikit-learn's do. Received: a difference of "
+            f"{np.abs(expected - received).max():.2g}. Please report your scikit-learn version."
+        )
+    return forest

@@ -1,0 +1,96 @@
+"""What a predictor is given, checked: features or networks, accuracies, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accuracy_from_weights._arguments import InvalidArgumentError
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.features.description import describe
+from accuracy_from_weights.weights import read_weights
+
+FEWEST_RUNS = 10
+"""Of fewer training runs no interval can be made, let alone a predictor."""
+
+
+def as_features(X: ArrayLike | Sequence[Any]) -> NDArray[np.float32]:
+    """Turn what scikit-learn would pass, or networks, into features.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_networks, n_features), or sequence of networks
+        A network is anything that `read_weights` takes.
+
+    Returns
+    -------
+    ndarray of shape (n_networks, n_features)
+
+    Raises
+    ------
+    InvalidArgumentError
+        When it is neither.
+    """
+    if hasattr(X, "__array__") or (isinstance(X, Sequence) and len(X) and _is_numbers(X[0])):
+        features = np.asarray(X, np.float32)
+        if features.ndim == 2:
+            return features
+        received = f"an array of shape {features.shape}"
+    elif isinstance(X, Sequence) and not isinstance(X, str):
+        if len(X):
+            return np.concatenate([describe(read_weights(source)) for source in X])
+        received = "an empty sequence"
+    else:
+        received = type(X).__name__
+    raise InvalidArgumentError(
+        "Expected an array of shape (n_networks, n_features) or a sequence of networks. "
+        f"Received: {received}."
+    )
+
+
+def _is_numbers(row: Any) -> bool:
+    return isinstance(row, Sequence) and all(isinstance(value, (int, float)) for value in row)
+
+
+def finite_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which rows are free of NaN and infinities; shape (n_networks,)."""
+    return np.asarray(np.isfinite(features).all(axis=1), bool)
+
+
+def check_zoo(
+    features: NDArray[np.float32], accuracies: NDArray[np.float64], runs: NDArray[Any]
+) -> None:
+    """Check that a predictor can be fitted.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_networks, n_features)
+    accuracies : ndarray of shape (n_networks,)
+        Fractions in [0, 1].
+    runs : ndarray of shape (n_networks,)
+        The training run of each network.
+
+    Raises
+    ------
+    ZooError
+        When lengths differ, an accuracy is no fraction, or there are too few runs.
+    """
+    if not len(features) == len(accuracies) == len(runs):
+        raise ZooError(
+            "Expected as many accuracies and runs as networks. Received: "
+            f"{len(features)} networks, {len(accuracies)} accuracies, {len(runs)} runs."
+        )
+    if not ((accuracies >= 0) & (accuracies <= 1)).all():
+        raise ZooError(
+            "Expected accuracies as fractions in [0, 1], without NaN. Received: "
+            f"{accuracies.min():.3g} to {accuracies.max():.3g}. Divide percentages by 100."
+        )
+    n_runs = len(np.unique(runs[finite_rows(features)]))
+    if n_runs < FEWEST_RUNS:
+        raise ZooError(
+            f"Expected networks of at least {FEWEST_RUNS} training runs with finite weights, of "
+            f"which a few hundred make a good predictor. Received: {n_runs}."
+        )
