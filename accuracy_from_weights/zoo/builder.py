@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import joblib
@@ -23,6 +23,8 @@ from accuracy_from_weights.zoo.training import ImageData, TrainedNetwork, train_
 Progress = Callable[[int, int], None]
 
 _LOST_IN_A_ROW = 3
+# Among so many batches' recipes, those that go together are looked for.
+_DRAWN_AT_ONCE = 16
 
 
 def build_zoo(
@@ -103,8 +105,10 @@ def build_zoo(
         def batches() -> Iterator[list[NetworkRecipe]]:
             """Recipes of what is missing now: asked for again when a worker died."""
             missing = writer.missing(n_networks)
-            for start in range(0, len(missing), at_once):
-                yield [recipe.draw(i, seed, facts) for i in missing[start : start + at_once]]
+            window = _DRAWN_AT_ONCE * at_once
+            for start in range(0, len(missing), window):
+                drawn = [recipe.draw(i, seed, facts) for i in missing[start : start + window]]
+                yield from batch_alike(drawn, at_once)
 
         with contextlib.ExitStack() as stack:
             if engine == "local" and joblib.effective_n_jobs(n_jobs) == 1 and address is None:
@@ -119,6 +123,29 @@ def build_zoo(
                 if progress is not None:
                     progress(done, n_networks)
     return store
+
+
+def batch_alike(recipes: Iterable[NetworkRecipe], at_once: int) -> list[list[NetworkRecipe]]:
+    """Batch recipes that can be trained at once, at most `at_once` in a batch.
+
+    Batches stand in the order of their first recipes, so that quick and slow ones are mixed and
+    the time left can be told from the time spent.
+    """
+    alike: dict[tuple[object, ...], list[NetworkRecipe]] = {}
+    for recipe in recipes:
+        key = (
+            recipe.architecture,
+            recipe.task.n_train,
+            recipe.batch_size,
+            recipe.checkpoints,
+        )
+        alike.setdefault(key, []).append(recipe)
+    batches = [
+        group[start : start + at_once]
+        for group in alike.values()
+        for start in range(0, len(group), at_once)
+    ]
+    return sorted(batches, key=lambda batch: batch[0].index)
 
 
 def describe_data(data: ImageData) -> dict[str, object]:

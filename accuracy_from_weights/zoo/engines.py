@@ -175,7 +175,7 @@ def _dask(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engi
             cluster = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
             client = distributed.Client(**cluster, set_as_default=False)
         else:
-            client = distributed.Client(address, set_as_default=False, timeout=20)
+            client = distributed.Client(address, set_as_default=False)
     except (OSError, ValueError) as error:
         raise _no_answer("Dask", address, error) from error
     with client:

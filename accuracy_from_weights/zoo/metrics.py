@@ -240,7 +240,8 @@ def _find_runs(
     step_codes = np.unique(steps, return_inverse=True)[1]
     pairs = same_recipe * (int(step_codes.max()) + 1) + step_codes
     if recipe and len(np.unique(pairs)) == len(steps):
-        run_numbers = same_recipe
+        _, first_rows, places = np.unique(same_recipe, return_index=True, return_inverse=True)
+        run_numbers = np.argsort(np.argsort(first_rows))[places]
     else:
         begins = (np.diff(steps) <= 0) | (np.diff(same_recipe) != 0)
         run_numbers = np.concatenate([[0], np.cumsum(begins)])
