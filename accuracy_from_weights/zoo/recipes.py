@@ -46,7 +46,8 @@ class Task:
     image_size : int or None, default None
         Pixels of a side after area averaging; None leaves the images as they are.
     channels : int or None, default None
-        1: the mean of the channels; 3: one channel shown three times; None: as they are.
+        1: the mean of the channels; 3: grey images are tinted, each in a colour of its own that
+        says nothing of its class; None: as they are.
     label_map : tuple of int or None, default None
         New class of each old one, -1 to leave its images out; None keeps all classes. With a
         transform there are twice as many old classes: first those of the plain images.
@@ -121,6 +122,8 @@ class NetworkRecipe:
     schedule : {"constant", "cosine", "steps"}, default "constant"
         Of the learning rate: constant; down to 0 along a cosine; a tenth after half of the epochs
         and a hundredth after three quarters.
+    regime : str, default ""
+        What the network was meant to become, for the record.
     """
 
     family: str
@@ -140,6 +143,7 @@ class NetworkRecipe:
     initialiser: str = "glorot_uniform"
     init_std: float = 0.05
     schedule: str = "constant"
+    regime: str = ""
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -260,6 +264,7 @@ class NetworkRecipe:
             "normalisation": architecture.normalisation,
             "padding": architecture.padding,
             "pooling": architecture.pooling,
+            "regime": self.regime,
             "schedule": self.schedule,
             "weight_decay": self.weight_decay,
         }

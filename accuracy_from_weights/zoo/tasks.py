@@ -37,7 +37,7 @@ class PreparedImages:
 
 
 def pool_key(task: Task) -> tuple[object, ...]:
-    """What two tasks must agree in to share `PreparedImages`."""
+    """Give what two tasks must agree in to share `PreparedImages`."""
     return (
         task.dataset,
         task.pool,
@@ -123,7 +123,10 @@ def _with_channels(x: NDArray[np.float32], channels: int | None) -> NDArray[np.f
     if channels is None or channels == x.shape[1]:
         return x
     grey = x.mean(axis=1, keepdims=True, dtype=np.float32)
-    return grey if channels == 1 else np.repeat(grey, channels, axis=1)
+    if channels == 1:
+        return grey
+    tint = np.random.Generator(np.random.SFC64(_FIXED_ORDER)).uniform(0.3, 1.0, (len(x), channels))
+    return grey * tint.astype(np.float32)[:, :, None, None]
 
 
 def _resized(x: NDArray[np.float32], size: int | None) -> NDArray[np.float32]:

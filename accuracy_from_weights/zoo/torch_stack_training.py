@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from accuracy_from_weights.zoo.randomness import (
-    dropout_bits,
     draw_dropout_bytes,
+    dropout_bits,
     initial_kernel,
     order_generator,
     weight_generator,
@@ -92,7 +92,7 @@ class StackTraining:
         self._part = min(self._batch, at_once)
         self._together = max(1, min(k, at_once // self._part))
 
-    def run(self) -> Iterator[TrainedNetwork]:
+    def run(self) -> list[TrainedNetwork]:
         """Train to the last checkpoint."""
         start = time.perf_counter()
         keepers = [CheckpointKeeper(recipe) for recipe in self._recipes]
@@ -103,7 +103,7 @@ class StackTraining:
             while done < target:
                 within = done % self._steps
                 if within == 0:
-                    indices, labels, targets = self._shuffle()
+                    indices, targets = self._shuffle()
                     logits = torch.empty_like(targets)
                 stop = min(self._steps, within + target - done)
                 for step in range(within, stop):
@@ -112,11 +112,10 @@ class StackTraining:
             log = self._log(logits, targets, done)
             self._keep(keepers, log)
         seconds = (time.perf_counter() - start) / len(self._recipes)
-        for keeper in keepers:
-            yield keeper.trained(seconds)
+        return [keeper.trained(seconds) for keeper in keepers]
 
-    def _shuffle(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw the order of an epoch: images, labels and one-hot labels, (k, steps, batch, ...)."""
+    def _shuffle(self) -> tuple[Tensor, Tensor]:
+        """Draw the order of an epoch: images and one-hot labels, (k, steps, batch, ...)."""
         n_train = self._labels.shape[1]
         n_used = self._steps * self._batch
         orders = np.stack([rng.permutation(n_train)[:n_used] for rng in self._orders])
@@ -125,7 +124,7 @@ class StackTraining:
         indices = self._indices.gather(1, order).view(shape)
         labels = self._labels.gather(1, order).view(shape)
         classes = torch.eye(self._stack.n_classes, device=self._device)
-        return indices, labels, classes[labels]
+        return indices, classes[labels]
 
     def _train_step(self, indices: Tensor, targets: Tensor, logits: Tensor) -> None:
         stack, batch = self._stack, self._batch

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from plain_loop import train_plainly
+
+from accuracy_from_weights.zoo.architecture import Architecture
+from accuracy_from_weights.zoo.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes import NetworkRecipe
+from accuracy_from_weights.zoo.training import ImageData, train_networks
+
+
+def blobs(n_classes: int = 4, channels: int = 1, size: int = 20) -> ImageData:
+    """Images whose class is where they are bright, with noise."""
+    rng = np.random.default_rng(5)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.integers(n_classes, size=n)
+        x = rng.normal(90, 40, (n, channels, size, size))
+        edges = np.linspace(0, size, n_classes + 1).astype(int)
+        for image, label in zip(x, y, strict=True):
+            image[:, edges[label] : edges[label + 1]] += 90
+        return np.clip(x, 0, 255).astype(np.uint8), y
+
+    x_train, y_train = draw(300)
+    x_test, y_test = draw(100)
+    return ImageData("blobs", x_train, y_train, x_test, y_test, n_classes)
+
+
+def recipes(data: ImageData, **changes: object) -> list[NetworkRecipe]:
+    """Four networks that can be trained at once; optimisers, dropout and rates differ."""
+    drawn = PaperRecipe(epochs=3, checkpoints=(0, 3), batch_size=32, n_train=200).draw(
+        0, 0, data.facts
+    )
+    drawn = dataclasses.replace(
+        drawn,
+        task=dataclasses.replace(drawn.task, n_train=150, channels=None),
+        batch_size=32,
+        init_std=0.2,
+        initialiser="glorot_normal",
+        l2=1e-3,
+        **changes,
+    )
+    return [
+        dataclasses.replace(
+            drawn, seed=1, order_seed=11, optimizer="adam", learning_rate=3e-3, dropout=0.4
+        ),
+        dataclasses.replace(
+            drawn, seed=2, order_seed=12, optimizer="sgd", learning_rate=5e-2, dropout=0.0
+        ),
+        dataclasses.replace(
+            drawn, seed=3, order_seed=13, optimizer="momentum", learning_rate=2e-2, dropout=0.1
+        ),
+        dataclasses.replace(
+            drawn, seed=4, order_seed=11, optimizer="rmsprop", learning_rate=2e-3, dropout=0.7
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "channels"),
+    [
+        (Architecture(strides=(2, 2, 2), activation="relu"), 1),
+        (Architecture(strides=(2, 2, 2), activation="tanh"), 1),
+        (Architecture(widths=(5, 7), strides=(1, 2), kernel_size=4, activation="relu"), 3),
+        (Architecture(widths=(6, 9), strides=(3, 1), kernel_size=3, activation="tanh"), 2),
+    ],
+)
+def test_many_at_once_end_as_one_at_a_time_in_a_plain_loop(architecture, channels):
+    data = blobs(channels=channels)
+    asked = recipes(data, architecture=architecture)
+    trained = {net.recipe: net for net in train_networks(asked, data)}
+    assert set(trained) == set(asked)
+    for recipe in asked:
+        expected = train_plainly(recipe, data)
+        got = trained[recipe].checkpoints[-1].weights
+        start = trained[recipe].checkpoints[0].weights
+        assert list(got) == list(expected)
+        for name in expected:
+            np.testing.assert_allclose(got[name], expected[name], atol=1e-4, err_msg=name)
+        moved = max(np.abs(got[name] - start[name]).max() for name in got)
+        assert moved > 3e-3
