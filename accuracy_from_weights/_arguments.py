@@ -25,7 +25,7 @@ def positive_int(name: str, value: Any) -> int:
 
 def number_between(name: str, value: Any, low: float, high: float) -> float:
     """Return `value` as a float in [low, high], or raise `InvalidArgumentError`."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
         raise InvalidArgumentError(
             f"Invalid value for argument `{name}`. Expected a number {span}. Received: {value!r}."

@@ -143,16 +143,20 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log where EarlyStopping and ModelCheckpoint may act after validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._log(trainer, pl_module)
+            # Loggers get validation's numbers only where it runs within an epoch, since those of
+            # an epoch's end come again. Lightning wants the same answer each time.
+            interval = trainer.val_check_interval
+            within = isinstance(interval, int) or interval != 1.0
+            self._log(trainer, pl_module, to_loggers=within)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log where they act without validation; they run after all ordinary callbacks."""
-        self._log(trainer, pl_module)
+        self._log(trainer, pl_module, to_loggers=True)
 
-    def _log(self, trainer: Any, pl_module: Any) -> None:
-        seen, fresh = self._seen, False
+    def _log(self, trainer: Any, pl_module: Any, to_loggers: bool) -> None:
+        seen = self._seen
         if seen is None or self._seen_at != trainer.global_step:
-            seen, fresh = self._epochs.observe(lambda: pl_module, trainer.current_epoch), True
+            seen = self._epochs.observe(lambda: pl_module, trainer.current_epoch)
             self._seen, self._seen_at = seen, trainer.global_step
             if seen.failed:
                 self._epochs.guard(
@@ -161,13 +165,14 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
                         watching(trainer.callbacks, self._epochs.keys), "wait_count"
                     ),
                 )
-        self._epochs.guard("logging", lambda: self._hand_over(pl_module, seen, fresh))
+        to_loggers = to_loggers and bool(trainer.loggers)  # without one, Lightning would warn
+        self._epochs.guard("logging", lambda: self._hand_over(pl_module, seen, to_loggers))
         if self._epochs.stopping is not None:
             # Every process takes part, so that none trains on alone and waits for the others.
             stop = trainer.strategy.reduce_boolean_decision(self._epochs.should_stop, all=False)
             trainer.should_stop = trainer.should_stop or stop
 
-    def _hand_over(self, pl_module: Any, seen: Observation, fresh: bool) -> None:
+    def _hand_over(self, pl_module: Any, seen: Observation, to_loggers: bool) -> None:
         for key, value in seen.values.items():
             pl_module.log(
                 key,
@@ -175,8 +180,7 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
                 on_step=False,
                 on_epoch=True,
                 prog_bar=key == self._epochs.name,
-                # Loggers already have the numbers of this step from the validation run.
-                logger=fresh,
+                logger=to_loggers,
                 batch_size=1,
                 sync_dist=False,
                 # On every rank: a key that exists on rank 0 alone cannot be monitored.

@@ -1,0 +1,72 @@
+"""Predictors whose answers a test decides, so that stopping and choosing can be checked exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Has what the callbacks read of an `Estimate`."""
+
+    accuracy: float
+    low: float = 0.0
+    high: float = 1.0
+    in_family: bool = True
+    condition: str = "ok"
+
+
+def answer(accuracy: float, **more: Any) -> Answer:
+    return Answer(accuracy, max(accuracy - 0.1, 0.0), min(accuracy + 0.1, 1.0), **more)
+
+
+@dataclass
+class Scripted:
+    """Gives one answer after another, the last one for ever; an exception among them is raised."""
+
+    answers: Sequence[float | Answer | BaseException]
+    sources: list[Any] = field(default_factory=list)
+    look: Callable[[Any], Any] | None = None
+
+    @property
+    def calls(self) -> int:
+        return len(self.sources)
+
+    def estimate(self, source: Any) -> Answer:
+        at = min(self.calls, len(self.answers) - 1)
+        self.sources.append(self.look(source) if self.look else None)
+        item = self.answers[at]
+        if isinstance(item, BaseException):
+            raise item
+        return item if isinstance(item, Answer) else answer(item)
+
+
+def digits(n: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Return real images, shape (n, 8, 8, 1) in [-1, 1], and their labels."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return (x[:n] / 8.0 - 1.0).astype("float32").reshape(-1, 8, 8, 1), y[:n].astype("int64")
+
+
+class ReadsWeights:
+    """A predictor that is a plain function of the weights, read the way the real one reads them."""
+
+    def estimate(self, source: Any) -> Answer:
+        from accuracy_from_weights.weights import read_weights
+
+        kernels = [
+            layer.kernel for layer in read_weights(source).layers if layer.kernel is not None
+        ]
+        return answer(float(np.tanh(np.mean([np.abs(kernel).mean() for kernel in kernels]))))
+
+
+def ours_among(caught: Any) -> list[str]:
+    """Return the texts of this package's warnings among those that ``pytest.warns`` caught."""
+    return [str(one.message) for one in caught if one.category is AccuracyFromWeightsWarning]

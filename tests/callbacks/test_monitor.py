@@ -1,0 +1,240 @@
+"""The monitor in a training loop of one's own, with PyTorch."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import numpy as np
+import pytest
+import torch
+from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among
+
+import accuracy_from_weights
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
+
+KEY = "accuracy_from_weights"
+KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]
+
+
+def network(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, stride=2),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(36, 10),
+    )
+
+
+def train(model: torch.nn.Module, epochs: int, after_epoch) -> list[float]:
+    """Train for real and call ``after_epoch(epoch)``; stop when it gives True."""
+    x, y = (torch.from_numpy(array) for array in digits(128))
+    x = x.permute(0, 3, 1, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for epoch in range(epochs):
+        for batch in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x[batch]), y[batch])
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+        if after_epoch(epoch):
+            break
+    return losses
+
+
+def test_a_loop_gets_the_numbers_and_stops_with_a_reason(capsys):
+    model, seen = network(), []
+    monitor = Monitor(Scripted([0.3, 0.6, 0.5, 0.4]), stopping=Patience(2))
+
+    def after_epoch(epoch):
+        seen.append(monitor.update(model, epoch))
+        return monitor.should_stop
+
+    assert len(train(model, 9, after_epoch)) == 4
+    assert [values[KEY] for values in seen] == [0.3, 0.6, 0.5, 0.4]
+    assert list(seen[0]) == KEYS
+    assert all(type(value) is float for value in seen[0].values())
+    assert monitor.decision.reason is StopReason.NO_IMPROVEMENT
+    assert "stopped at step 3 (no improvement)" in capsys.readouterr().out
+
+
+def test_every_update_is_logged_with_its_step():
+    logged = []
+    monitor = Monitor(
+        Scripted([0.1, 0.2]),
+        every_n_updates=2,
+        log=lambda values, step: logged.append((step, values)),
+    )
+    returned = [monitor.update(network(), step) for step in (100, 200, 300)]
+    returned.append(monitor.update(network()))
+    assert [step for step, _ in logged] == [100, 200, 300, 3]
+    assert [values for _, values in logged] == returned
+    assert [values[KEY] for values in returned] == [0.1, 0.1, 0.2, 0.2]
+
+
+def test_the_rule_is_told_the_step():
+    steps = []
+    monitor = Monitor(Scripted([0.1]), stopping=Hopeless(lambda step: steps.append(step)))
+    for step in (10, 20):
+        monitor.update(network(), step)
+    assert steps == [10, 20]
+
+
+def test_a_tracker_that_keeps_the_dict_cannot_change_what_is_returned():
+    monitor = Monitor(Scripted([0.1]), log=lambda values, step: values.clear())
+    assert monitor.update(network())[KEY] == 0.1
+    assert monitor.update(network())[KEY] == 0.1
+
+
+def test_tensorboard_files_hold_the_estimate(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(tmp_path) as writer:
+        monitor = Monitor(
+            Scripted([0.25, 0.5]),
+            log=lambda values, step: [writer.add_scalar(k, v, step) for k, v in values.items()],
+        )
+        model = network()
+        train(model, 3, lambda epoch: monitor.update(model, epoch) and False)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars(KEY)] == [(0, 0.25), (1, 0.5), (2, 0.5)]
+    assert set(KEYS) <= set(events.Tags()["scalars"])
+
+
+def states() -> tuple:
+    numpy_state = np.random.get_state()[1].tobytes()  # noqa: NPY002 - the global one
+    return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()
+
+
+def test_training_and_random_states_are_bit_for_bit_the_same_with_and_without():
+    ends = []
+    for watched in (True, False):
+        model = network(seed=4)
+        monitor = Monitor(ReadsWeights(), stopping=Patience(99))
+        losses = train(model, 3, lambda epoch: watched and monitor.update(model, epoch) and False)  # noqa: B023 - called within this turn of the loop
+        weights = [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
+        ends.append((losses, weights, states()))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_and_gradients_stay_as_they_were(training):
+    model = network().train(training)
+    model(torch.ones(2, 1, 8, 8)).sum().backward()
+    before = [parameter.grad.clone() for parameter in model.parameters()]
+    Monitor(ReadsWeights()).update(model)
+    assert all(module.training is training for module in model.modules())
+    for parameter, gradient in zip(model.parameters(), before, strict=True):
+        assert torch.equal(parameter.grad, gradient)
+        assert parameter.requires_grad
+
+
+def test_a_resumed_run_goes_on_with_its_count_its_value_and_its_rule():
+    def monitor(answers):
+        return Monitor(Scripted(answers), every_n_updates=2, stopping=Patience(2))
+
+    first = monitor([0.9, 0.5])
+    for _ in range(3):
+        first.update(network())
+    file = io.BytesIO()
+    torch.save({"monitor": first.state_dict()}, file)
+    file.seek(0)
+    second = monitor([0.4])
+    second.load_state_dict(torch.load(file, weights_only=True)["monitor"])
+    assert second.update(network())[KEY] == 0.5
+    assert not second.should_stop
+    assert second.update(network())[KEY] == 0.4
+    assert second.should_stop
+
+
+def test_a_state_that_does_not_fit_is_left_with_a_warning():
+    monitor = Monitor(Scripted([0.4]), name="mine")
+    with pytest.warns(AccuracyFromWeightsWarning, match="taking up the saved state failed"):
+        monitor.load_state_dict({"updates": 1, "values": {KEY: 0.5}, "stopping": None})
+    assert monitor.update(network())["mine"] == 0.4
+
+
+def test_a_diverged_network_gets_its_estimate_and_one_warning():
+    monitor = Monitor(Scripted([answer(0.1, condition="diverged", in_family=False)]))
+    with pytest.warns(AccuracyFromWeightsWarning, match="NaN or infinity") as caught:
+        values = [monitor.update(network()) for _ in range(3)]
+    assert len(ours_among(caught)) == 1
+    assert [v[KEY] for v in values] == [0.1] * 3
+
+
+def fail(*args, **kwargs):
+    raise ZeroDivisionError("injected")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"predictor": Scripted([ZeroDivisionError("x")])}, id="estimate"),
+        pytest.param({"predictor": Scripted([Answer(0.5, float("-inf"))])}, id="not finite"),
+        pytest.param({"predictor": Scripted([object()])}, id="no estimate"),
+        pytest.param({"predictor": None}, id="load"),
+        pytest.param({"predictor": ReadsWeights()}, id="read"),
+        pytest.param({"predictor": Scripted([0.5]), "log": fail}, id="log"),
+    ],
+)
+def test_whatever_fails_there_is_one_warning_and_four_finite_numbers(fault, monkeypatch):
+    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", fail)
+    monkeypatch.setattr("accuracy_from_weights.weights.read_weights", fail)
+    plain, model = network(2), network(2)
+    torch.manual_seed(0)
+    expected = train(plain, 3, lambda epoch: False)
+    monitor, seen = Monitor(**fault), []
+    torch.manual_seed(0)
+    with pytest.warns(AccuracyFromWeightsWarning, match="failed and training goes on") as caught:
+        losses = train(model, 3, lambda epoch: seen.append(monitor.update(model, epoch)))
+    assert len(ours_among(caught)) == 1
+    assert losses == expected
+    assert all(np.isfinite(list(values.values())).all() for values in seen)
+    if "log" not in fault:
+        assert [list(values.values()) for values in seen] == [[0.0, 0.0, 1.0, 0.0]] * 3
+
+
+def test_after_a_failure_the_last_known_accuracy_is_repeated_without_any_certainty():
+    monitor = Monitor(Scripted([0.7, OSError("x"), 0.8]), every_n_updates=2)
+    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
+        seen = [list(monitor.update(network()).values()) for _ in range(5)]
+    assert seen[0] == pytest.approx([0.7, 0.6, 0.8, 1.0])
+    assert seen[2] == [0.7, 0.0, 1.0, 0.0]
+    assert seen[4] == pytest.approx([0.8, 0.7, 0.9, 1.0])
+
+
+def test_a_rule_does_not_hear_of_an_estimate_that_failed():
+    monitor = Monitor(Scripted([0.7, OSError("x"), OSError("x"), 0.8]), stopping=Patience(1))
+    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
+        seen = [monitor.update(network())[KEY] for _ in range(4)]
+    assert seen == [0.7, 0.7, 0.7, 0.8]
+    assert not monitor.should_stop
+
+
+def test_once_stopped_it_stays_stopped():
+    monitor = Monitor(Scripted([0.7, 0.6, 0.9]), stopping=Patience(1))
+    for _ in range(3):
+        monitor.update(network())
+    assert monitor.should_stop
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"every_n_updates": 1.5}, r"`every_n_updates`. Expected an integer .* Received: 1.5"),
+        ({"log": "wandb"}, r"`log`. Expected a function .* Received: 'wandb'"),
+        ({"predictor": object}, r"`predictor`. Expected an AccuracyPredictor"),
+    ],
+)
+def test_bad_arguments_are_told_at_construction(arguments, expected):
+    with pytest.raises(AccuracyFromWeightsError, match=expected):
+        Monitor(**arguments)
