@@ -25,12 +25,12 @@ from accuracy_from_weights.evaluation import (
     format_evaluations,
     kendall_tau,
     r2,
-    run_folds,
     score,
     score_predictor,
     tie_ceiling,
 )
 from accuracy_from_weights.evaluation.baselines import hyperparameters_and_epoch
+from accuracy_from_weights.folds import run_folds
 from accuracy_from_weights.zoo.table import ZooTable
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)

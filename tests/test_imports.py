@@ -19,7 +19,7 @@ FRAMEWORKS = HEAVY - {"sklearn", "scipy"} | {"pytorch_lightning", "transformers"
 
 # From left to right; nothing on the left may know anything on the right.
 LAYERS = (
-    ("errors", "_arguments", "_text", "atomic"),
+    ("errors", "_arguments", "_text", "atomic", "folds", "estimate"),
     ("weights",),
     ("features",),
     ("predictor", "calibration", "family", "forest", "persistence", "pretrained"),

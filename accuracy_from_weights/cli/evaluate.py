@@ -84,9 +84,16 @@ def _score_given(table: ZooTable, predictor_file: Path, seed: int) -> list[Evalu
     from accuracy_from_weights.evaluation import score_predictor
 
     predictor = load_predictor(predictor_file)
-    click.echo(
-        f"{predictor_file} is scored on every network, as if it had seen none of them: "
-        "where it was fitted to some, the scores flatter it.",
-        err=True,
-    )
+    if predictor.card_.get("zoo", {}).get("fingerprint") == table.fingerprint:
+        click.echo(
+            f"Warning: {predictor_file} was fitted to these very networks, so the scores say "
+            "nothing about others. Without --predictor they are scored in cross-validation.",
+            err=True,
+        )
+    else:
+        click.echo(
+            f"{predictor_file} is scored on every network, as if it had seen none of them: "
+            "where it was fitted to some, the scores flatter it.",
+            err=True,
+        )
     return score_predictor(table, predictor, random_state=seed)

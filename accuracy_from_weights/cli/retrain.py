@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+from accuracy_from_weights._text import align
 from accuracy_from_weights.cli.options import jobs_option, json_option, seed_option, zoo_arguments
-from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.cli.zoos import read_zoos
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 
@@ -40,7 +41,8 @@ def command(
     What it is worth is measured by cross-validation over training runs, printed, and written into
     the file.
     """
-    from accuracy_from_weights.evaluation import cross_validate, format_evaluations
+    import numpy as np
+
     from accuracy_from_weights.predictor import AccuracyPredictor
 
     if not os.access(output.parent, os.W_OK):
@@ -48,20 +50,39 @@ def command(
             f"Expected --output in a folder that can be written to. Received: {output}."
         )
     table = read_zoos(zoos, jobs)
-    predictor = AccuracyPredictor(coverage=coverage, random_state=seed, n_jobs=jobs)
     click.echo(
-        f"Fitting to {len(table)} checkpoints of {len(set(table.runs.tolist()))} runs", err=True
+        f"Fitting to {len(table)} checkpoints of {len(np.unique(table.runs))} runs, "
+        "and measuring on runs left out",
+        err=True,
     )
+    predictor = AccuracyPredictor(coverage=coverage, random_state=seed, n_jobs=jobs)
     predictor.fit(table.features, table.accuracy, groups=table.runs)
-    with progress_bar("Measuring its quality on unseen runs") as report:
-        evaluations = cross_validate(
-            table, predictor, baselines=(), random_state=seed, progress=report
-        )
-    quality = [evaluation.as_dict() for evaluation in evaluations]
-    predictor.card_ |= {"zoo_fingerprint": table.fingerprint, "quality": quality}
+    predictor.card_["zoo"] = {
+        "fingerprint": table.fingerprint,
+        "datasets": np.unique(table.datasets).tolist(),
+    }
     predictor.save(output)
     if as_json:
-        click.echo(json.dumps({"file": str(output), "quality": quality}, indent=2))
+        click.echo(json.dumps({"file": str(output), **predictor.card_}, indent=2))
     else:
-        click.echo(format_evaluations(evaluations))
-    click.echo(f"The predictor is in {output}", err=True)
+        click.echo(_format_quality(predictor.card_["quality"]))
+    click.echo(
+        f"The predictor is in {output}. To see it beside simple baselines: accuracy-from-weights "
+        f"evaluate {' '.join(map(str, zoos))}",
+        err=True,
+    )
+
+
+def _format_quality(quality: dict[str, Any]) -> str:
+    return align(
+        [
+            ["measured by", quality["protocol"]],
+            ["R2", f"{quality['r2']:.3f}"],
+            ["Kendall's tau", f"{quality['kendall_tau']:.3f}"],
+            ["mean absolute error", f"{quality['mean_absolute_error']:.3f}"],
+            [
+                f"truths in the {quality['stated_coverage']:.0%} interval",
+                f"{quality['coverage']:.1%}",
+            ],
+        ]
+    )

@@ -8,7 +8,6 @@ from accuracy_from_weights.evaluation.crossvalidation import (
     Evaluation,
     cross_validate,
     final_rows,
-    run_folds,
     score_predictor,
 )
 from accuracy_from_weights.evaluation.report import format_evaluations
@@ -34,7 +33,6 @@ __all__ = [
     "format_evaluations",
     "kendall_tau",
     "r2",
-    "run_folds",
     "score",
     "score_predictor",
     "tie_ceiling",

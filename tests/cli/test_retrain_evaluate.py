@@ -30,12 +30,13 @@ def retrained(zoo, tmp_path_factory):
 def test_retrain_writes_a_predictor_that_knows_its_worth(retrained):
     output, report = retrained
     assert list(output.parent.iterdir()) == [output], "nothing but the file"
-    (quality,) = report["quality"]
-    assert quality["nominal_coverage"] == 0.8
-    assert quality["all_checkpoints"][0]["r2"]["value"] > 0.7
+    quality = report["quality"]
+    assert quality["stated_coverage"] == 0.8
+    assert quality["r2"] > 0.7
+    assert report["zoo"]["datasets"] == ["made_up"]
     predictor = load_predictor(output)
     assert predictor.coverage == 0.8
-    assert predictor.card_["quality"] == report["quality"]
+    assert predictor.card_["quality"] == quality
 
 
 def test_estimate_with_the_retrained_predictor(cli, retrained, tmp_path):
@@ -59,6 +60,13 @@ def test_evaluate_a_given_predictor(cli, retrained, tmp_path):
     assert result.code == 0
     assert "a given predictor" in result.out
     assert "as if it had seen none of them" in result.err
+
+
+def test_evaluate_on_its_own_networks_is_no_evidence(cli, retrained, zoo):
+    output, _ = retrained
+    result = cli("evaluate", zoo, "--predictor", output)
+    assert result.code == 0
+    assert "was fitted to these very networks" in result.err
 
 
 def test_evaluate_stands_beside_every_baseline(cli, zoo):
