@@ -184,7 +184,7 @@ def _header(
         "index": index,
         "run": run,
         "recipe": None,
-        "hyperparameters": {"dataset": name, **known},
+        "hyperparameters": known | ({} if "dataset" in known else {"dataset": name}),
         "steps": metrics.steps[rows].tolist(),
         "history": {
             key: [finite_or_none(value) for value in getattr(metrics, key)[rows]]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from accuracy_from_weights.cli import main
+from accuracy_from_weights.cli.build_bar import BuildBar
+from accuracy_from_weights.zoo.store import ZooStore
+from accuracy_from_weights.zoo.table import read_zoo
+
+WriteZoo = Callable[..., Path]
+RECIPE = 'family = "paper"\nepochs = 1\ncheckpoints = [0, 1]\nn_train = 100\nn_test = 50\n'
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_build_then_look(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    build = ("zoo", "build", "--data", "digits", "--recipe", tmp_path / "tiny.toml")
+    built = run(*build, "--networks", 3, "--output", tmp_path / "zoo", "--dtype", "float16")
+    assert built.exit_code == 0, built.output
+    assert built.stdout == ""
+    assert "0/3 networks" in built.stderr
+    assert "3/3 networks" in built.stderr
+    assert ZooStore(tmp_path / "zoo").indices() == [0, 1, 2]
+    again = run(*build, "--networks", 3, "--output", tmp_path / "zoo", "--seed", 1)
+    assert again.exit_code == 1
+    assert "Expected the seed of the zoo" in again.stderr
+    assert "Traceback" not in again.stderr
+
+    info = run("zoo", "info", tmp_path / "zoo", "--plot", tmp_path / "zoo.png")
+    assert info.exit_code == 0
+    assert "3 networks, 6 checkpoints, 0 networks diverged" in info.stdout
+    assert "train_fraction" in info.stdout
+    assert (tmp_path / "zoo.png").read_bytes().startswith(b"\x89PNG")
+
+    described = run("zoo", "describe", tmp_path / "zoo", "--output", tmp_path / "table.npz")
+    assert described.exit_code == 0
+    assert len(read_zoo(tmp_path / "table.npz")) == 6
+
+
+def test_export_and_import(tmp_path: Path, published_zoo: WriteZoo) -> None:
+    folder = published_zoo()
+    assert run("zoo", "import", folder, "--output", tmp_path / "in").exit_code == 0
+    assert run("zoo", "export", tmp_path / "in", "--output", tmp_path / "out").exit_code == 0
+    exported = np.load(tmp_path / "out" / "weights.npy")
+    np.testing.assert_array_equal(exported, np.load(folder / "weights.npy"))
+
+
+def test_info_as_json(published_zoo: WriteZoo, tmp_path: Path) -> None:
+    published_zoo(folder=tmp_path / "zoos" / "a")
+    published_zoo(folder=tmp_path / "zoos" / "b", n_runs=5)
+    info = run("zoo", "info", tmp_path / "zoos", "--json")
+    first, second = json.loads(info.stdout)
+    assert (first["name"], first["networks"], first["checkpoints"]) == ("a", 12, 36)
+    assert (second["name"], second["networks"]) == ("b", 5)
+    assert sum(first["histogram"]) == 12
+    assert first["recipe"]["activation"] == {"relu": 6, "tanh": 6}
+    assert first["recipe"]["learning_rate"] == {"least": 0.001, "greatest": 0.012}
+
+
+def test_info_says_where_the_last_checkpoints_end(published_zoo: WriteZoo) -> None:
+    folder = published_zoo()
+    (summary,) = json.loads(run("zoo", "info", folder, "--json").stdout)
+    final = read_zoo(folder).accuracy[2::3]
+    assert summary["final_accuracy"]["median"] == pytest.approx(np.median(final))
+    assert summary["histogram"] == np.histogram(final, 20, (0, 1))[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["zoo", "info", "{}/nothing"], 1, "Expected a folder with a zoo"),
+        (["zoo", "describe", "{}", "--output", "{}/table.csv"], 1, "end in .npz"),
+        (["zoo", "describe", "{}", "--output", "{}/table.npz"], 1, "to be a zoo"),
+        (["zoo", "build", "--data", "digits", "--networks", "1"], 2, "--output"),
+        (
+            ["zoo", "build", "--data", "nix", "--networks", "1", "--output", "{}"],
+            1,
+            "Expected data to be",
+        ),
+        (
+            ["zoo", "build", "--data", "digits", "--networks", "1", "--output", "{}",
+             "--recipe", "{}/missing.toml"],
+            4,
+            "Expected a recipe",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_get_one_sentence(
+    tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    result = run(*(word.format(tmp_path) for word in words))
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bar_tells_speed_and_time_left() -> None:
+    now = [0.0]
+    stream = Terminal()
+    bar = BuildBar(stream, clock=lambda: now[0])
+    bar(100, 1000)
+    assert stream.getvalue().endswith("100/1,000 networks")
+    for done in range(101, 201):
+        now[0] += 2
+        bar(done, 1000)
+    # What an earlier run had done does not count as speed.
+    assert bar.line(200, 1000).endswith("200/1,000 networks, 1,800 an hour, 27 min left")
+    bar.end()
+    assert stream.getvalue().endswith("left\n")
+
+
+def test_bar_is_quiet_in_a_log_file() -> None:
+    now = [0.0]
+    stream = io.StringIO()
+    bar = BuildBar(stream, clock=lambda: now[0])
+    for done in range(181):
+        bar(done, 181)
+        now[0] += 1
+    bar(181, 181)
+    bar.end()
+    lines = stream.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == [
+        "0/181", "60/181", "120/181", "180/181", "181/181",
+    ]  # fmt: skip
