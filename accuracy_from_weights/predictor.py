@@ -29,12 +29,8 @@ from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.folds import run_folds
 from accuracy_from_weights.forest import Forest
 from accuracy_from_weights.inputs import as_features, check_zoo, finite_rows
-from accuracy_from_weights.regressors import (
-    expected_error,
-    fit_error,
-    fit_members,
-    mean_prediction,
-)
+from accuracy_from_weights.perceptron import Perceptron
+from accuracy_from_weights.regressors import Ensemble, ExpectedError
 from accuracy_from_weights.weights import read_weights
 
 __all__ = ["AccuracyPredictor", "Estimate"]
@@ -48,9 +44,9 @@ _FAMILY_LEVEL = 0.01
 class AccuracyPredictor(RegressorMixin, BaseEstimator):
     """Predict a network's test accuracy from features of its weights.
 
-    The mean of boosted trees and extremely randomised trees, with conformal intervals and a check
-    whether the network is like those fitted on. A scikit-learn regressor: it can be cloned,
-    searched over and cross-validated (split by run: ``GroupKFold``).
+    The mean of boosted trees, extremely randomised trees and a small network, with conformal
+    intervals and a check whether the network is like those fitted on. A scikit-learn regressor: it
+    can be cloned, searched over and cross-validated (split by run: ``GroupKFold``).
 
     Parameters
     ----------
@@ -120,24 +116,24 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         features, truth, runs = features[finite], truth[finite], runs[finite]
         self._calibrate(features, truth, runs)
         self._family = FamilyCheck.fit(features, runs, self.random_state)
-        self._members = fit_members(features, truth, self.random_state)
+        self._ensemble = Ensemble.fit(features, truth, self.random_state)
         return self
 
     def _calibrate(self, X: NDArray[np.float32], y: Floats, runs: NDArray[Any]) -> None:
         """Learn from the errors on runs left out how wide an interval has to be."""
         folds = run_folds(runs, self.n_folds, self.random_state)
-        members = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_members)(X[train], y[train], self.random_state) for train, _ in folds
+        ensembles = Parallel(n_jobs=self.n_jobs)(
+            delayed(Ensemble.fit)(X[train], y[train], self.random_state) for train, _ in folds
         )
         predicted, expected = np.empty(len(y)), np.empty(len(y))
-        for forests, (_, test) in zip(members, folds, strict=True):
-            predicted[test] = mean_prediction(forests, X[test])
+        for ensemble, (_, test) in zip(ensembles, folds, strict=True):
+            predicted[test] = ensemble.predict(X[test])
         errors = np.abs(predicted - y)
         for train, test in folds:
             # Also crosswise: an expected error that had seen the error would promise too much.
-            expected[test] = expected_error(fit_error(X[train], errors[train]), X[test])
+            expected[test] = ExpectedError.fit(X[train], errors[train]).predict(X[test])
         scores = errors / expected
-        self._error = fit_error(X, errors)
+        self._error = ExpectedError.fit(X, errors)
         self._widths = conformal_widths(scores, runs)
         covered = np.empty(len(y), bool)
         for train, test in folds:
@@ -171,7 +167,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         features, finite = self._checked(X)
         accuracies = np.full(len(features), self._untrained[0])
         if finite.any():
-            accuracies[finite] = np.clip(mean_prediction(self._members, features[finite]), 0, 1)
+            accuracies[finite] = self._ensemble.predict(features[finite])
         return accuracies
 
     def predict_interval(
@@ -200,7 +196,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         finite = finite_rows(features)
         intervals = np.tile(self._untrained[1:], (len(features), 1))
         if finite.any():
-            half = width_at(self._widths, level) * expected_error(self._error, features[finite])
+            half = width_at(self._widths, level) * self._error.predict(features[finite])
             ends = np.stack([centres[finite] - half, centres[finite] + half], axis=1)
             intervals[finite] = np.clip(ends, 0, 1)
         return intervals
@@ -308,7 +304,6 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             "parameters": self.get_params(),
             "feature_names": list(self.feature_names_),
             "n_features": self.n_features_in_,
-            "n_members": len(self._members),
             "card": self.card_,
             "made_with": {
                 name: metadata.version(name)
@@ -318,8 +313,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         persistence.write(path, arrays, facts)
 
     def _parts(self) -> dict[str, Any]:
-        members = {f"member{k}": forest for k, forest in enumerate(self._members)}
-        return {"family": self._family, "error": self._error, **members}
+        return {**vars(self._ensemble), **vars(self._error), "family": self._family}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AccuracyPredictor:
@@ -349,22 +343,21 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             prefix = f"{name}."
             return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-        predictor._members = [Forest(**part(f"member{k}")) for k in range(int(facts["n_members"]))]
-        predictor._error = Forest(**part("error"))
+        predictor._ensemble = Ensemble(
+            Forest(**part("boosted")), Forest(**part("randomised")), Perceptron(**part("smooth"))
+        )
+        predictor._error = ExpectedError(Forest(**part("logarithm")))
         predictor._family = FamilyCheck(**part("family"))
         predictor._untrained, predictor._widths = arrays["untrained"], arrays["widths"]
         predictor.n_features_in_ = int(facts["n_features"])
         predictor.feature_names_ = tuple(facts["feature_names"])
         predictor.card_ = dict(facts["card"], made_with=facts["made_with"])
         fits = (
-            len(predictor._members) > 0
-            and predictor._untrained.shape == (3,)
+            predictor._untrained.shape == (3,)
             and predictor._widths.shape == LEVELS.shape
             and len(predictor._family.centre) == predictor.n_features_in_
-            and all(
-                forest.n_features_needed <= predictor.n_features_in_
-                for forest in (*predictor._members, predictor._error)
-            )
+            and predictor._ensemble.n_features_needed <= predictor.n_features_in_
+            and predictor._error.n_features_needed <= predictor.n_features_in_
             and len(predictor.feature_names_) in (0, predictor.n_features_in_)
             and set(predictor.feature_names_) <= set(FEATURE_NAMES)
         )

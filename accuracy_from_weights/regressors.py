@@ -1,17 +1,19 @@
-"""The models behind the estimate, fitted by scikit-learn and kept as plain trees.
+"""The models behind the estimate: fitted by scikit-learn, kept as plain arrays.
 
-Boosted and extremely randomised trees err in different places: their mean is better than either.
+Boosted trees, extremely randomised trees and a small network err in different places: their mean
+is better than any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from accuracy_from_weights.forest import Forest, as_forest
+from accuracy_from_weights.perceptron import Perceptron
 
 Floats = NDArray[np.float64]
 
@@ -19,56 +21,103 @@ _SMALLEST_ERROR = 0.003
 """Floor of the expected error, in units of accuracy: what a few thousand test images resolve."""
 
 
-def fit_members(X: NDArray[np.float32], y: Floats, random_state: int) -> list[Forest]:
-    """Fit the models whose predictions are averaged.
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Three models of accuracy, averaged.
 
-    Parameters
+    Attributes
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        Finite features.
-    y : ndarray of shape (n_rows,)
-        Accuracies, fractions.
-    random_state : int
-        Seed of the trees.
+    boosted, randomised : Forest
+    smooth : Perceptron
     """
-    boosting = HistGradientBoostingRegressor(
-        learning_rate=0.06,
-        max_iter=300,
-        max_leaf_nodes=15,
-        min_samples_leaf=8,
-        l2_regularization=1.0,
-        early_stopping=False,
-        random_state=random_state,
-    )
-    randomised = ExtraTreesRegressor(
-        100,
-        max_features=0.3,
-        min_samples_leaf=2,
-        max_leaf_nodes=1024,
-        random_state=random_state,
-    )
-    return [as_forest(model.fit(X, y), X) for model in (boosting, randomised)]
+
+    boosted: Forest
+    randomised: Forest
+    smooth: Perceptron
+
+    @classmethod
+    def fit(cls, X: NDArray[np.float32], y: Floats, random_state: int) -> Ensemble:
+        """Fit.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            Finite features.
+        y : ndarray of shape (n_rows,)
+            Accuracies, fractions.
+        random_state : int
+        """
+        boosting = HistGradientBoostingRegressor(
+            learning_rate=0.06,
+            max_iter=300,
+            max_leaf_nodes=15,
+            min_samples_leaf=8,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=random_state,
+        )
+        randomised = ExtraTreesRegressor(
+            100,
+            max_features=0.3,
+            min_samples_leaf=2,
+            max_leaf_nodes=1024,
+            random_state=random_state,
+        )
+        return cls(
+            as_forest(boosting.fit(X, y), X),
+            as_forest(randomised.fit(X, y), X),
+            Perceptron.fit(X, y, random_state),
+        )
+
+    @property
+    def n_features_needed(self) -> int:
+        """The smallest number of columns that `predict` works on."""
+        return max(model.n_features_needed for model in vars(self).values())
+
+    def predict(self, X: NDArray[np.float32]) -> Floats:
+        """Give accuracies of shape (n_rows,), fractions in [0, 1]."""
+        mean = np.mean([model.predict(X) for model in vars(self).values()], axis=0)
+        return np.clip(mean, 0, 1)
 
 
-def mean_prediction(members: Sequence[Forest], X: NDArray[np.float32]) -> Floats:
-    """Average the members' predictions; shape (n_rows,)."""
-    return np.mean([member.predict(X) for member in members], axis=0)
+@dataclass(frozen=True, eq=False)
+class ExpectedError:
+    """How far off an estimate is to be expected, from the same features.
 
+    Attributes
+    ----------
+    logarithm : Forest
+        Of the absolute error. Few, shallow trees, since single errors are noisy.
+    """
 
-def fit_error(X: NDArray[np.float32], errors: Floats) -> Forest:
-    """Fit the expected logarithm of the error: few, shallow trees, since errors are noisy."""
-    model = HistGradientBoostingRegressor(
-        learning_rate=0.05,
-        max_iter=100,
-        max_leaf_nodes=8,
-        min_samples_leaf=20,
-        l2_regularization=1.0,
-        early_stopping=False,
-        random_state=0,
-    )
-    return as_forest(model.fit(X, np.log(errors + _SMALLEST_ERROR)), X)
+    logarithm: Forest
 
+    @classmethod
+    def fit(cls, X: NDArray[np.float32], errors: Floats) -> ExpectedError:
+        """Fit.
 
-def expected_error(forest: Forest, X: NDArray[np.float32]) -> Floats:
-    """Give the expected absolute error of each estimate, in units of accuracy; shape (n_rows,)."""
-    return np.maximum(np.exp(forest.predict(X)), _SMALLEST_ERROR)
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        errors : ndarray of shape (n_rows,)
+            Absolute errors of estimates for runs that were left out of the fit.
+        """
+        model = HistGradientBoostingRegressor(
+            learning_rate=0.05,
+            max_iter=100,
+            max_leaf_nodes=8,
+            min_samples_leaf=20,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        return cls(as_forest(model.fit(X, np.log(errors + _SMALLEST_ERROR)), X))
+
+    @property
+    def n_features_needed(self) -> int:
+        """The smallest number of columns that `predict` works on."""
+        return self.logarithm.n_features_needed
+
+    def predict(self, X: NDArray[np.float32]) -> Floats:
+        """Give expected absolute errors of shape (n_rows,), in units of accuracy."""
+        return np.maximum(np.exp(np.minimum(self.logarithm.predict(X), 0)), _SMALLEST_ERROR)
