@@ -49,6 +49,7 @@ class Ensemble:
         """
         boosting = HistGradientBoostingRegressor(
             learning_rate=0.06,
+            max_bins=63,  # half the time of 255, and no worse on a few thousand rows
             max_iter=300,
             max_leaf_nodes=15,
             min_samples_leaf=8,
