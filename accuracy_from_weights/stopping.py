@@ -34,7 +34,7 @@ from accuracy_from_weights._arguments import (
 )
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.predictor import Estimate
+    from accuracy_from_weights.estimate import Estimate
 
 __all__ = [
     "Decision",

@@ -19,7 +19,7 @@ from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Decision, StoppingRule
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.predictor import Estimate
+    from accuracy_from_weights.estimate import Estimate
 
 DEFAULT_NAME = "accuracy_from_weights"
 SUFFIXES = ("", "_low", "_high", "_in_family")

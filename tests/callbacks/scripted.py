@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 
 
@@ -70,3 +71,9 @@ class ReadsWeights:
 def ours_among(caught: Any) -> list[str]:
     """Return the texts of this package's warnings among those that ``pytest.warns`` caught."""
     return [str(one.message) for one in caught if one.category is AccuracyFromWeightsWarning]
+
+
+def untrained_accuracy(predictor_file: Any) -> float:
+    """Return what a predictor says of a network that it can say nothing else of."""
+    predictor = load_predictor(predictor_file)
+    return float(predictor.predict([{"0.weight": np.full((3, 2), np.nan)}])[0])

@@ -10,7 +10,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among
+from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among, untrained_accuracy
 
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
@@ -239,6 +239,67 @@ def test_batches_are_left_alone_so_that_keras_may_dispatch_asynchronously():
     assert not set(hooks) & set(vars(AccuracyFromWeights))
     plain, ours = (keras.callbacks.CallbackList(c) for c in ([], [AccuracyFromWeights()]))
     assert (ours._async_train, ours._async_test) == (plain._async_train, plain._async_test)
+
+
+# With a real predictor.
+
+
+def test_the_estimates_are_those_of_the_predictor_and_training_is_untouched(predictor_file):
+    predictor = accuracy_from_weights.load_predictor(predictor_file)
+    snapshots, expected = Snapshots(), []
+
+    class Expect(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            expected.append(predictor.estimate(self.model))
+
+    plain = network(seed=6)
+    fit(plain, [])
+    model = network(seed=6)
+    # What a network of another shape is like, this predictor cannot know.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AccuracyFromWeightsWarning)
+        callbacks = [AccuracyFromWeights(str(predictor_file)), Expect(), snapshots]
+        history = fit(model, callbacks).history
+    assert history[KEY] == [estimate.accuracy for estimate in expected]
+    assert history[f"{KEY}_low"] == [estimate.low for estimate in expected]
+    assert history[f"{KEY}_high"] == [estimate.high for estimate in expected]
+    assert_same(model.get_weights(), plain.get_weights())
+
+
+def test_a_network_that_diverges_gets_the_estimate_of_an_untrained_one(predictor_file, tmp_path):
+    ours = AccuracyFromWeights(predictor_file)
+    callbacks = [
+        ours,
+        keras.callbacks.EarlyStopping(KEY, mode="max", patience=3, restore_best_weights=True),
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+    ]
+    model = network(learning_rate=1e30)
+    with pytest.warns(AccuracyFromWeightsWarning, match="NaN or infinity") as caught:
+        history = fit(model, callbacks, epochs=6).history
+    assert len(ours_among(caught)) == 1
+    assert np.isnan(model.get_weights()[0]).any()
+    assert len(history[KEY]) == 4
+    assert set(history[KEY]) == {untrained_accuracy(predictor_file)}
+    assert all(np.isfinite(history[key]).all() for key in KEYS)
+
+
+def test_the_shipped_predictor_is_loaded_when_the_first_epoch_ends(monkeypatch):
+    asked = []
+
+    def load(*args):
+        asked.append(args)
+        return Scripted([0.5])
+
+    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", load)
+    ours = AccuracyFromWeights()
+    assert asked == []
+    assert fit(network(), [ours]).history[KEY] == [0.5] * 3
+    assert asked == [()]
+
+
+def test_a_predictor_file_that_is_not_there_is_told_at_construction(tmp_path):
+    with pytest.raises(AccuracyFromWeightsError, match=r"missing\.predictor"):
+        AccuracyFromWeights(tmp_path / "missing.predictor")
 
 
 # What goes wrong inside the callback stays inside.

@@ -16,7 +16,6 @@ ON_JAX = [
     "test_the_weights_seen_are_those_of_the_epoch_that_just_ended",
     "test_early_stopping_stops_on_the_estimate_and_restores_its_best_weights",
     "test_training_is_bit_for_bit_the_same_with_and_without_the_callback",
-    "test_a_stopping_rule_ends_the_run_and_says_why",
 ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning
 import torch
-from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among
+from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among, untrained_accuracy
 from torch.utils.data import DataLoader, TensorDataset
 
 import accuracy_from_weights
@@ -32,12 +32,18 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(params=[lightning.pytorch, pytorch_lightning], ids=lambda root: root.__name__)
+@pytest.fixture
 def root(request):
-    return request.param
+    """The newer of the framework's two names, where a test is not run for `each_root`."""
+    return getattr(request, "param", lightning.pytorch)
 
 
-def make_network(root):
+each_root = pytest.mark.parametrize(
+    "root", [lightning.pytorch, pytorch_lightning], indirect=True, ids=lambda root: root.__name__
+)
+
+
+def make_network(root, learning_rate: float = 0.05):
     class Network(root.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -65,7 +71,7 @@ def make_network(root):
             }
 
         def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
+            return torch.optim.SGD(self.parameters(), lr=learning_rate, momentum=0.9)
 
     torch.manual_seed(0)
     return Network()
@@ -111,6 +117,7 @@ def assert_same(one, other) -> None:
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@each_root
 def test_it_is_a_callback_of_both_roots_and_needs_no_list(root):
     ours = AccuracyFromWeights(Scripted([0.3, 0.6]))
     assert isinstance(ours, root.Callback)
@@ -128,6 +135,7 @@ def test_all_four_numbers_are_metrics_of_the_trainer(root, validate):
     assert ("val_loss" in trainer.callback_metrics) == validate
 
 
+@each_root
 @pytest.mark.parametrize("place", ["before", "after"])
 @pytest.mark.parametrize("when", [{"validate": False}, {"validate": True}])
 def test_early_stopping_stops_on_the_estimate_wherever_it_stands(root, place, when):
@@ -149,9 +157,10 @@ def test_early_stopping_stops_on_the_estimate_wherever_it_stands(root, place, wh
         ),
     ],
 )
-def test_early_stopping_and_checkpoints_after_validation_find_the_key(tmp_path, schedule, answers):
+def test_early_stopping_and_checkpoints_after_validation_find_the_key(
+    root, tmp_path, schedule, answers
+):
     # Both act at the end of a validation run here, before the training epoch has ended.
-    root = lightning.pytorch
     ours = AccuracyFromWeights(Scripted(answers))
     early = stopper(root, check_on_train_epoch_end=False)
     best = saver(root, tmp_path, save_on_train_epoch_end=False)
@@ -163,10 +172,10 @@ def test_early_stopping_and_checkpoints_after_validation_find_the_key(tmp_path, 
     assert float(best.best_model_score) == pytest.approx(0.5)
 
 
-def test_each_step_is_estimated_once_although_two_hooks_log_it():
+def test_each_step_is_estimated_once_although_two_hooks_log_it(root):
     predictor = Scripted([0.5])
     fit(
-        lightning.pytorch,
+        root,
         [AccuracyFromWeights(predictor)],
         epochs=2,
         validate=True,
@@ -176,14 +185,14 @@ def test_each_step_is_estimated_once_although_two_hooks_log_it():
     assert predictor.calls == 4
 
 
-def test_nothing_is_logged_outside_fit():
-    root = lightning.pytorch
+def test_nothing_is_logged_outside_fit(root):
     ours = AccuracyFromWeights(Scripted([0.5]))
     trainer, network = fit(root, [ours], epochs=1, validate=True)
     trainer.validate(network, loader(shuffle=False), verbose=False)
     assert list(trainer.callback_metrics) == ["val_loss"]
 
 
+@each_root
 def test_the_checkpoint_of_the_best_estimate_is_kept(root, tmp_path):
     best = saver(root, tmp_path)
     ours = AccuracyFromWeights(Scripted([0.3, 0.8, 0.5, 0.7]))
@@ -194,10 +203,9 @@ def test_the_checkpoint_of_the_best_estimate_is_kept(root, tmp_path):
 
 
 @pytest.mark.parametrize("validate", [False, True])
-def test_loggers_hold_each_estimate_once(tmp_path, validate):
+def test_loggers_hold_each_estimate_once(root, tmp_path, validate):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    root = lightning.pytorch
     loggers = [
         root.loggers.CSVLogger(tmp_path, name="csv", version=0),
         root.loggers.TensorBoardLogger(tmp_path, name="tb", version=0),
@@ -213,8 +221,7 @@ def test_loggers_hold_each_estimate_once(tmp_path, validate):
     assert [event.value for event in events.Scalars(KEY)] == [0.25, 0.25, 0.5, 0.5]
 
 
-def test_loggers_hold_what_is_estimated_within_an_epoch(tmp_path):
-    root = lightning.pytorch
+def test_loggers_hold_what_is_estimated_within_an_epoch(root, tmp_path):
     logger = root.loggers.CSVLogger(tmp_path, name="csv", version=0)
     ours = AccuracyFromWeights(Scripted([0.1, 0.2, 0.3, 0.4]))
     fit(root, [ours], 2, validate=True, val_check_interval=0.5, logger=logger)
@@ -223,11 +230,12 @@ def test_loggers_hold_what_is_estimated_within_an_epoch(tmp_path):
     assert sorted(set(values)) == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
-def test_the_progress_bar_shows_the_accuracy_alone():
-    trainer, _ = fit(lightning.pytorch, [AccuracyFromWeights(Scripted([0.5]))], 1)
+def test_the_progress_bar_shows_the_accuracy_alone(root):
+    trainer, _ = fit(root, [AccuracyFromWeights(Scripted([0.5]))], 1)
     assert [key for key in trainer.progress_bar_metrics if key.startswith(KEY)] == [KEY]
 
 
+@each_root
 def test_two_callbacks_with_different_names_keep_their_states_apart(root, tmp_path):
     ours = [
         AccuracyFromWeights(Scripted([0.1, 0.2]), name="one"),
@@ -243,6 +251,7 @@ def test_two_callbacks_with_different_names_keep_their_states_apart(root, tmp_pa
         fit(root, [AccuracyFromWeights(), AccuracyFromWeights()])
 
 
+@each_root
 def test_a_resumed_run_goes_on_with_value_and_rule(root, tmp_path):
     def callbacks(answers):
         ours = AccuracyFromWeights(Scripted(answers), every_n_epochs=2, stopping=Patience(2))
@@ -259,8 +268,7 @@ def test_a_resumed_run_goes_on_with_value_and_rule(root, tmp_path):
     assert early.wait_count == 4
 
 
-def test_a_new_run_of_the_same_callback_starts_afresh():
-    root = lightning.pytorch
+def test_a_new_run_of_the_same_callback_starts_afresh(root):
     ours = AccuracyFromWeights(Scripted([0.9, 0.1]), stopping=Patience(1))
     assert sorted(fit(root, [ours], 5)[1].snapshots) == [0, 1]
     assert ours.decision.stop
@@ -280,6 +288,7 @@ def states() -> tuple:
     return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()
 
 
+@each_root
 @pytest.mark.parametrize("validate", [False, True])
 def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(root, validate):
     ends = []
@@ -290,6 +299,19 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(root, va
         loss = float(trainer.callback_metrics["loss"])
         ends.append((arrays, modes, loss, states()))
     assert ends[0] == ends[1]
+
+
+def test_a_network_that_diverges_gets_the_estimate_of_an_untrained_one(root, predictor_file):
+    ours = AccuracyFromWeights(predictor_file)
+    # Lightning's EarlyStopping ends a run at the first number that is not finite.
+    early = stopper(root, patience=3, check_finite=True)
+    network = make_network(root, learning_rate=1e30)
+    with pytest.warns(AccuracyFromWeightsWarning, match="NaN or infinity") as caught:
+        trainer, _ = fit(root, [ours, early], 9, network=network)
+    assert len(ours_among(caught)) == 1
+    assert sorted(network.snapshots) == [0, 1, 2, 3]
+    untrained = untrained_accuracy(predictor_file)
+    assert float(trainer.callback_metrics[KEY]) == pytest.approx(untrained)
 
 
 def fail(*args, **kwargs):
@@ -321,10 +343,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("validate", [False, True])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_training_ends_as_without_and_warns_once(fault, validate, monkeypatch):
+def test_whatever_fails_training_ends_as_without_and_warns_once(root, fault, validate, monkeypatch):
     monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", fail)
     monkeypatch.setattr("accuracy_from_weights.weights.read_weights", fail)
-    root = lightning.pytorch
     _, plain = fit(root, [], validate=validate)
     with pytest.warns(AccuracyFromWeightsWarning, match="failed and training goes on") as caught:
         trainer, network = fit(root, FAULTS[fault](), validate=validate)
@@ -333,8 +354,7 @@ def test_whatever_fails_training_ends_as_without_and_warns_once(fault, validate,
     assert all(torch.isfinite(trainer.callback_metrics[key]) for key in KEYS)
 
 
-def test_a_module_that_cannot_log_ends_no_run(monkeypatch):
-    root = lightning.pytorch
+def test_a_module_that_cannot_log_ends_no_run(root, monkeypatch):
     network = make_network(root)
     log = network.log
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import random
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among
+from scripted import Answer, ReadsWeights, Scripted, digits, ours_among, untrained_accuracy
 
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.torch import Monitor
@@ -163,12 +164,21 @@ def test_a_state_that_does_not_fit_is_left_with_a_warning():
     assert monitor.update(network())["mine"] == 0.4
 
 
-def test_a_diverged_network_gets_its_estimate_and_one_warning():
-    monitor = Monitor(Scripted([answer(0.1, condition="diverged", in_family=False)]))
+def test_a_diverged_network_gets_the_estimate_of_an_untrained_one(predictor_file):
+    model = network()
+    monitor = Monitor(predictor_file)
+    with warnings.catch_warnings():
+        # What a network of another shape is like, this predictor cannot know.
+        warnings.simplefilter("ignore", AccuracyFromWeightsWarning)
+        sound = monitor.update(model)
+    with torch.no_grad():
+        model[0].weight[0] = torch.nan
     with pytest.warns(AccuracyFromWeightsWarning, match="NaN or infinity") as caught:
-        values = [monitor.update(network()) for _ in range(3)]
+        values = [monitor.update(model) for _ in range(3)]
     assert len(ours_among(caught)) == 1
-    assert [v[KEY] for v in values] == [0.1] * 3
+    predictor = accuracy_from_weights.load_predictor(predictor_file)
+    assert {v[KEY] for v in values} == {untrained_accuracy(predictor_file)}
+    assert sound[KEY] == predictor.predict([network()])[0]
 
 
 def fail(*args, **kwargs):
