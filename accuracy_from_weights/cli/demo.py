@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ def command(
     if full:
         zoo_data, data = _halve_held_out(data)
         predictors = {_RETRAINED: _retrain(zoo_data, networks, jobs, seed), **predictors}
-    _print_heading(predictors)
+    _print_heading(list(predictors))
     watched = demo.watch_digits(
         data,
         predictors,
@@ -84,7 +84,7 @@ def command(
         seed=seed,
         on_epoch=lambda seen: _print_epoch(seen, predictors),
     )
-    _print_summary(watched, next(iter(predictors)))
+    _print_summary(watched, list(predictors))
     _draw(watched, predictors, output)
     click.echo(f"The picture is in {output}", err=True)
 
@@ -126,7 +126,7 @@ def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> Accuracy
     )
 
 
-def _print_heading(names: Sequence[str] | Mapping[str, object]) -> None:
+def _print_heading(names: Sequence[str]) -> None:
     columns = "".join(f"  {_title(name):^29}" for name in names)
     click.echo(f"epoch{columns}  true accuracy")
 
@@ -135,7 +135,11 @@ def _title(name: str) -> str:
     return "retrained on digits" if name == _RETRAINED else "estimate and its interval"
 
 
-def _print_epoch(seen: EpochSeen, names: Sequence[str] | Mapping[str, object]) -> None:
+def _predictor_title(name: str) -> str:
+    return "The predictor retrained on digits" if name == _RETRAINED else "The given predictor"
+
+
+def _print_epoch(seen: EpochSeen, names: Iterable[str]) -> None:
     cells = []
     for name in names:
         accuracy, low, high = (seen.log[name + suffix] for suffix in ("", "_low", "_high"))
@@ -144,20 +148,33 @@ def _print_epoch(seen: EpochSeen, names: Sequence[str] | Mapping[str, object]) -
     click.echo(f"{seen.epoch:>5}{''.join(cells)}  {seen.true_accuracy:>13.3f}")
 
 
-def _print_summary(watched: Watched, name: str) -> None:
+def _print_summary(watched: Watched, names: Sequence[str]) -> None:
+    from accuracy_from_weights.evaluation.scores import kendall_tau
+
+    stopping_name = names[0]
     kept = watched.epochs[watched.kept_epoch - 1]
     best = max(watched.epochs, key=lambda seen: seen.true_accuracy)
-    covered = sum(
-        seen.log[f"{name}_low"] <= seen.true_accuracy <= seen.log[f"{name}_high"]
-        for seen in watched.epochs
-    )
     click.echo(
         f"\nKept the weights of epoch {kept.epoch}, of {len(watched.epochs)} trained: estimated "
-        f"{kept.log[name]:.3f}, true {watched.kept_accuracy:.3f}. The best epoch in truth was "
-        f"{best.epoch} with {best.true_accuracy:.3f}.\nThe interval held the truth at {covered} of "
-        f"{len(watched.epochs)} epochs."
+        f"{kept.log[stopping_name]:.3f}, true {watched.kept_accuracy:.3f}. "
+        f"The best epoch in truth was {best.epoch} with {best.true_accuracy:.3f}."
     )
-    if not all(seen.log[f"{each}_in_family"] for seen in watched.epochs for each in [name]):
+    for name in names:
+        tau = kendall_tau(watched.true_accuracy, watched.log[name])
+        held = sum(
+            seen.log[f"{name}_low"] <= seen.true_accuracy <= seen.log[f"{name}_high"]
+            for seen in watched.epochs
+        )
+        click.echo(
+            f"{_predictor_title(name)} ranks the epochs with Kendall's tau {tau:.2f}; its interval "
+            f"held the truth at {held} of {len(watched.epochs)}."
+        )
+    if _RETRAINED not in names:
+        click.echo(
+            "That predictor has never seen digits: it ranks networks of a new task better than it "
+            "tells their level. demo --full fits one to digits, too."
+        )
+    if not all(seen.log[f"{name}_in_family"] for seen in watched.epochs for name in names):
         click.echo("A question mark: the network looks unlike those that the predictor knows.")
 
 
