@@ -26,7 +26,7 @@ LAYERS = (
     ("stopping", "evaluation", "plotting", "zoo"),
     ("callbacks",),
     ("demo",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 
 

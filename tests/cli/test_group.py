@@ -70,6 +70,12 @@ def test_version(cli):
     assert accuracy_from_weights.__version__ in cli("--version").out
 
 
+def test_python_m_is_the_command_line():
+    command = [sys.executable, "-m", "accuracy_from_weights", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert accuracy_from_weights.__version__ in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["estimate"], ["retrain", "zoo"], ["--no"]])
 def test_wrong_usage_is_2(cli, arguments):
     result = cli(*arguments)
