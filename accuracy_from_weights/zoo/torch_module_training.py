@@ -64,9 +64,15 @@ class ModuleTraining:
         _, channels, size, _ = images.pool.shape
         self._module = build_module(recipe, channels, size, images.n_classes).to(device)
         indices, labels = training_images(recipe.task, images)
-        self._x = torch.from_numpy(images.pool[indices]).to(device)
+        # Convolutions this small are a third faster with the channels last; names and shapes of
+        # the weights stay as they are.
+        order = (
+            torch.channels_last if recipe.architecture.is_convolutional else torch.contiguous_format
+        )
+        x, test_x = torch.from_numpy(images.pool[indices]), torch.from_numpy(images.test)
+        self._x = x.to(device, memory_format=order)
         self._y = torch.from_numpy(labels).to(device)
-        self._test_x = torch.from_numpy(images.test).to(device)
+        self._test_x = test_x.to(device, memory_format=order)
         self._test_y = torch.from_numpy(images.test_labels).to(device)
         self._steps_at = recipe.checkpoint_steps(len(labels))
         self._weights, self._gradients, is_kernel = _flatten(self._module)

@@ -17,7 +17,11 @@ from accuracy_from_weights.zoo.distributions import (
 )
 from accuracy_from_weights.zoo.recipes import NetworkRecipe, Task
 from accuracy_from_weights.zoo.training import DataFacts
-from accuracy_from_weights.zoo.wild_architecture import draw_architecture, multiplications
+from accuracy_from_weights.zoo.wild_architecture import (
+    draw_architecture,
+    multiplications,
+    n_kernels,
+)
 
 REGIMES = ("good", "overfitted", "undertrained", "untrained", "unstable")
 
@@ -28,6 +32,8 @@ _USUAL_RATES = {
     "adam": (5e-4, 1e-2),
     "rmsprop": (3e-4, 5e-3),
 }
+# What the calls for one layer cost in a step, in multiplications.
+_OVERHEAD = 2e7
 _SPACING = (0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -55,26 +61,27 @@ class WildRecipe:
     ----------
     share_overfitted, share_undertrained, share_untrained, share_unstable : float
         Probabilities of the regimes; the rest is good.
-    n_test : int, default 2_000
+    n_test : int, default 1_500
     n_train : int, default 4_000
         The most images that a network is trained on.
     sizes : tuple of int, default (8, 10, 12, 14, 16)
         Pixels of the images' sides, at most those that the data set has.
-    max_steps : int, default 700
+    max_steps : int, default 600
         The most training steps.
-    budget : float, default 2.5e10
-        The most multiplications that training one network may take; longer runs are cut.
+    budget : float, default 4e10
+        The most multiplications that training one network may take, each layer's overhead counted
+        as 2e7 a step; longer runs are cut. The default is some two seconds of one core.
     """
 
-    share_overfitted: float = 0.42
-    share_undertrained: float = 0.1
+    share_overfitted: float = 0.46
+    share_undertrained: float = 0.08
     share_untrained: float = 0.04
-    share_unstable: float = 0.1
-    n_test: int = 2_000
+    share_unstable: float = 0.08
+    n_test: int = 1_500
     n_train: int = 4_000
     sizes: tuple[int, ...] = (8, 10, 12, 14, 16)
-    max_steps: int = 700
-    budget: float = 2.5e10
+    max_steps: int = 600
+    budget: float = 4e10
 
     def __post_init__(self) -> None:
         if min(self.shares.values()) < 0:
@@ -113,8 +120,9 @@ class WildRecipe:
         cost = multiplications(architecture, channels, size, n_classes)
         n_train, noise, steps = self._draw_amounts(rng, regime, n_classes, facts)
         batch = int(min(rng.choice((16, 32, 64)), n_train))
-        # A backward pass costs twice the forward one; checkpoints cost one pass each.
-        steps = int(np.clip(self.budget / (3.0 * cost * batch), min(steps, 20), steps))
+        # A backward pass costs twice the forward one.
+        a_step = 3.0 * cost * batch + _OVERHEAD * n_kernels(architecture)
+        steps = int(np.clip(self.budget / a_step, min(steps, 20), steps))
         steps_an_epoch = max(1, n_train // batch)
         epochs = steps / steps_an_epoch
         optimizer = str(rng.choice(tuple(_USUAL_RATES)))
@@ -159,9 +167,9 @@ class WildRecipe:
         most = min(self.n_train, facts.n_train)
         if regime == "overfitted":
             noise = float(rng.uniform(0.15, 0.6)) if rng.random() < 0.4 else 0.0
-            few = 10 * n_classes if noise == 0.0 else 25 * n_classes
-            n_train = log_uniform(rng, few, min(4 * few, most))
-            steps = log_uniform(rng, 0.3 * self.max_steps, self.max_steps)
+            few = 6 * n_classes if noise == 0.0 else 15 * n_classes
+            n_train = log_uniform(rng, few, min(5 * few, most))
+            steps = log_uniform(rng, 0.4 * self.max_steps, self.max_steps)
         else:
             noise = float(rng.uniform(0.0, 0.3)) if rng.random() < 0.15 else 0.0
             n_train = log_uniform(rng, min(800, most), most)

@@ -133,3 +133,12 @@ def multiplications(architecture: Architecture, channels: int, size: int, n_clas
             total += outputs * depth * (area + width)
         depth = width
     return total + depth * n_classes * (places[-1] ** 2 if architecture.head == "flatten" else 1)
+
+
+def n_kernels(architecture: Architecture) -> int:
+    """Count the layers with a kernel."""
+    blocks = len(architecture.widths)
+    if architecture.kind == "vit":
+        return 2 + 6 * blocks
+    each = {"cnn": 1, "mlp": 1, "separable": 2, "resnet": 3}[architecture.kind]
+    return 2 + each * (blocks - 1)
