@@ -15,7 +15,6 @@ values, which are many.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from accuracy_from_weights.zoo.architecture import Architecture
-
-_FIRST = 0
+from accuracy_from_weights.zoo.torch_stack_buffers import (
+    FIRST,
+    Buffers,
+    ConvolutionViews,
+    LayerViews,
+    Plan,
+    StackLayer,
+)
 
 
 def can_stack(architecture: Architecture) -> bool:
@@ -38,46 +43,6 @@ def can_stack(architecture: Architecture) -> bool:
         and architecture.activation in ("relu", "tanh")
         and max(architecture.strides) <= architecture.kernel_size
     )
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Geometry of one convolution, or of the dense layer, and where its weights lie."""
-
-    start: int
-    n_in: int
-    n_out: int
-    side: int = 1
-    channels: int = 0
-    kernel: int = 1
-    stride: int = 1
-
-    @property
-    def stop(self) -> int:
-        return self.start + (self.n_in + 1) * self.n_out
-
-    @property
-    def positions(self) -> int:
-        return self.side * self.side
-
-
-class _Workspace:
-    """Buffers for ``k`` networks and ``b`` images each, reused from step to step."""
-
-    def __init__(self, layers: Sequence[_Layer], k: int, b: int, n: int, device: torch.device):
-        def empty(*shape: int) -> Tensor:
-            return torch.empty(shape, device=device)
-
-        self.values = [empty(k, b, x.side, x.side, x.n_out) for x in layers[:-1]]
-        self.gradients = [torch.empty_like(v) for v in self.values]
-        self.masks = [torch.empty_like(v) for v in self.values]
-        self.patches = [empty(0)] + [empty(k, b * x.positions, x.n_in) for x in layers[1:-1]]
-        self.first = empty(k, b * layers[0].positions, layers[0].n_in + 1)
-        self.pooled = empty(k, b, layers[-1].n_in)
-        self.pooled_gradient = torch.empty_like(self.pooled)
-        self.logits = empty(k, b, n)
-        self.logit_gradient = torch.empty_like(self.logits)
-        self.ones = torch.ones(k, 1, b * max(x.positions for x in layers), device=device)
 
 
 class ConvStack:
@@ -113,16 +78,16 @@ class ConvStack:
         self.n_networks = n_networks
         self.n_classes = n_classes
         self._tanh = architecture.activation == "tanh"
-        layers: list[_Layer] = []
+        layers: list[StackLayer] = []
         start, depth = 0, channels
         for width, stride, side in zip(
             architecture.widths, architecture.strides, architecture.sizes(size), strict=True
         ):
             kernel = architecture.kernel_size
-            layer = _Layer(start, kernel * kernel * depth, width, side, depth, kernel, stride)
+            layer = StackLayer(start, kernel * kernel * depth, width, side, depth, kernel, stride)
             layers.append(layer)
             start, depth = layer.stop, width
-        layers.append(_Layer(start, depth, n_classes))
+        layers.append(StackLayer(start, depth, n_classes))
         self.layers = tuple(layers)
         self.n_parameters = layers[-1].stop
         shape = (n_networks, self.n_parameters)
@@ -132,7 +97,8 @@ class ConvStack:
         for layer in layers:
             self.is_kernel[layer.start : layer.start + layer.n_in * layer.n_out] = True
         self._scaled = torch.empty(shape, device=device)
-        self._workspaces: dict[tuple[int, int], _Workspace] = {}
+        self._buffers: dict[tuple[int, int], Buffers] = {}
+        self._plans: dict[tuple[int, int, int], Plan] = {}
         self._thresholds = [0] * n_networks
         self.set_dropout(self._thresholds)
 
@@ -221,28 +187,23 @@ class ConvStack:
         scale = self._train_scale if training else self._test_scale
         torch.mul(self.weights, scale, out=self._scaled)
 
-    def _workspace(self, k: int, b: int) -> _Workspace:
-        key = (k, b)
-        if key not in self._workspaces:
-            self._workspaces[key] = _Workspace(self.layers, k, b, self.n_classes, self.device)
-        return self._workspaces[key]
+    def _plan(self, rows: slice, b: int) -> Plan:
+        key = (rows.start, rows.stop, b)
+        plan = self._plans.get(key)
+        if plan is None:
+            size = (rows.stop - rows.start, b)
+            if size not in self._buffers:
+                self._buffers[size] = Buffers(self.layers, *size, self.n_classes, self.device)
+            buffers = self._buffers[size]
+            plan = Plan(self.layers, buffers, self._scaled[rows], self.gradients[rows])
+            self._plans[key] = plan
+        return plan
 
-    def _kernel(self, source: Tensor, rows: slice, layer: _Layer, with_bias: bool) -> Tensor:
-        """View a layer's kernel as (k, n_in, n_out)."""
-        n_rows = layer.n_in + with_bias
-        flat = source[rows, layer.start : layer.start + n_rows * layer.n_out]
-        return flat.unflatten(1, (n_rows, layer.n_out))
-
-    def _bias(self, source: Tensor, rows: slice, layer: _Layer) -> Tensor:
-        """View a layer's bias as (k, 1, n_out)."""
-        return source[rows, layer.stop - layer.n_out : layer.stop].unsqueeze(1)
-
-    def gather(self, table: Tensor, indices: Tensor) -> Tensor:
+    def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Tensor:
         """Give the patches of the images ``indices``, of shape (k, b), for `forward`."""
-        k, b = indices.shape
-        first = self._workspace(k, b).first
-        torch.index_select(table, 0, indices.reshape(-1), out=first.view(k * b, -1))
-        return first
+        plan = self._plan(rows, indices.shape[1])
+        torch.index_select(table, 0, indices.reshape(-1), out=plan.rows_of_first)
+        return plan.buffers.first
 
     def share(self, part: Tensor, k: int) -> Tensor:
         """Give the patches of a part of a table to ``k`` networks, for `forward`."""
@@ -266,40 +227,28 @@ class ConvStack:
         Tensor of shape (k, b, n_classes)
             Overwritten by the next call.
         """
-        k, b = len(first), first.shape[1] // self.layers[0].positions
-        space = self._workspace(k, b)
-        for i, layer in enumerate(self.layers[:-1]):
-            values = space.values[i]
-            flat = values.view(k, b * layer.positions, layer.n_out)
-            kernel = self._kernel(self._scaled, rows, layer, with_bias=i == _FIRST)
-            if i == _FIRST:
-                torch.bmm(first, kernel, out=flat)
+        plan = self._plan(rows, first.shape[1] // self.layers[0].positions)
+        for i, layer in enumerate(plan.convolutions):
+            if i == FIRST:
+                torch.bmm(first, layer.both, out=layer.flat)
             else:
-                self._gather_patches(space.values[i - 1], space.patches[i], layer)
-                torch.baddbmm(
-                    self._bias(self._scaled, rows, layer), space.patches[i], kernel, out=flat
-                )
+                layer.gather_patches()
+                torch.baddbmm(layer.bias, layer.patches, layer.kernel, out=layer.flat)
             if not self._tanh:
-                values.relu_()
-            elif i == _FIRST:
+                layer.values.relu_()
+            elif i == FIRST:
                 # A sixth of the time of tanh; its rounding error of 1e-7 would be too large only
                 # for the tiny values that tiny kernels give in the layers after this one.
-                values.sigmoid_().mul_(2.0).sub_(1.0)
+                layer.values.sigmoid_().mul_(2.0).sub_(1.0)
             else:
-                values.tanh_()
+                layer.values.tanh_()
             if dropout is not None:
-                mask = space.masks[i]
-                mask.view(k, -1).copy_(dropout[i])
-                values.mul_(mask)
-        head = self.layers[-1]
-        last = self.layers[-2]
-        torch.sum(space.values[-1].view(k, b, last.positions, last.n_out), 2, out=space.pooled)
-        return torch.baddbmm(
-            self._bias(self._scaled, rows, head),
-            space.pooled,
-            self._kernel(self._scaled, rows, head, with_bias=False),
-            out=space.logits,
-        )
+                layer.flat_mask.copy_(dropout[i])
+                layer.values.mul_(layer.mask)
+        buffers = plan.buffers
+        torch.sum(plan.last, 2, out=buffers.pooled)
+        head = plan.head
+        return torch.baddbmm(head.bias, buffers.pooled, head.kernel, out=buffers.logits)
 
     def backward(
         self, rows: slice, first: Tensor, targets: Tensor, dropped: bool, weight: float, add: bool
@@ -319,86 +268,45 @@ class ConvStack:
         add : bool
             Whether to add to the gradients of an earlier part of the mini-batch.
         """
-        k, b = targets.shape[:2]
-        space = self._workspace(k, b)
+        plan = self._plan(rows, targets.shape[1])
+        buffers = plan.buffers
         beta = 1.0 if add else 0.0
-        upper = torch.softmax(space.logits, -1, out=space.logit_gradient)
+        upper = torch.softmax(buffers.logits, -1, out=buffers.logit_gradient)
         upper.sub_(targets).mul_(weight)
-        self._add_gradients(rows, self.layers[-1], space.pooled, upper, space.ones, beta)
-        kernel = self._kernel(self._scaled, rows, self.layers[-1], with_bias=False)
-        torch.bmm(upper, kernel.mT, out=space.pooled_gradient)
-        last = self.layers[-2]
-        spread = space.gradients[-1].view(k, b, last.positions, last.n_out)
-        spread.copy_(space.pooled_gradient.unsqueeze(2).expand_as(spread))
-        for i in range(len(self.layers) - 2, -1, -1):
-            layer = self.layers[i]
-            self._activation_backward(space, i, dropped)
-            upper = space.gradients[i].view(k, b * layer.positions, layer.n_out)
-            if i == _FIRST:
-                both = self._kernel(self.gradients, rows, layer, with_bias=True)
+        _add_gradients(plan.head, buffers.pooled.mT, plan.ones, upper, beta)
+        torch.bmm(upper, plan.head.kernel_t, out=buffers.pooled_gradient)
+        plan.last_gradient.copy_(plan.spread)
+        for i in range(len(plan.convolutions) - 1, -1, -1):
+            layer = plan.convolutions[i]
+            self._activation_backward(layer, dropped)
+            upper = layer.flat_gradient
+            if i == FIRST:
+                both = layer.both_gradient
                 torch.baddbmm(both, first.mT, upper, beta=beta, out=both)
                 return
-            self._add_gradients(rows, layer, space.patches[i], upper, space.ones, beta)
-            kernel = self._kernel(self._scaled, rows, layer, with_bias=False)
-            torch.bmm(upper, kernel.mT, out=space.patches[i])
-            self._scatter_patches(space.patches[i], space.gradients[i - 1], layer)
+            _add_gradients(layer, layer.patches_t, layer.ones, upper, beta)
+            torch.bmm(upper, layer.kernel_t, out=layer.patches)
+            layer.scatter_patches()
 
     def finish_gradients(self) -> None:
         """Undo the scaling of the weights in the gradients, once a step's parts are all in."""
         self.gradients.mul_(self._gradient_scale)
 
-    def _add_gradients(
-        self, rows: slice, layer: _Layer, lower: Tensor, upper: Tensor, ones: Tensor, beta: float
-    ) -> None:
-        kernel = self._kernel(self.gradients, rows, layer, with_bias=False)
-        torch.baddbmm(kernel, lower.mT, upper, beta=beta, out=kernel)
-        bias = self._bias(self.gradients, rows, layer)
-        torch.baddbmm(bias, ones[:, :, : upper.shape[1]], upper, beta=beta, out=bias)
-
-    def _activation_backward(self, space: _Workspace, i: int, dropped: bool) -> None:
-        gradient, values = space.gradients[i], space.values[i]
+    def _activation_backward(self, layer: ConvolutionViews, dropped: bool) -> None:
+        gradient, values = layer.gradient, layer.values
         if not self._tanh:
             # What dropout removed is 0, as what relu did.
             torch.ops.aten.threshold_backward.grad_input(gradient, values, 0.0, grad_input=gradient)
             return
         if dropped:
-            gradient.mul_(space.masks[i])
+            gradient.mul_(layer.mask)
         torch.ops.aten.tanh_backward.grad_input(gradient, values, grad_input=gradient)
 
-    @staticmethod
-    def _rows_of_patches(lower: Tensor, layer: _Layer, row: int, column: int, n: int) -> Tensor:
-        """View, for each patch, ``n`` pixels from (row, column) on as one run of memory."""
-        k, b, side, _, channels = lower.shape
-        image, line = side * side * channels, side * channels
-        return lower.as_strided(
-            (k * b, layer.side, layer.side, n * channels),
-            (image, layer.stride * line, layer.stride * channels, 1),
-            row * line + column * channels,
-        )
 
-    def _gather_patches(self, lower: Tensor, patches: Tensor, layer: _Layer) -> None:
-        k, b, side, _, channels = lower.shape
-        line = side * channels
-        windows = lower.as_strided(
-            (k * b, layer.side, layer.side, layer.kernel, layer.kernel * channels),
-            (side * line, layer.stride * line, layer.stride * channels, line, 1),
-        )
-        patches.view(windows.shape).copy_(windows)
-
-    def _scatter_patches(self, patches: Tensor, lower: Tensor, layer: _Layer) -> None:
-        """Add the gradients of patches up where the patches overlap."""
-        k, b, _, _, channels = lower.shape
-        windows = patches.view(k * b, layer.side, layer.side, layer.kernel, layer.kernel * channels)
-        covered = layer.stride * layer.side
-        lower[:, :, covered:].zero_()
-        lower[:, :, :, covered:].zero_()
-        # Runs of at most `stride` pixels do not overlap; the first run over a place sets it.
-        for row in range(layer.kernel):
-            for column in range(0, layer.kernel, layer.stride):
-                n = min(layer.stride, layer.kernel - column)
-                target = self._rows_of_patches(lower, layer, row, column, n)
-                run = windows[:, :, :, row, column * channels : (column + n) * channels]
-                if row < layer.stride and column == 0:
-                    target.copy_(run)
-                else:
-                    target.add_(run)
+def _add_gradients(
+    layer: LayerViews, lower_t: Tensor, ones: Tensor, upper: Tensor, beta: float
+) -> None:
+    """Add a part's gradients of kernel and bias; with ``beta`` 0, set them."""
+    kernel, bias = layer.kernel_gradient, layer.bias_gradient
+    torch.baddbmm(kernel, lower_t, upper, beta=beta, out=kernel)
+    torch.baddbmm(bias, ones, upper, beta=beta, out=bias)

@@ -135,7 +135,7 @@ class StackTraining:
             rows = slice(low, min(low + self._together, len(self._recipes)))
             for start in range(0, batch, self._part):
                 part = slice(start, min(start + self._part, batch))
-                first = stack.gather(self.tables.pool, indices[rows, part])
+                first = stack.gather(rows, self.tables.pool, indices[rows, part])
                 kept = self._kept_of(rows, part) if self._any_dropout else None
                 logits[rows, part] = stack.forward(rows, first, kept)
                 stack.backward(
@@ -152,8 +152,8 @@ class StackTraining:
             if threshold:
                 drawn = torch.from_numpy(draw_dropout_bytes(bits, n))
                 # 0 below the threshold and 1 from it on; comparing would be ten times slower.
-                drawn.clamp_(threshold - 1, threshold).sub_(threshold - 1)
-                self._kept[row] = drawn
+                drawn.clamp_(threshold - 1, threshold)
+                torch.sub(drawn, threshold - 1, out=self._kept[row])
 
     def _kept_of(self, rows: slice, part: slice) -> list[Tensor]:
         """Cut out a part of the mini-batch, layer by layer."""
@@ -196,7 +196,7 @@ class StackTraining:
             for start in range(0, n, step):
                 part = slice(start, min(start + step, n))
                 if indices is not None:
-                    first = stack.gather(table, indices[rows, part])
+                    first = stack.gather(rows, table, indices[rows, part])
                 else:
                     first = stack.share(table[part], k)
                 logits[rows, part] = stack.forward(rows, first, None)

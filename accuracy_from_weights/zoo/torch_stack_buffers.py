@@ -1,0 +1,175 @@
+"""Memory of a stack of convolutional networks, and the views of it that every step uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# The layer whose patches are laid out once for the whole data set.
+FIRST = 0
+
+
+@dataclass(frozen=True)
+class StackLayer:
+    """Geometry of one convolution, or of the dense layer, and where its weights lie."""
+
+    start: int
+    n_in: int
+    n_out: int
+    side: int = 1
+    channels: int = 0
+    kernel: int = 1
+    stride: int = 1
+
+    @property
+    def stop(self) -> int:
+        """Where the next layer starts."""
+        return self.start + (self.n_in + 1) * self.n_out
+
+    @property
+    def positions(self) -> int:
+        """Places of one map."""
+        return self.side * self.side
+
+
+class Buffers:
+    """Memory for ``k`` networks and ``b`` images each, reused from step to step."""
+
+    def __init__(self, layers: Sequence[StackLayer], k: int, b: int, n: int, device: torch.device):
+        def empty(*shape: int) -> Tensor:
+            return torch.empty(shape, device=device)
+
+        self.values = [empty(k, b, x.side, x.side, x.n_out) for x in layers[:-1]]
+        self.gradients = [torch.empty_like(v) for v in self.values]
+        self.masks = [torch.empty_like(v) for v in self.values]
+        self.patches = [empty(0)] + [empty(k, b * x.positions, x.n_in) for x in layers[1:-1]]
+        self.first = empty(k, b * layers[0].positions, layers[0].n_in + 1)
+        self.pooled = empty(k, b, layers[-1].n_in)
+        self.pooled_gradient = torch.empty_like(self.pooled)
+        self.logits = empty(k, b, n)
+        self.logit_gradient = torch.empty_like(self.logits)
+        self.ones = torch.ones(k, 1, b * max(x.positions for x in layers), device=device)
+
+
+class LayerViews:
+    """What one layer works on, as views: making them anew at each step would cost a tenth of it.
+
+    Attributes
+    ----------
+    kernel, bias : Tensor of shape (k, n_in, n_out) and (k, 1, n_out)
+        Of the scaled weights; ``kernel_t`` is the transposed kernel.
+    kernel_gradient, bias_gradient : Tensor
+        Likewise of the gradients.
+    both, both_gradient : Tensor of shape (k, n_in + 1, n_out)
+        Kernel and bias in one.
+    """
+
+    def __init__(self, layer: StackLayer, scaled: Tensor, gradients: Tensor) -> None:
+        def view(source: Tensor, n_rows: int) -> Tensor:
+            flat = source[:, layer.start : layer.start + n_rows * layer.n_out]
+            return flat.unflatten(1, (n_rows, layer.n_out))
+
+        self.both, self.both_gradient = (view(x, layer.n_in + 1) for x in (scaled, gradients))
+        self.kernel, self.kernel_gradient = (view(x, layer.n_in) for x in (scaled, gradients))
+        self.kernel_t = self.kernel.mT
+        self.bias, self.bias_gradient = self.both[:, -1:], self.both_gradient[:, -1:]
+
+
+class ConvolutionViews(LayerViews):
+    """The same for a convolution, with its values and patches.
+
+    Attributes
+    ----------
+    values, gradient : Tensor of shape (k, b, side, side, n_out)
+        After the activation and dropout; ``flat`` and ``flat_gradient`` are (k, b * positions,
+        n_out).
+    mask : Tensor of shape (k, b * positions * n_out)
+    patches, windows : Tensor
+        Of the layer below: as rows of a matrix, and where they come from.
+    edges : list of Tensor
+        Parts of the gradient below that no first run sets.
+    runs : list of (Tensor, Tensor, bool)
+        To add up the patches' gradients: target, source, and whether the run is the first one
+        over its target.
+    """
+
+    def __init__(
+        self, i: int, layer: StackLayer, buffers: Buffers, scaled: Tensor, gradients: Tensor
+    ) -> None:
+        super().__init__(layer, scaled, gradients)
+        self.values, self.gradient = buffers.values[i], buffers.gradients[i]
+        k, b = self.values.shape[:2]
+        self.flat = self.values.view(k, b * layer.positions, layer.n_out)
+        self.flat_gradient = self.gradient.view(k, b * layer.positions, layer.n_out)
+        self.mask = buffers.masks[i]
+        self.flat_mask = self.mask.view(k, -1)
+        if i == FIRST:
+            return
+        self.patches = buffers.patches[i]
+        self.patches_t = self.patches.mT
+        self.ones = buffers.ones[:, :, : b * layer.positions]
+        lower = buffers.values[i - 1]
+        _, _, side, _, channels = lower.shape
+        line = side * channels
+        shape = (k * b, layer.side, layer.side, layer.kernel, layer.kernel * channels)
+        steps = (side * line, layer.stride * line, layer.stride * channels, line, 1)
+        self.windows = lower.as_strided(shape, steps)
+        self.patches_of_windows = self.patches.view(shape)
+        self._plan_scatter(layer, buffers.gradients[i - 1])
+
+    def _plan_scatter(self, layer: StackLayer, below: Tensor) -> None:
+        k, b, side, _, channels = below.shape
+        line = side * channels
+        covered = layer.stride * layer.side
+        self.edges = [x for x in (below[:, :, covered:], below[:, :, :, covered:]) if x.numel()]
+        self.runs: list[tuple[Tensor, Tensor, bool]] = []
+        # Runs of at most `stride` pixels do not overlap; the first run over a place sets it.
+        for row in range(layer.kernel):
+            for column in range(0, layer.kernel, layer.stride):
+                n = min(layer.stride, layer.kernel - column)
+                target = below.as_strided(
+                    (k * b, layer.side, layer.side, n * channels),
+                    (side * line, layer.stride * line, layer.stride * channels, 1),
+                    row * line + column * channels,
+                )
+                first, last = column * channels, (column + n) * channels
+                source = self.patches_of_windows[:, :, :, row, first:last]
+                self.runs.append((target, source, row < layer.stride and column == 0))
+
+    def gather_patches(self) -> None:
+        """Copy the patches of the layer below."""
+        self.patches_of_windows.copy_(self.windows)
+
+    def scatter_patches(self) -> None:
+        """Add the gradients of patches up where the patches overlap."""
+        for edge in self.edges:
+            edge.zero_()
+        for target, source, is_first in self.runs:
+            if is_first:
+                target.copy_(source)
+            else:
+                target.add_(source)
+
+
+class Plan:
+    """All views for the networks of some rows and ``b`` images each."""
+
+    def __init__(
+        self, layers: Sequence[StackLayer], buffers: Buffers, scaled: Tensor, gradients: Tensor
+    ) -> None:
+        self.buffers = buffers
+        self.convolutions = [
+            ConvolutionViews(i, layer, buffers, scaled, gradients)
+            for i, layer in enumerate(layers[:-1])
+        ]
+        self.head = LayerViews(layers[-1], scaled, gradients)
+        k, b = buffers.logits.shape[:2]
+        last = layers[-2]
+        self.last = buffers.values[-1].view(k, b, last.positions, last.n_out)
+        self.last_gradient = buffers.gradients[-1].view(self.last.shape)
+        self.spread = buffers.pooled_gradient.unsqueeze(2).expand_as(self.last)
+        self.ones = buffers.ones[:, :, :b]
+        self.rows_of_first = buffers.first.view(k * b, -1)
