@@ -9,11 +9,15 @@ from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.keras_names import (
     COMPOSITE_ATTRIBUTES,
+    VARIABLE_NAMES,
     KerasGroup,
     parts_of_keras_groups,
 )
+from accuracy_from_weights.weights.keras_variables import named_variables
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.parts import Part
+
+_CONFIG = ("epsilon", "equation", "center", "scale")
 
 
 def parts_of_keras_model(model: Any) -> list[Part]:
@@ -30,12 +34,14 @@ def _groups(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[Keras
         return
     seen.add(id(layer))
     class_name = _keras_class(layer)
+    config = {key: getattr(layer, key) for key in _CONFIG if hasattr(layer, key)}
     variables = _own_variables(layer, path)
-    if variables:
-        config = {
-            key: getattr(layer, key) for key in ("epsilon", "equation") if hasattr(layer, key)
-        }
-        yield KerasGroup(path, variables, class_name, config)
+    if any(name in VARIABLE_NAMES for name, _ in variables):
+        yield KerasGroup(path, dict(variables), class_name, config)
+    else:  # a layer of the user's, whose variables bear other names or none
+        arrays = [array for _, array in variables]
+        for suffix, named in named_variables(class_name, arrays, config):
+            yield KerasGroup((*path, suffix) if suffix else path, named, class_name, config)
     for child in _children(layer):
         yield from _groups(child, (*path, str(child.name)), seen)
 
@@ -58,7 +64,7 @@ def _keras_class(layer: Any) -> str:
     return type(layer).__name__
 
 
-def _own_variables(layer: Any, path: tuple[str, ...]) -> dict[str, Array]:
+def _own_variables(layer: Any, path: tuple[str, ...]) -> list[tuple[str, Array]]:
     if getattr(layer, "quantization_mode", None) in ("int8", "int4", "gptq", "awq"):
         raise UnsupportedModelError(
             f"Expected a model of floating point weights. Received: layer {layer.name!r}, "
@@ -68,7 +74,7 @@ def _own_variables(layer: Any, path: tuple[str, ...]) -> dict[str, Array]:
         *getattr(layer, "_trainable_variables", ()),
         *getattr(layer, "_non_trainable_variables", ()),
     ]
-    arrays: dict[str, Array] = {}
+    arrays: list[tuple[str, Array]] = []
     for variable in own:
         # Keras shows the sum of a kernel and its low-rank change as the attribute `kernel`.
         is_adapted = getattr(layer, "lora_enabled", False) and variable.name in (
@@ -78,5 +84,5 @@ def _own_variables(layer: Any, path: tuple[str, ...]) -> dict[str, Array]:
         value = getattr(layer, variable.name) if is_adapted else variable
         array = to_numpy(value, ".".join((*path, variable.name)))
         if array is not None:
-            arrays.setdefault(variable.name, array)
+            arrays.append((variable.name, array))
     return arrays

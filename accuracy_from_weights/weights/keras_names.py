@@ -41,6 +41,22 @@ COMPOSITE_ATTRIBUTES = (
 )
 """Where Keras's own composite layers keep their parts, in the order of data flow."""
 
+VARIABLE_NAMES = {
+    "kernel",
+    "recurrent_kernel",
+    "depthwise_kernel",
+    "pointwise_kernel",
+    "embeddings",
+    "embedding",
+    "position_embeddings",
+    "gamma",
+    "beta",
+    "scale",
+    "moving_mean",
+    "moving_variance",
+}
+"""Of the variables that are read, in Keras and in Flax."""
+
 _PROJECTION_ORDER = ("query", "key", "value", "out")
 _PROJECTION = re.compile(r"_?(query|key|value|out)(?:put|_proj|_dense)*|attention_(out)put")
 

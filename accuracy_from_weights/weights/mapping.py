@@ -8,11 +8,16 @@ from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import is_array, to_numpy
-from accuracy_from_weights.weights.keras_names import KerasGroup, blocks_of_keras_groups
+from accuracy_from_weights.weights.keras_names import (
+    VARIABLE_NAMES,
+    KerasGroup,
+    blocks_of_keras_groups,
+)
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.ordering import Block, in_order_of_flow, is_sorted_by_name
 from accuracy_from_weights.weights.parametrised import effective_weights
 from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.registration import registered_in_flow
 from accuracy_from_weights.weights.torch_names import NO_HINT, Hint, parts_of_torch_group
 
 Path = tuple[str, ...]
@@ -40,21 +45,6 @@ _TRAINER_STATE = re.compile(
     r"global_step|iteration)",
     re.IGNORECASE,
 )
-
-_KERAS_NAMES = {
-    "kernel",
-    "recurrent_kernel",
-    "depthwise_kernel",
-    "pointwise_kernel",
-    "embeddings",
-    "embedding",
-    "position_embeddings",
-    "gamma",
-    "beta",
-    "scale",
-    "moving_mean",
-    "moving_variance",
-}
 
 _BUFFERS = re.compile(
     r"num_batches_tracked|(?:.*_)?position_ids|(?:.*_)?token_type_ids|(?!weight_mask).*_mask|mask|.*_index|"
@@ -122,41 +112,13 @@ def _blocks(
         blocks.sort(key=lambda block: positions[block.path])
     if not order_is_known:
         blocks = in_order_of_flow(blocks)
-    return _registered_in_flow(blocks)
+    return registered_in_flow(blocks)
 
 
 def _follows_keras(group: Mapping[str, Array]) -> bool:
     return not any("weight" in leaf or leaf == "running_mean" for leaf in group) and any(
-        leaf in _KERAS_NAMES for leaf in group
+        leaf in VARIABLE_NAMES for leaf in group
     )
-
-
-def _registered_in_flow(blocks: list[Block]) -> list[Block]:
-    """Move the norms of torch's own transformer blocks behind what they normalise.
-
-    `torch.nn.TransformerEncoderLayer` and `TransformerDecoderLayer` register them all at the end.
-    """
-    by_path = {block.path: block for block in blocks}
-    after: dict[Path, Block] = {}
-    for outer in [path[:-1] for path in by_path if path[-1:] == ("linear2",)]:
-        attentions = [
-            (*outer, word, "out_proj")
-            for word in ("self_attn", "multihead_attn")
-            if (*outer, word, "out_proj") in by_path
-        ]
-        if attentions and (*outer, "linear1") in by_path:
-            for i, anchor in enumerate([*attentions, (*outer, "linear2")]):
-                norm = by_path.get((*outer, f"norm{i + 1}"))
-                if norm is not None:
-                    after[anchor] = norm
-    moved = {id(norm) for norm in after.values()}
-    ordered: list[Block] = []
-    for block in blocks:
-        if id(block) not in moved:
-            ordered.append(block)
-            if block.path in after:
-                ordered.append(after[block.path])
-    return ordered
 
 
 def _state_dict(source: Mapping[Any, Any]) -> Mapping[Any, Any]:

@@ -5,8 +5,9 @@ puts ``batch_normalization`` before ``conv2d``, ``bn1`` before ``conv1`` and ``c
 ``conv2d_2``. Within one family of names the counters give the order. Families are merged by
 chaining: what comes next takes in as many channels as the layer before gives out (a dense layer
 after a convolution may take a multiple, since flattening multiplies), and a normalisation follows
-a kernel of its width. Composite layers and blocks are put in order inside first, and then chained
-as one.
+a kernel of its width. A convolution that takes in what an earlier one took and gives out what the
+last one gives is taken for its shortcut. Composite layers and blocks are put in order inside
+first, and then chained as one.
 
 Where several merges chain, the one chosen need not be the network's.
 """
@@ -21,6 +22,23 @@ from accuracy_from_weights.weights.parts import Kernel, Normalisation, Part
 
 _RANKS = ("embedding", "conv", "depthwise_conv", "transposed_conv", "recurrent", "attention")
 """Of layers that chain equally well, the earlier kind comes first; dense ones are the last."""
+
+
+_HABITS = (
+    r"stem|inputs?|inc|patch_embed\w*|(?:.*_)?(?:token|word|tok)s?(?:_emb\w*)?|wte|embed_tokens",
+    r"(?:.*_)?pos(?:ition|itional)?(?:_emb\w*)?|wpe|embed_positions",
+    r"embeddings?|embed|q_proj|query|to_q|self|self_attn|gate_proj|encoder|down",
+    r"k_proj|key|to_k|multihead_attn|cross_attn|up_proj|bottleneck|middle|mid",
+    r"v_proj|value|to_v|down_proj|decoder",
+    r".*",
+    r"(?:o|out)_proj|to_out|output|out|proj",
+    r"heads?|lm_head|classifier|logits|outc|fc_out|predictions?",
+)
+"""How people name what comes first and what comes last; decides between what chains equally."""
+
+_NO_CHAIN = 6
+
+_NO_HABIT = _HABITS.index(r".*")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -44,8 +62,20 @@ class _Unit:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is a single layer with a kernel, embeddings aside."""
-        return len(self.blocks) == 1 and self.rank > 0 and not self.is_normalisation
+        """Whether it is one layer with a kernel, with nothing around it; embeddings aside."""
+        is_single = len(self.blocks) == 1 and self.blocks[0].path[-1:] == (self.name,)
+        return is_single and self.rank > 0 and not self.is_normalisation
+
+    @property
+    def habit(self) -> int:
+        """How early, by its name, people mean it to come."""
+        name = family(self.name).lower()
+        found = (i for i, names in enumerate(_HABITS) if re.fullmatch(names, name))
+        return next((i for i in found if i != _NO_HABIT), _NO_HABIT)
+
+    @property
+    def is_convolution(self) -> bool:
+        return 1 <= self.rank <= 3
 
 
 def in_order_of_flow(blocks: Sequence[Block]) -> list[Block]:
@@ -88,25 +118,24 @@ def _ordered(blocks: Sequence[Block], depth: int, is_pre_norm: bool) -> list[Blo
             own.append(block)
         else:
             members.setdefault(block.path[depth], []).append(block)
-    is_pre_norm = is_pre_norm or _ends_in_norm(members, depth)
     units = []
+    ends_in_norm = is_pre_norm or bool(_last_norms([_unit(*item) for item in members.items()]))
     for name, inside in members.items():
-        inner = _ordered(inside, depth + 1, is_pre_norm) if len(inside) > 1 else inside
+        inner = _ordered(inside, depth + 1, ends_in_norm) if len(inside) > 1 else inside
         units.append(_unit(name, inner))
     return own + [block for unit in _merged(units, is_pre_norm) for block in unit.blocks]
 
 
-def _ends_in_norm(members: Mapping[str, Sequence[Block]], depth: int) -> bool:
-    """Whether a normalisation stands beside the blocks that no single layer beside it feeds.
+def _last_norms(units: Sequence[_Unit]) -> list[_Unit]:
+    """Normalisations beside blocks that no single layer beside them feeds.
 
     Pre-norm transformers and pre-activation ResNets need one after the last block. The one of
     a post-norm network's stem, on the other hand, has a convolution of its width beside it.
     """
-    units = [_unit(name, blocks) for name, blocks in members.items()]
-    norms = [unit for unit in units if unit.is_normalisation]
+    if not any(len(unit.blocks) > 1 for unit in units):
+        return []
     fed = {unit.n_out for unit in units if unit.is_leaf}
-    has_blocks = any(len(block.path) > depth + 1 for blocks in members.values() for block in blocks)
-    return has_blocks and any(norm.n_out not in fed for norm in norms)
+    return [unit for unit in units if unit.is_normalisation and unit.n_out not in fed]
 
 
 def _unit(name: str, blocks: Sequence[Block]) -> _Unit:
@@ -136,11 +165,21 @@ def _merged(units: Sequence[_Unit], is_pre_norm: bool) -> list[_Unit]:
         families.setdefault(family(unit.name), []).append(unit)
     queues = [sorted(members, key=lambda unit: counter(unit.name)) for members in families.values()]
     produced = {unit.n_out for unit in units if not unit.is_normalisation}
+    waiting = {id(unit) for unit in _last_norms(units)}
     ordered: list[_Unit] = []
     last: _Unit | None = None  # the last unit with a kernel
     while queues:
         heads = [queue[0] for queue in queues]
-        costs = [_cost(head, last, ordered, produced) for head in heads]
+        if not any(len(unit.blocks) > 1 for queue in queues for unit in queue):
+            waiting.clear()
+        # What embeddings are added up to is normalised, not each of them.
+        is_adding = last is not None and last.rank == 0 and any(head.rank == 0 for head in heads)
+        costs = [
+            (9, 0, 0, 0)
+            if id(head) in waiting or (is_adding and head.is_normalisation)
+            else _cost(head, last, ordered, produced)
+            for head in heads
+        ]
         best = costs.index(min(costs))
         if not ordered:
             best = _norm_before(heads, best, is_pre_norm)
@@ -164,18 +203,33 @@ def _norm_before(heads: Sequence[_Unit], best: int, is_pre_norm: bool) -> int:
 
 def _cost(
     unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
-) -> tuple[int, int]:
+) -> tuple[int, int, int, int]:
     """How badly a unit fits next; the smaller the better."""
+    misfit = _misfit(unit, last, ordered, produced)
+    # Where nothing chains (after a concatenation), counters go on across families.
+    number = counter(unit.name)[0] if misfit >= _NO_CHAIN else 0
+    return misfit, unit.habit, number, unit.rank
+
+
+def _misfit(
+    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
+) -> int:
     if unit.is_normalisation:
         fits = last is not None and ordered[-1] is last and unit.n_out == last.n_out
-        return (0 if fits else 5), 0
+        return 0 if fits else _NO_CHAIN + 1
     if last is None or last.n_out is None:
-        return (1 if unit.n_in is None or unit.n_in not in produced else 2), unit.rank
+        return 1 if unit.n_in is None or unit.n_in not in produced else 2
     if unit.n_in is None:
         # Embeddings stand together at the beginning; a depthwise convolution keeps its channels.
         is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and unit.n_out == last.n_out)
-        return (1 if is_next else 3), unit.rank
+        return 1 if is_next else 5
+    is_dense = unit.rank == len(_RANKS)
     if unit.n_in == last.n_out:
-        return 1, unit.rank
-    is_flattened = unit.rank == len(_RANKS) > last.rank and unit.n_in % max(last.n_out, 1) == 0
-    return (2 if is_flattened else 4), unit.rank
+        # After the last convolution only: a dense layer does not lead back to images.
+        return 3 if is_dense and last.is_convolution else 1
+    if (unit.n_in, unit.n_out, unit.rank) == (last.n_in, last.n_out, last.rank):
+        return 1  # side by side: neither can come after the other
+    if unit.is_convolution and unit.n_out == last.n_out:
+        return 2 if any(unit.n_in == other.n_in for other in ordered) else _NO_CHAIN
+    is_flattened = is_dense and last.rank < unit.rank and unit.n_in % max(last.n_out, 1) == 0
+    return 4 if is_flattened else _NO_CHAIN

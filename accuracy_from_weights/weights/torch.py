@@ -60,8 +60,8 @@ def _hint(module: nn.Module) -> Hint:
         return Hint(kind="embedding")
     if isinstance(module, nn.Linear):
         return Hint(kind="dense")
-    if isinstance(module, nn.PReLU | nn.Bilinear):
-        return Hint(is_ignored=isinstance(module, nn.PReLU))
+    if isinstance(module, nn.PReLU):
+        return Hint(is_ignored=True)
     if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers' linear layer
         return Hint(kind="dense", is_transposed=True)
     return Hint()

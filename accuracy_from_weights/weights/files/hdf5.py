@@ -112,27 +112,28 @@ def _stored_blocks(
             layers.update(children(path, members.pop(container)))
     attention = attention_projections(members)
     inside: dict[str, list[Block]] = {}
-    for name, member in [*layers.items(), *members.items()]:
+    members = {**layers, **members}
+    for name, member in members.items():
         if name not in _NO_LAYERS and not name.startswith("seed_generator"):
             inner = config.layer(name) if config is not None else None
             is_projection = name in attention
             inside[name] = _stored_blocks(path, size, member, (*place, name), inner, is_projection)
-    return blocks + _in_order(inside, layers, config)
+    return blocks + _in_order(inside, members, config)
 
 
 def _in_order(
-    inside: Mapping[str, list[Block]], layers: Mapping[str, Any], config: LayerConfig | None
+    inside: Mapping[str, list[Block]], groups: Mapping[str, Any], config: LayerConfig | None
 ) -> list[Block]:
     """Layers of one model or composite layer, whose parts are given by their names in the file."""
-    first: list[str] = []
+    first = [name for name in COMPOSITE_ATTRIBUTES if name in inside]
     if config is not None and config.layers:
         first = [name for name in config.layers if name in inside]
-    elif layers:
-        written = sorted((n for n in layers if n in inside), key=lambda n: _last_address(layers[n]))
+    elif not first:
+        filled = [name for name, blocks in inside.items() if blocks]
+        written = sorted(filled, key=lambda name: _last_address(groups[name]))
+        # Layers in the alphabet's order are those of a subclassed model, or of a repacked file.
         if written != sorted(written) and _agrees_with_counters(written):
             first = written
-    else:
-        first = [name for name in COMPOSITE_ATTRIBUTES if name in inside]
     rest = chained({name: blocks for name, blocks in inside.items() if name not in first})
     return [*(block for name in first for block in inside[name]), *rest]
 
