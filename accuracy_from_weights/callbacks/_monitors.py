@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+
+class Watcher(NamedTuple):
+    """What another callback, or an argument of the framework's trainer, watches."""
+
+    kind: str
+    monitor: Any
+    mode: str | None
+
+
+def watchers(callbacks: Iterable[Any]) -> list[Watcher]:
+    """Return what those of `callbacks` watch that keep it in ``monitor`` and ``mode``."""
+    return [
+        Watcher(type(callback).__name__, callback.monitor, getattr(callback, "mode", None))
+        for callback in callbacks
+        if getattr(callback, "monitor", None) is not None
+    ]
 
 
 def watching(callbacks: Iterable[Any], keys: Sequence[str]) -> list[Any]:
@@ -12,44 +30,62 @@ def watching(callbacks: Iterable[Any], keys: Sequence[str]) -> list[Any]:
     return [callback for callback in callbacks if getattr(callback, "monitor", None) in keys]
 
 
-def complaints(callbacks: Iterable[Any], keys: Sequence[str], all_keys: Iterable[str]) -> list[str]:
-    """Say what is wrong with the monitors of other callbacks, one sentence each.
+def complaints(found: Iterable[Watcher], keys: Sequence[str], all_keys: Iterable[str]) -> list[str]:
+    """Say what is wrong with what others watch, one sentence each.
 
     Parameters
     ----------
-    callbacks
-        The other callbacks of the run.
+    found
+        What others in the run watch.
     keys
         What this callback of ours logs.
     all_keys
         What all callbacks of ours in the run log; those names are nobody's misspelling.
     """
-    found = []
+    texts = []
     known = {*all_keys, *keys}
-    for callback in callbacks:
-        monitor, kind = getattr(callback, "monitor", None), type(callback).__name__
-        if monitor in keys and getattr(callback, "mode", None) == "min":
-            found.append(
-                f"{kind} monitors {monitor!r} with mode='min', so it prefers the worst epoch. "
-                "Pass mode='max'."
+    for kind, monitor, mode in found:
+        if monitor in keys and mode == "min":
+            texts.append(
+                f"{kind} monitors {monitor!r} as something to make small, so it prefers the worst "
+                "epoch. Have it prefer the largest."
             )
         elif isinstance(monitor, str) and monitor not in known:
             meant = difflib.get_close_matches(monitor, keys, n=1, cutoff=0.85)
             if meant:
-                found.append(
+                texts.append(
                     f"{kind} monitors {monitor!r}, which this callback does not log. "
                     f"Did you mean {meant[0]!r}?"
                 )
-    return found
+    return texts
 
 
-def hold_patience(watchers: Iterable[Any], counter: str) -> None:
-    """Give each watcher back the epoch of patience that a repeated value is about to cost it.
+def hold_patience(
+    callbacks: Iterable[Any], counter: str, patience_attribute: str = "patience"
+) -> None:
+    """Give each callback back the epoch of patience that a repeated value is about to cost it.
 
     Where an estimate failed, the last value stands in. Without this, early stopping would take an
     error of ours for a run that no longer improves and end it.
     """
-    for watcher in watchers:
-        waited, patience = getattr(watcher, counter, None), getattr(watcher, "patience", None)
+    for callback in callbacks:
+        waited = getattr(callback, counter, None)
+        patience = getattr(callback, patience_attribute, None)
         if isinstance(waited, int) and isinstance(patience, int):
-            setattr(watcher, counter, min(waited, patience - 1) - 1)
+            setattr(callback, counter, min(waited, patience - 1) - 1)
+
+
+def caller(matches: Callable[[Any], bool]) -> Any:
+    """Return the innermost object for which `matches` holds among those whose methods are running.
+
+    Keras and transformers give a callback no way to the object that calls it, where its
+    neighbours and its logger are. None when nobody on the stack matches: then only those extras
+    are lost.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        candidate = frame.f_locals.get("self")
+        if candidate is not None and matches(candidate):
+            return candidate
+        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost frame ends the loop
+    return None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
-from accuracy_from_weights.callbacks._monitors import complaints, hold_patience, watching
+from accuracy_from_weights.callbacks._monitors import (
+    caller,
+    complaints,
+    hold_patience,
+    watchers,
+    watching,
+)
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -94,7 +99,7 @@ class AccuracyFromWeights(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Look for other callbacks that use the estimate and cannot, and say so."""
         self._begun = False
-        self._neighbours = _callbacks_of_this_fit(self)
+        self._neighbours = []
         self._epochs.guard("looking at the other callbacks", self._review)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -115,6 +120,10 @@ class AccuracyFromWeights(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _review(self) -> None:
+        fit = caller(
+            lambda it: isinstance(it, keras.callbacks.CallbackList) and self in it.callbacks
+        )
+        self._neighbours = [] if fit is None else list(fit.callbacks)
         keys = self._epochs.keys
         others = [cb for cb in self._neighbours if not isinstance(cb, AccuracyFromWeights)]
         ours = [cb for cb in self._neighbours if isinstance(cb, AccuracyFromWeights)]
@@ -129,7 +138,9 @@ class AccuracyFromWeights(keras.callbacks.Callback):
                     "refuses for any name but its own metrics'. It is set to mode='max'; pass "
                     "that yourself.",
                 )
-        for text in complaints(others, keys, [key for cb in ours for key in cb._epochs.keys]):
+        for text in complaints(
+            watchers(others), keys, [key for cb in ours for key in cb._epochs.keys]
+        ):
             self._epochs.warn_once(text, text)
         for cb in self._neighbours[: _place(self, self._neighbours)]:
             if cb in ours and cb._epochs.name == self._epochs.name:
@@ -154,22 +165,6 @@ class AccuracyFromWeights(keras.callbacks.Callback):
     def _is_in_a_file_name(self) -> bool:
         paths = [str(getattr(cb, "filepath", "")) for cb in self._neighbours]
         return any("{" + key in path for path in paths for key in self._epochs.keys)
-
-
-def _callbacks_of_this_fit(callback: keras.callbacks.Callback) -> list[Any]:
-    """Return the callbacks that run beside `callback`, in order.
-
-    Keras gives a callback no way to its list, so the list is taken from the `CallbackList` that is
-    calling. Where none is on the stack (a loop of the user's own), the answer is empty, and only
-    the warnings about order and names are lost.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
-            return list(caller.callbacks)
-        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost frame ends the loop
-    return []
 
 
 def _place(callback: Any, callbacks: list[Any]) -> int:

@@ -19,7 +19,12 @@ from accuracy_from_weights.callbacks._epoch import (
     Estimator,
     Observation,
 )
-from accuracy_from_weights.callbacks._monitors import complaints, hold_patience, watching
+from accuracy_from_weights.callbacks._monitors import (
+    complaints,
+    hold_patience,
+    watchers,
+    watching,
+)
 from accuracy_from_weights.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -191,5 +196,5 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
         others = [cb for cb in trainer.callbacks if not isinstance(cb, AccuracyFromWeights)]
         ours = [cb for cb in trainer.callbacks if isinstance(cb, AccuracyFromWeights)]
         all_keys = [key for cb in ours for key in cb._epochs.keys]
-        for text in complaints(others, self._epochs.keys, all_keys):
+        for text in complaints(watchers(others), self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from accuracy_from_weights import load_predictor
-
 
 def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
     script = Path(__file__).with_name("two_processes.py")
@@ -27,7 +25,6 @@ def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
     assert second["real"] == first["real"]
     assert weights == without == second["without"]
     assert 0 < estimate < 1
-    assert len(load_predictor(predictor_file).card_) > 0
     assert first["early stopping"] == second["early stopping"] == [4, "epoch=1.ckpt"]
     assert first["rule"] == [2, False]
     assert second["rule"] == [2, True]
