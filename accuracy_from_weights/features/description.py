@@ -11,7 +11,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from accuracy_from_weights.features.layer_statistics import (
     LAYER_STATISTIC_NAMES,
@@ -112,6 +112,19 @@ def _gathered_statistics(layers: tuple[Layer, ...]) -> list[FloatArray]:
     return [*table[0], *table[-1], *table.mean(axis=0), *table.std(axis=0)]
 
 
+def _converted(layer: Layer, dtype: DTypeLike) -> Layer:
+    others = (layer.bias, layer.norm_scale, layer.norm_shift)
+    with np.errstate(over="ignore"):
+        arrays = [None if a is None else a.astype(dtype, copy=False) for a in others]
+        return Layer(layer.name, layer.kind, layer.kernel.astype(dtype, copy=False), *arrays)
+
+
+def _chosen(layer: Layer, rows: NDArray[np.bool_]) -> Layer:
+    others = (layer.bias, layer.norm_scale, layer.norm_shift)
+    arrays = [None if a is None else a[rows] for a in others]
+    return Layer(layer.name, layer.kind, layer.kernel[rows], *arrays)
+
+
 def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
     """Describe networks by numbers that mean the same for any architecture.
 
@@ -129,19 +142,16 @@ def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
     stack = networks.as_stack() if isinstance(networks, NetworkWeights) else networks
     n = stack.n_networks
     features = np.full((n, len(FEATURE_NAMES)), np.nan, np.float32)
+    layers = tuple(_converted(layer, np.float32) for layer in stack.layers)
     finite = np.ones(n, bool)
-    for layer in stack.layers:
+    for layer in layers:
         for array in layer.arrays:
             if array is not None:
                 finite &= np.isfinite(array).reshape(n, -1).all(axis=1)
     if not finite.any():
         return features
-    layers = stack.layers
     if not finite.all():
-        layers = tuple(
-            Layer(layer.name, layer.kind, *(None if a is None else a[finite] for a in layer.arrays))  # type: ignore[arg-type]  # the kernel, first of the arrays, is never None
-            for layer in layers
-        )
+        layers = tuple(_chosen(layer, finite) for layer in layers)
     m = int(finite.sum())
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         columns = [
