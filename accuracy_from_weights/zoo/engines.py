@@ -202,6 +202,7 @@ def _ray(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engin
     try:
         import ray
         from ray.util.joblib.ray_backend import RayBackend
+        from ray.util.multiprocessing.pool import ResultThread
     except ImportError as error:
         raise _missing("ray", error) from error
 
@@ -228,6 +229,11 @@ def _ray(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engin
         lost = (ray.exceptions.RayError,)
         yield Engine(n_jobs, reference, lost, "accuracy-from-weights-ray", {})
     finally:
+        # The pool's threads wait for actors that were just told to end; one that asks Ray after a
+        # shutdown would start a new cluster.
+        for thread in threading.enumerate():
+            if isinstance(thread, ResultThread):
+                thread.join(timeout=20)
         if started:
             ray.shutdown()
 

@@ -112,6 +112,22 @@ def test_a_table_on_disk(published_zoo: WriteZoo, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["table.npz"]
 
 
+def test_a_compact_table(published_zoo: WriteZoo, tmp_path: Path) -> None:
+    table = read_zoo(published_zoo())
+    odd = table.features.copy()
+    odd[0, :5] = [np.nan, np.inf, -np.inf, 0, np.finfo(np.float32).max]
+    table = dataclasses.replace(table, features=odd)
+    table.save(tmp_path / "exact.npz")
+    table.save(tmp_path / "compact.npz", compact=True)
+    assert_same_table(ZooTable.load(tmp_path / "exact.npz"), table)
+    rounded = ZooTable.load(tmp_path / "compact.npz")
+    np.testing.assert_allclose(rounded.features, odd, rtol=1 / 4096, atol=1e-30)
+    assert not np.array_equal(rounded.paper_statistics, table.paper_statistics)
+    np.testing.assert_array_equal(rounded.accuracy, table.accuracy)
+    sizes = [(tmp_path / f"{name}.npz").stat().st_size for name in ("compact", "exact")]
+    assert sizes[0] < 0.7 * sizes[1]
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"text"])
 def test_damaged_tables(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.npz"
