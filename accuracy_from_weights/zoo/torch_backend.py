@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from accuracy_from_weights.zoo.recipes import OPTIMISERS, NetworkRecipe
@@ -47,7 +49,6 @@ def train(
 class _Prepared:
     """A task's images, and the patches that were laid out of them."""
 
-    data: ImageData
     key: tuple[object, ...]
     images: PreparedImages
     tables: dict[tuple[object, ...], PatchTables] = field(default_factory=dict)
@@ -60,11 +61,17 @@ _last_prepared: _Prepared | None = None
 
 def _prepare(data: ImageData, recipe: NetworkRecipe, device: torch.device) -> _Prepared:
     global _last_prepared
-    key = (pool_key(recipe.task), str(device))
+    key = (_checksum(data), pool_key(recipe.task), str(device))
     last = _last_prepared
-    if last is None or last.data is not data or last.key != key:
-        last = _last_prepared = _Prepared(data, key, prepare_images(recipe.task, data))
+    if last is None or last.key != key:
+        last = _last_prepared = _Prepared(key, prepare_images(recipe.task, data))
     return last
+
+
+def _checksum(data: ImageData) -> tuple[int, ...]:
+    """Tell images apart by content: in a worker, each call's are another object."""
+    arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
+    return tuple(zlib.crc32(np.ascontiguousarray(array)) for array in arrays)
 
 
 @contextlib.contextmanager
