@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import numpy as np
@@ -12,6 +13,8 @@ from accuracy_from_weights.cli import main
 from accuracy_from_weights.errors import MissingDependencyError
 from accuracy_from_weights.estimate import Estimate
 from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.zoo import paper
+from accuracy_from_weights.zoo.paper import PaperRecipe
 
 
 class Scripted:
@@ -74,7 +77,9 @@ def test_the_command_prints_epochs_and_draws(tmp_path, monkeypatch, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_full_shows_a_predictor_of_its_own_beside_the_given_one(tmp_path, capsys):
+def test_full_shows_a_predictor_of_its_own_beside_the_given_one(tmp_path, capsys, monkeypatch):
+    quick = functools.partial(PaperRecipe, epochs=2, checkpoints=(0, 1, 2))
+    monkeypatch.setattr(paper, "PaperRecipe", quick)
     picture = tmp_path / "full.png"
     arguments = ["demo", "--full", "--networks", "20", "--epochs", "2", "--output", str(picture)]
     with pytest.raises(SystemExit) as leaving:

@@ -30,7 +30,7 @@ _RETRAINED = "retrained"
 @click.option(
     "--networks",
     type=click.IntRange(min=20),
-    default=120,
+    default=100,
     show_default=True,
     help="Networks of the zoo that --full builds.",
 )
