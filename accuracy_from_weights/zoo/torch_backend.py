@@ -71,7 +71,7 @@ def _prepare(data: ImageData, recipe: NetworkRecipe, device: torch.device) -> _P
 def _checksum(data: ImageData) -> tuple[int, ...]:
     """Tell images apart by content: in a worker, each call's are another object."""
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
-    return tuple(zlib.crc32(np.ascontiguousarray(array)) for array in arrays)
+    return tuple(zlib.crc32(np.ascontiguousarray(array).data) for array in arrays)
 
 
 @contextlib.contextmanager
