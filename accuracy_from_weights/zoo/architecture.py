@@ -83,6 +83,11 @@ class Architecture:
                 f"Expected one stride for each of {len(self.widths)} blocks. "
                 f"Received: {self.strides}."
             )
+        if self.kind == "vit" and self.normalisation != "layer":
+            raise ZooError(
+                "Expected a transformer's normalisation to be 'layer'. "
+                f"Received: {self.normalisation!r}."
+            )
         if self.kind == "vit" and (
             self.patch_size < 1 or self.heads < 1 or self.widths[0] % self.heads
         ):

@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from accuracy_from_weights.zoo.parameters import initial_state, is_kernel
 from accuracy_from_weights.zoo.randomness import (
     draw_dropout_bytes,
     dropout_bits,
-    initial_kernel,
     order_generator,
-    weight_generator,
 )
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.scores import CheckpointKeeper, Scores
@@ -24,7 +23,6 @@ from accuracy_from_weights.zoo.torch_optimisers import StackedOptimiser
 from accuracy_from_weights.zoo.training import TrainedNetwork
 
 _EVALUATION_BATCH = 128
-_POSITION_STD = 0.02
 _NO_LOG = (float("nan"), float("nan"))
 
 
@@ -33,18 +31,8 @@ def build_module(recipe: NetworkRecipe, channels: int, size: int, n_classes: int
     # The initial weights that PyTorch draws are overwritten; nothing else may notice the draw.
     with torch.random.fork_rng(devices=[]):
         module = PlainModule(recipe.architecture, channels, size, n_classes)
-    rng = weight_generator(recipe.seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if parameter.ndim >= 2 and name != "position":
-                shape = tuple(parameter.shape)
-                kernel = initial_kernel(rng, shape, recipe.initialiser, recipe.init_std)
-                parameter.copy_(torch.from_numpy(kernel))
-            elif name == "position":
-                drawn = _POSITION_STD * rng.standard_normal(tuple(parameter.shape))
-                parameter.copy_(torch.from_numpy(drawn))
-            elif name.endswith("bias"):
-                parameter.zero_()
+    state = initial_state(recipe, channels, size, n_classes)
+    module.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
     return module
 
 
@@ -75,8 +63,8 @@ class ModuleTraining:
         self._test_x = test_x.to(device, memory_format=order)
         self._test_y = torch.from_numpy(images.test_labels).to(device)
         self._steps_at = recipe.checkpoint_steps(len(labels))
-        self._weights, self._gradients, is_kernel = _flatten(self._module)
-        self._optimiser = StackedOptimiser([recipe], self._weights, is_kernel, self._steps_at[-1])
+        self._weights, self._gradients, decays = _flatten(self._module)
+        self._optimiser = StackedOptimiser([recipe], self._weights, decays, self._steps_at[-1])
         self._bits = dropout_bits(recipe.seed)
 
     def run(self) -> TrainedNetwork:
@@ -152,18 +140,19 @@ def _flatten(module: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
     -------
     weights, gradients : Tensor of shape (1, n_parameters)
         The module's parameters and their gradients are views of them from now on.
-    is_kernel : Tensor of shape (n_parameters,), bool
+    decays : Tensor of shape (n_parameters,), bool
+        Where L2 and weight decay apply.
     """
     named = list(module.named_parameters())
     with torch.no_grad():
         weights = torch.cat([p.reshape(-1) for _, p in named])[None]
     gradients = torch.zeros_like(weights)
-    is_kernel = torch.zeros(weights.shape[1], dtype=torch.bool, device=weights.device)
+    decays = torch.zeros(weights.shape[1], dtype=torch.bool, device=weights.device)
     start = 0
     for name, parameter in named:
         stop = start + parameter.numel()
         parameter.data = weights[0, start:stop].view(parameter.shape)
         parameter.grad = gradients[0, start:stop].view(parameter.shape)
-        is_kernel[start:stop] = parameter.ndim >= 2 and name != "position"
+        decays[start:stop] = is_kernel(name, tuple(parameter.shape))
         start = stop
-    return weights, gradients, is_kernel
+    return weights, gradients, decays

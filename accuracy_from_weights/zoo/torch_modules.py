@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from accuracy_from_weights.zoo.architecture import Architecture
+from accuracy_from_weights.zoo.parameters import has_shortcut, norm_groups
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -45,26 +46,38 @@ def normalisation_layer(name: str, channels: int, spatial: bool) -> nn.Module:
         # Over an image's channels and places, which group normalisation does with one group.
         return nn.GroupNorm(1, channels, eps=1e-3) if spatial else nn.LayerNorm(channels, eps=1e-3)
     if name == "group":
-        groups = next(g for g in (4, 2, 1) if channels % g == 0)
-        return nn.GroupNorm(groups, channels, eps=1e-3)
+        return nn.GroupNorm(norm_groups(channels), channels, eps=1e-3)
     return nn.Identity()
 
 
-class _Block(_WithDropout):
-    """Convolution or dense layer, normalisation, activation, pooling, dropout."""
+class _ConvolutionBlock(_WithDropout):
+    """Convolution, normalisation, activation, pooling, dropout."""
 
-    def __init__(
-        self, architecture: Architecture, kernel: nn.Module, width: int, pool: nn.Module
-    ) -> None:
+    def __init__(self, architecture: Architecture, depth: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv = kernel
-        spatial = architecture.is_convolutional
-        self.norm = normalisation_layer(architecture.normalisation, width, spatial)
+        side = architecture.kernel_size
+        pad = side // 2 if architecture.padding == "same" else 0
+        step = 1 if architecture.pooling != "none" else stride
+        self.conv = nn.Conv2d(depth, width, side, step, pad)
+        self.norm = normalisation_layer(architecture.normalisation, width, True)
         self.activation = _ACTIVATIONS[architecture.activation]
-        self.pool = pool
+        self.pool = _pool(architecture, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.pool(self.activation(self.norm(self.conv(x)))))
+
+
+class _DenseBlock(_WithDropout):
+    """Dense layer, normalisation, activation, dropout."""
+
+    def __init__(self, architecture: Architecture, features: int, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(features, width)
+        self.norm = normalisation_layer(architecture.normalisation, width, False)
+        self.activation = _ACTIVATIONS[architecture.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.activation(self.norm(self.dense(x))))
 
 
 class _ResidualBlock(_WithDropout):
@@ -81,8 +94,9 @@ class _ResidualBlock(_WithDropout):
         self.norm2 = normalisation_layer(architecture.normalisation, width, True)
         self.activation = _ACTIVATIONS[architecture.activation]
         self.pool = _pool(architecture, stride)
-        same = depth == width and step == 1
-        self.shortcut = nn.Identity() if same else nn.Conv2d(depth, width, 1, step)
+        self.shortcut: nn.Module = nn.Identity()
+        if has_shortcut(architecture, depth, width, stride):
+            self.shortcut = nn.Conv2d(depth, width, 1, step)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.activation(self.norm1(self.conv1(x)))
@@ -186,25 +200,20 @@ class PlainModule(nn.Module):
 
     def _build_dense(self, architecture: Architecture, features: int) -> int:
         for width in architecture.widths:
-            kernel = nn.Linear(features, width)
-            self.blocks.append(_Block(architecture, kernel, width, nn.Identity()))
+            self.blocks.append(_DenseBlock(architecture, features, width))
             features = width
         return features
 
     def _build_convolutions(self, architecture: Architecture, depth: int) -> int:
-        side = architecture.kernel_size
-        pad = side // 2 if architecture.padding == "same" else 0
+        others = {
+            "cnn": _ConvolutionBlock,
+            "resnet": _ResidualBlock,
+            "separable": _SeparableBlock,
+        }
         pairs = zip(architecture.widths, architecture.strides, strict=True)
         for i, (width, stride) in enumerate(pairs):
-            if i == 0 or architecture.kind == "cnn":
-                step = 1 if architecture.pooling != "none" else stride
-                kernel = nn.Conv2d(depth, width, side, step, pad)
-                pool = _pool(architecture, stride)
-                self.blocks.append(_Block(architecture, kernel, width, pool))
-            elif architecture.kind == "resnet":
-                self.blocks.append(_ResidualBlock(architecture, depth, width, stride))
-            else:
-                self.blocks.append(_SeparableBlock(architecture, depth, width, stride))
+            kind = _ConvolutionBlock if i == 0 else others[architecture.kind]
+            self.blocks.append(kind(architecture, depth, width, stride))
             depth = width
         return depth
 

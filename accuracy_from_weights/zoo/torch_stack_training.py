@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accuracy_from_weights.zoo.parameters import initial_state
 from accuracy_from_weights.zoo.randomness import (
     draw_dropout_bytes,
     dropout_bits,
-    initial_kernel,
     order_generator,
-    weight_generator,
 )
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.scores import CheckpointKeeper, Scores
@@ -78,7 +77,7 @@ class StackTraining:
         self._steps = first.steps_of(n_train)
         self._checkpoint_steps = first.checkpoint_steps(n_train)
         for row, recipe in enumerate(recipes):
-            self._stack.load(row, initial_state(recipe, channels, images.n_classes))
+            self._stack.load(row, initial_state(recipe, channels, size, images.n_classes))
         self._stack.set_dropout([r.dropout_threshold for r in recipes])
         self._optimiser = StackedOptimiser(
             recipes, self._stack.weights, self._stack.is_kernel, self._checkpoint_steps[-1]
@@ -210,20 +209,3 @@ def _accuracy_and_loss(logits: Tensor, targets: Tensor) -> list[tuple[float, flo
     right = logits.argmax(-1) == targets.argmax(-1)
     accuracies = right.double().mean(-1)
     return list(zip(accuracies.tolist(), losses.tolist(), strict=True))
-
-
-def initial_state(recipe: NetworkRecipe, channels: int, n_classes: int) -> dict[str, np.ndarray]:
-    """Draw the initial weights of a plain convolutional network; biases are 0."""
-    rng = weight_generator(recipe.seed)
-    side = recipe.architecture.kernel_size
-    state: dict[str, np.ndarray] = {}
-    depth = channels
-    shapes: list[tuple[str, tuple[int, ...]]] = []
-    for i, width in enumerate(recipe.architecture.widths):
-        shapes.append((f"blocks.{i}.conv", (width, depth, side, side)))
-        depth = width
-    shapes.append(("head", (n_classes, depth)))
-    for name, shape in shapes:
-        state[f"{name}.weight"] = initial_kernel(rng, shape, recipe.initialiser, recipe.init_std)
-        state[f"{name}.bias"] = np.zeros(shape[0], np.float32)
-    return state

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from accuracy_from_weights.zoo.parameters import initial_state
 from accuracy_from_weights.zoo.randomness import (
-    dropout_bits,
     draw_dropout_bytes,
+    dropout_bits,
     order_generator,
 )
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.tasks import prepare_images, training_images
-from accuracy_from_weights.zoo.torch_stack_training import initial_state
 from accuracy_from_weights.zoo.training import ImageData
 
 
@@ -41,7 +41,7 @@ class PlainNetwork(nn.Module):
 
 
 class KerasOptimiser(torch.optim.Optimizer):
-    """Keras' Adam and RMSprop as their documentation has them: PyTorch's place epsilon elsewhere."""
+    """Adam and RMSprop as in Keras' documentation: PyTorch places epsilon elsewhere."""
 
     def __init__(self, recipe: NetworkRecipe, network: nn.Module) -> None:
         super().__init__(network.parameters(), {"lr": recipe.learning_rate})
@@ -77,7 +77,7 @@ def train_plainly(recipe: NetworkRecipe, data: ImageData) -> dict[str, np.ndarra
     images = prepare_images(recipe.task, data)
     indices, labels = training_images(recipe.task, images)
     x, y = torch.from_numpy(images.pool[indices]), torch.from_numpy(labels)
-    state = initial_state(recipe, x.shape[1], images.n_classes)
+    state = initial_state(recipe, x.shape[1], x.shape[2], images.n_classes)
     names = [name.replace("blocks", "convolutions").replace(".conv", "") for name in state]
     network = PlainNetwork(recipe, x.shape[1], images.n_classes)
     network.load_state_dict(
