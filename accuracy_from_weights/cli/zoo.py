@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +12,35 @@ from accuracy_from_weights.cli.build_bar import build_bar
 from accuracy_from_weights.cli.options import jobs_option, json_option, seed_option
 from accuracy_from_weights.cli.progress import progress_bar
 
+if TYPE_CHECKING:
+    from accuracy_from_weights.zoo.training import ImageData
+
 _PATH = click.Path(path_type=Path)
 _DIGITS_SIZE = 16
 
+data_option = click.option(
+    "--data",
+    required=True,
+    help="A .npz file (x_train, y_train, x_test, y_test), a folder of idx files, digits, mnist, "
+    "fashion_mnist, cifar10, ...",
+)
+recipe_option = click.option(
+    "--recipe",
+    default="paper",
+    show_default=True,
+    help="What to draw networks from: paper, wild or a TOML file.",
+)
+size_option = click.option(
+    "--size",
+    type=click.IntRange(min=4),
+    help=f"Bring images to SIZE x SIZE pixels.  [default: their own; {_DIGITS_SIZE} for digits]",
+)
+backend_option = click.option(
+    "--backend", type=click.Choice(["torch", "keras"]), default="torch", show_default=True
+)
+device_option = click.option(
+    "--device", default="cpu", show_default=True, help="Where PyTorch trains, e.g. cuda."
+)
 dtype_option = click.option(
     "--dtype",
     type=click.Choice(["float32", "float16"]),
@@ -29,27 +56,13 @@ def command() -> None:
 
 
 @command.command()
-@click.option(
-    "--data",
-    required=True,
-    help="A .npz file (x_train, y_train, x_test, y_test), a folder of idx files, digits, mnist, "
-    "fashion_mnist, cifar10, ...",
-)
-@click.option(
-    "--recipe",
-    default="paper",
-    show_default=True,
-    help="What to draw networks from: paper, wild or a TOML file.",
-)
+@data_option
+@recipe_option
 @click.option(
     "--networks", required=True, type=click.IntRange(min=1), help="Networks wanted in all."
 )
 @click.option("--output", required=True, type=_PATH, help="Folder of the zoo, new or to go on in.")
-@click.option(
-    "--size",
-    type=click.IntRange(min=4),
-    help=f"Bring images to SIZE x SIZE pixels.  [default: their own; {_DIGITS_SIZE} for digits]",
-)
+@size_option
 @seed_option
 @jobs_option
 @click.option(
@@ -59,10 +72,8 @@ def command() -> None:
     show_default=True,
     help="Networks that a process trains at once; raise it on a GPU.",
 )
-@click.option(
-    "--backend", type=click.Choice(["torch", "keras"]), default="torch", show_default=True
-)
-@click.option("--device", default="cpu", show_default=True, help="Where PyTorch trains, e.g. cuda.")
+@backend_option
+@device_option
 @click.option(
     "--engine",
     type=click.Choice(["local", "dask", "ray"]),
@@ -92,13 +103,10 @@ def build(
     Can be stopped at any moment, also by kill -9; the same command goes on from there.
     """
     from accuracy_from_weights.zoo.builder import build_zoo
-    from accuracy_from_weights.zoo.datasets import load_images
     from accuracy_from_weights.zoo.recipe_files import load_recipe
 
-    if size is None and data == "digits":
-        size = _DIGITS_SIZE
     distribution = load_recipe(recipe)
-    images = load_images(data, size=size)
+    images = _load(data, size)
     with build_bar() as report:
         build_zoo(
             output,
@@ -116,6 +124,48 @@ def build(
             progress=report,
         )
     click.echo(f"{networks} networks in {output}", err=True)
+
+
+@command.command()
+@click.argument("index", type=click.IntRange(min=0))
+@data_option
+@recipe_option
+@size_option
+@seed_option
+@backend_option
+@device_option
+@click.option("--output", required=True, type=_PATH, help="The network's file, ending in .npz.")
+def rebuild(
+    index: int,
+    data: str,
+    recipe: str,
+    size: int | None,
+    seed: int,
+    backend: str,
+    device: str,
+    output: Path,
+) -> None:
+    """Train network number INDEX of a zoo again, without the others.
+
+    With the data, recipe and seed of the zoo it comes out as it did there. Its last checkpoint is
+    written as a state dict, and the history is printed as JSON.
+    """
+    from accuracy_from_weights.zoo.builder import rebuild_network
+    from accuracy_from_weights.zoo.network_file import write_state_dict
+    from accuracy_from_weights.zoo.recipe_files import load_recipe
+
+    network = rebuild_network(
+        load_recipe(recipe), _load(data, size), index, seed=seed, backend=backend, device=device
+    )
+    write_state_dict(network.weights, output)
+    history = {"step": network.header["steps"], **network.header["history"]}
+    click.echo(json.dumps({"recipe": network.header["recipe"], "history": history}, indent=2))
+
+
+def _load(data: str, size: int | None) -> ImageData:
+    from accuracy_from_weights.zoo.datasets import load_images
+
+    return load_images(data, size=_DIGITS_SIZE if size is None and data == "digits" else size)
 
 
 @command.command("import")

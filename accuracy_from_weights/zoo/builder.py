@@ -15,7 +15,7 @@ import numpy as np
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
 from accuracy_from_weights.zoo.distributions import RecipeDistribution
 from accuracy_from_weights.zoo.engines import DataReference, Engine, open_engine
-from accuracy_from_weights.zoo.network_file import from_training
+from accuracy_from_weights.zoo.network_file import StoredNetwork, from_training
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.training import ImageData, TrainedNetwork, train_networks
@@ -123,6 +123,25 @@ def build_zoo(
                 if progress is not None:
                     progress(done, n_networks)
     return store
+
+
+def rebuild_network(
+    recipe: RecipeDistribution,
+    data: ImageData,
+    index: int,
+    *,
+    seed: int = 0,
+    backend: str = "torch",
+    device: str = "cpu",
+) -> StoredNetwork:
+    """Train one network of a zoo again.
+
+    The arguments are those of `build_zoo`; `index` is the network's number. Given the same ones the
+    network is the same one, up to rounding.
+    """
+    drawn = recipe.draw(index, seed, data.facts)
+    (network,) = train_networks([drawn], data, device=device, backend=backend)
+    return from_training(index, network, {"backend": backend, "device": device})
 
 
 def batch_alike(recipes: Iterable[NetworkRecipe], at_once: int) -> list[list[NetworkRecipe]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -219,6 +220,7 @@ def _ray(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engin
     started = not ray.is_initialized()
     if started:
         try:
+            _knock(address)
             options = {"num_cpus": n_workers} if address is None else {"address": address}
             ray.init(**options, include_dashboard=False, log_to_driver=False)
         except (OSError, ValueError, RuntimeError) as error:
@@ -236,6 +238,13 @@ def _ray(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engin
                 thread.join(timeout=20)
         if started:
             ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError when nobody listens at an address: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _missing(extra: str, error: ImportError) -> MissingDependencyError:

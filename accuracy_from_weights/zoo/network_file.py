@@ -117,6 +117,24 @@ def decode(path: Path) -> StoredNetwork:
         )
 
 
+def write_state_dict(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Write the last checkpoint of a network's weights as a plain ``.npz`` state dict.
+
+    Raises
+    ------
+    ZooError
+        When the name does not end in ``.npz`` or the file cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise ZooError(f"Expected the name of a state dict to end in .npz. Received: {path}.")
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: values[-1] for name, values in weights.items()})
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise ZooError(f"Expected to write {path}. Received: {error.strerror}.") from error
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """Read what a network's file says beside the weights.
 

@@ -47,6 +47,26 @@ def test_build_then_look(tmp_path: Path) -> None:
     assert len(read_zoo(tmp_path / "table.npz")) == 6
 
 
+def test_a_network_is_rebuilt_from_its_number(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    what = ("--data", "digits", "--recipe", tmp_path / "tiny.toml", "--seed", 3)
+    assert run("zoo", "build", *what, "--networks", 3, "--output", tmp_path / "zoo").exit_code == 0
+    rebuilt = run("zoo", "rebuild", 2, *what, "--output", tmp_path / "two.npz")
+    assert rebuilt.exit_code == 0, rebuilt.stderr
+    stored = ZooStore(tmp_path / "zoo").read(2)
+    answer = json.loads(rebuilt.stdout)
+    assert answer["recipe"] == stored.header["recipe"]
+    np.testing.assert_allclose(
+        answer["history"]["test_accuracy"], stored.header["history"]["test_accuracy"], atol=0.005
+    )
+    with np.load(tmp_path / "two.npz") as file:
+        for name, values in stored.state_dict(-1).items():
+            np.testing.assert_allclose(file[name], values, rtol=1e-4, atol=1e-5)
+    wrong = run("zoo", "rebuild", 2, *what, "--output", tmp_path / "two.pt")
+    assert wrong.exit_code == 1
+    assert "end in .npz" in wrong.stderr
+
+
 def test_export_and_import(tmp_path: Path, published_zoo: WriteZoo) -> None:
     folder = published_zoo()
     assert run("zoo", "import", folder, "--output", tmp_path / "in").exit_code == 0
