@@ -41,12 +41,12 @@ def normalisation_layer(name: str, channels: int, spatial: bool) -> nn.Module:
     """Build the normalisation after a kernel of ``channels`` filters or units."""
     if name == "batch":
         kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-        return kind(channels, eps=1e-3, momentum=0.1)
+        return kind(channels)
     if name == "layer":
         # Over an image's channels and places, which group normalisation does with one group.
-        return nn.GroupNorm(1, channels, eps=1e-3) if spatial else nn.LayerNorm(channels, eps=1e-3)
+        return nn.GroupNorm(1, channels) if spatial else nn.LayerNorm(channels)
     if name == "group":
-        return nn.GroupNorm(norm_groups(channels), channels, eps=1e-3)
+        return nn.GroupNorm(norm_groups(channels), channels)
     return nn.Identity()
 
 
@@ -131,12 +131,12 @@ class _TransformerBlock(_WithDropout):
         width = architecture.widths[0]
         hidden = round(width * architecture.mlp_ratio)
         self.heads = architecture.heads
-        self.norm1 = nn.LayerNorm(width, eps=1e-3)
+        self.norm1 = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.project = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width, eps=1e-3)
+        self.norm2 = nn.LayerNorm(width)
         self.expand = nn.Linear(width, hidden)
         self.contract = nn.Linear(hidden, width)
         self.activation = _ACTIVATIONS[architecture.activation]
@@ -195,7 +195,7 @@ class PlainModule(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, (size // patch) ** 2, width))
         for _ in architecture.widths:
             self.blocks.append(_TransformerBlock(architecture))
-        self.norm = nn.LayerNorm(width, eps=1e-3)
+        self.norm = nn.LayerNorm(width)
         return width
 
     def _build_dense(self, architecture: Architecture, features: int) -> int:
