@@ -218,11 +218,14 @@ def _misfit(
         fits = last is not None and ordered[-1] is last and unit.n_out == last.n_out
         return 0 if fits else _NO_CHAIN + 1
     if last is None or last.n_out is None:
-        return 1 if unit.n_in is None or unit.n_in not in produced else 2
+        is_first = unit.rank <= 1 if unit.n_in is None else unit.n_in not in produced
+        return 1 if is_first else 2
     if unit.n_in is None:
-        # Embeddings stand together at the beginning; a depthwise convolution keeps its channels.
-        is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and unit.n_out == last.n_out)
-        return 1 if is_next else 5
+        # Embeddings stand together at the beginning; a depthwise convolution keeps its channels,
+        # or gives several for each.
+        keeps = unit.n_out is not None and unit.n_out % max(last.n_out, 1) == 0
+        is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and keeps)
+        return 1 if is_next else _NO_CHAIN
     is_dense = unit.rank == len(_RANKS)
     if unit.n_in == last.n_out:
         # After the last convolution only: a dense layer does not lead back to images.
@@ -231,5 +234,8 @@ def _misfit(
         return 1  # side by side: neither can come after the other
     if unit.is_convolution and unit.n_out == last.n_out:
         return 2 if any(unit.n_in == other.n_in for other in ordered) else _NO_CHAIN
+    n_groups, rest = divmod(last.n_out, max(unit.n_in, 1))
+    if unit.is_convolution and rest == 0 and n_groups and (unit.n_out or 0) % n_groups == 0:
+        return 5  # each group of its outputs sees a group of its inputs
     is_flattened = is_dense and last.rank < unit.rank and unit.n_in % max(last.n_out, 1) == 0
     return 4 if is_flattened else _NO_CHAIN

@@ -23,6 +23,7 @@ from accuracy_from_weights.weights.files.keras_config import LayerConfig, config
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.keras_names import (
     COMPOSITE_ATTRIBUTES,
+    VARIABLE_NAMES,
     KerasGroup,
     attention_projections,
     blocks_of_keras_groups,
@@ -213,7 +214,14 @@ def _listed_groups(
                 arrays.setdefault(names[:-1], {})[names[-1].removesuffix(":0")] = array
         for names, variables in arrays.items():
             config = configs.get(names[-1] if names else layer_name, LayerConfig("", {}, {}))
-            yield KerasGroup(names or (layer_name,), variables, config.class_name, config.details)
+            place, details = names or (layer_name,), config.details
+            if any(name in VARIABLE_NAMES for name in variables):
+                yield KerasGroup(place, variables, config.class_name, details)
+                continue
+            numbered = named_variables(config.class_name, list(variables.values()), details)
+            for suffix, named in numbered:
+                inner = (*place, suffix) if suffix else place
+                yield KerasGroup(inner, named, config.class_name, details)
 
 
 def _listed(group: Any, attribute: str) -> list[str]:
