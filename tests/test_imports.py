@@ -17,6 +17,9 @@ NAME = "accuracy_from_weights"
 HEAVY = {"torch", "keras", "tensorflow", "jax", "lightning", "sklearn", "scipy", "pandas"}
 FRAMEWORKS = HEAVY - {"sklearn", "scipy"} | {"pytorch_lightning", "transformers", "matplotlib"}
 
+# Whose file is not called as the framework is.
+HOMES = {"pytorch_lightning": "lightning", "transformers": "huggingface"}
+
 # From left to right; nothing on the left may know anything on the right.
 LAYERS = (
     ("errors", "_arguments", "_text", "atomic", "folds", "estimate"),
@@ -135,5 +138,5 @@ def test_frameworks_come_in_where_they_are_named() -> None:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         tops = {found.partition(".")[0] for found in imported_names(tree, at_import_time=True)}
         for framework in tops & FRAMEWORKS:
-            stem = framework.removeprefix("pytorch_")
+            stem = HOMES.get(framework, framework)
             assert stem in file.stem, f"{name} imports {framework} when it is itself imported"
