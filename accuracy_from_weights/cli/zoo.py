@@ -223,7 +223,7 @@ def describe(zoo: Path, output: Path, compact: bool, jobs: int) -> None:
 @json_option
 @click.option("--plot", type=_PATH, help="Draw the accuracies to this file, e.g. zoo.png.")
 def info(zoo: Path, as_json: bool, plot: Path | None) -> None:
-    """Say what ZOO (a zoo or a folder of zoos) holds: counts, accuracies, recipes."""
+    """Say what ZOO (a zoo, a table or a folder of them) holds: counts, accuracies, recipes."""
     from accuracy_from_weights.zoo.summary import as_text, summarise
 
     summaries = summarise(zoo)

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -60,10 +61,14 @@ class Engine:
             parallel = joblib.Parallel(
                 return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
             )
-        with contextlib.closing(
-            parallel(joblib.delayed(function)(self.data, *task) for task in tasks)
-        ) as results:
+        results = parallel(joblib.delayed(function)(self.data, *task) for task in tasks)
+        try:
             yield from results
+        finally:
+            with warnings.catch_warnings():
+                # Whoever stops in the middle knows that some results were not waited for.
+                warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+                results.close()
 
 
 @contextlib.contextmanager

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.metrics import ZooMetrics
 from accuracy_from_weights.zoo.sources import is_source, open_source
+from accuracy_from_weights.zoo.table import ZooTable
 
 N_BINS = 20
 _BAR_WIDTH = 40
 
 
 def summarise(folder: str | Path) -> list[dict[str, Any]]:
-    """Summarise a zoo, or each zoo in a folder of zoos; the weights are not read.
+    """Summarise a zoo, a table, or each of those in a folder; the weights are not read.
 
     Returns
     -------
@@ -35,18 +36,39 @@ def summarise(folder: str | Path) -> list[dict[str, Any]]:
         When there is no zoo, or it is damaged.
     """
     folder = Path(folder)
+    if folder.is_file():
+        return [_summary_of_table(folder)]
     if not folder.is_dir():
-        raise ZooError(f"Expected a folder with a zoo. Received: {folder}, which is none.")
-    folders = [folder] if is_source(folder) else sorted(f for f in folder.iterdir() if is_source(f))
-    if not folders:
+        raise ZooError(f"Expected a folder or a table with a zoo. Received: {folder}, not found.")
+    if is_source(folder):
+        return [_summary_of_source(folder)]
+    summaries = [_summary_of_table(path) for path in sorted(folder.glob("*.npz"))]
+    summaries += [_summary_of_source(one) for one in sorted(folder.iterdir()) if is_source(one)]
+    if not summaries:
         raise ZooError(f"Expected a zoo, or a folder of zoos. Received: {folder}, without any.")
-    summaries = []
-    for one in folders:
-        source = open_source(one)
-        summaries.append(
-            {"name": source.name, **_summary(source.metrics), "diverged": source.n_diverged}
-        )
     return summaries
+
+
+def _summary_of_source(folder: Path) -> dict[str, Any]:
+    source = open_source(folder)
+    return {"name": source.name, **_summary(source.metrics), "diverged": source.n_diverged}
+
+
+def _summary_of_table(path: Path) -> dict[str, Any]:
+    table = ZooTable.load(path)
+    metrics = ZooMetrics(
+        runs=table.runs,
+        steps=np.asarray(table.steps, np.float64),
+        test_accuracy=np.asarray(table.accuracy, np.float64),
+        test_loss=np.asarray(table.loss, np.float64),
+        train_accuracy=np.asarray(table.train_accuracy, np.float64),
+        train_loss=np.asarray(table.train_loss, np.float64),
+        log_accuracy=np.asarray(table.log_accuracy, np.float64),
+        log_loss=np.asarray(table.log_loss, np.float64),
+        recipe={"dataset": table.datasets, **table.hyperparameters},
+        digest=table.fingerprint,
+    )
+    return {"name": path.stem, **_summary(metrics), "diverged": None}
 
 
 def _summary(metrics: ZooMetrics) -> dict[str, Any]:

@@ -87,6 +87,20 @@ def test_info_as_json(published_zoo: WriteZoo, tmp_path: Path) -> None:
     assert first["recipe"]["learning_rate"] == {"least": 0.001, "greatest": 0.012}
 
 
+def test_info_of_a_table(published_zoo: WriteZoo, tmp_path: Path) -> None:
+    folder = published_zoo()
+    missing = run("zoo", "describe", folder, "--output", tmp_path / "tables/t.npz")
+    assert missing.exit_code == 1
+    assert "No such file" in missing.stderr
+    (tmp_path / "tables").mkdir()
+    assert run("zoo", "describe", folder, "--output", tmp_path / "tables/t.npz").exit_code == 0
+    (of_folder,) = json.loads(run("zoo", "info", folder, "--json").stdout)
+    (of_table,) = json.loads(run("zoo", "info", tmp_path / "tables", "--json").stdout)
+    for key in ("networks", "checkpoints", "final_accuracy", "histogram"):
+        assert of_table[key] == of_folder[key]
+    assert of_table["datasets"] == {"published": 12}
+
+
 def test_info_says_where_the_last_checkpoints_end(published_zoo: WriteZoo) -> None:
     folder = published_zoo()
     (summary,) = json.loads(run("zoo", "info", folder, "--json").stdout)
@@ -98,7 +112,7 @@ def test_info_says_where_the_last_checkpoints_end(published_zoo: WriteZoo) -> No
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["zoo", "info", "{}/nothing"], 1, "Expected a folder with a zoo"),
+        (["zoo", "info", "{}/nothing"], 1, "Expected a folder or a table"),
         (["zoo", "describe", "{}", "--output", "{}/table.csv"], 1, "end in .npz"),
         (["zoo", "describe", "{}", "--output", "{}/table.npz"], 1, "to be a zoo"),
         (["zoo", "build", "--data", "digits", "--networks", "1"], 2, "--output"),
