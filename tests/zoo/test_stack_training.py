@@ -4,32 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-
+from blobs import blobs
 from plain_loop import train_plainly
 
 from accuracy_from_weights.zoo.architecture import Architecture
 from accuracy_from_weights.zoo.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.training import ImageData, train_networks
-
-
-def blobs(n_classes: int = 4, channels: int = 1, size: int = 20) -> ImageData:
-    """Images whose class is where they are bright, with noise."""
-    rng = np.random.default_rng(5)
-
-    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
-        y = rng.integers(n_classes, size=n)
-        x = rng.normal(90, 40, (n, channels, size, size))
-        edges = np.linspace(0, size, n_classes + 1).astype(int)
-        for image, label in zip(x, y, strict=True):
-            image[:, edges[label] : edges[label + 1]] += 90
-        return np.clip(x, 0, 255).astype(np.uint8), y
-
-    x_train, y_train = draw(300)
-    x_test, y_test = draw(100)
-    return ImageData("blobs", x_train, y_train, x_test, y_test, n_classes)
 
 
 def recipes(data: ImageData, **changes: object) -> list[NetworkRecipe]:
