@@ -1,0 +1,231 @@
+"""The estimate in the Trainer of Hugging Face transformers."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import transformers
+
+from accuracy_from_weights.callbacks._epoch import (
+    DEFAULT_NAME,
+    EpochEstimator,
+    Estimator,
+    Observation,
+)
+from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaints, hold_patience
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.stopping import Decision, StoppingRule
+
+__all__ = ["AccuracyFromWeights"]
+
+
+class AccuracyFromWeights(transformers.TrainerCallback):
+    """Log an estimate of the accuracy, made from the weights alone, at each epoch of a Trainer.
+
+    ``accuracy_from_weights`` with ``_low``, ``_high`` (fractions in [0, 1]) and ``_in_family`` (0
+    or 1) go to the log history and every tracker at the end of each epoch and at each evaluation,
+    and with ``eval_`` before them into the metrics of each evaluation, where
+    ``metric_for_best_model`` and EarlyStoppingCallback find them. Training is bit for bit what it
+    is without this callback.
+
+    Place it **before** EarlyStoppingCallback::
+
+        Trainer(
+            model,
+            TrainingArguments(
+                eval_strategy="epoch",
+                save_strategy="epoch",
+                load_best_model_at_end=True,
+                metric_for_best_model="accuracy_from_weights",
+            ),
+            callbacks=[AccuracyFromWeights(), EarlyStoppingCallback(3)],
+            ...,
+        )
+
+    Without evaluation (``eval_strategy="no"``) transformers refuses its EarlyStoppingCallback: use
+    `stopping`. The best checkpoint is kept all the same with ``save_strategy="best"``, which this
+    callback then decides at each epoch's end.
+
+    Parameters
+    ----------
+    predictor
+        An `AccuracyPredictor`, the path of a saved one, or None for the one that ships, which is
+        loaded at the first epoch. Defaults to None.
+    every_n_epochs
+        Estimate in epochs 0, n, 2n, ...; between them the last value is repeated. Defaults to 1.
+    name
+        The key of the accuracy and the stem of the others. Defaults to
+        ``"accuracy_from_weights"``.
+    stopping
+        A rule from `accuracy_from_weights.stopping` that is told each new estimate and may end
+        the run; its reason is printed. Its state is kept in checkpoints. Defaults to None.
+    verbose
+        Whether to print each new estimate. Defaults to False.
+
+    Attributes
+    ----------
+    decision
+        The stopping rule's last `Decision`, with its reason; None without a rule.
+
+    Notes
+    -----
+    When an estimate fails, whatever the cause, there is one warning and training goes on. Since
+    the Trainer raises on a missing metric, the last known accuracy (0 where there is none) stands
+    in, with the interval [0, 1] and ``_in_family`` 0; the evaluation is not counted against the
+    patience of an EarlyStoppingCallback, and no model becomes the best one by an accuracy that
+    was never known.
+    """
+
+    def __init__(
+        self,
+        predictor: Estimator | str | os.PathLike[str] | None = None,
+        every_n_epochs: int = 1,
+        name: str = DEFAULT_NAME,
+        stopping: StoppingRule | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self._epochs = EpochEstimator(
+            type(self).__name__, predictor, every_n_epochs, name, stopping, verbose
+        )
+        self._training = False
+        self._trainer: Any = None
+        self._seen: Observation | None = None
+        self._seen_at = -1
+
+    @property
+    def decision(self) -> Decision | None:
+        """The stopping rule's last decision; None without a rule."""
+        return self._epochs.decision
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start or take up a run, and look for others that use the estimate and cannot."""
+        self._training, self._seen, self._trainer = True, None, None
+        self._epochs.begin(resumed=state.global_step > 0)
+        saved = _kept_states(state).get(self._state_key)
+        if saved is not None:
+            self._epochs.load_state_dict(saved["attributes"])
+        self._epochs.guard("looking at the other callbacks", lambda: self._review(args))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave evaluations after training alone: the Trainer may have loaded other weights."""
+        self._training = False
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
+        """Estimate, log, and decide on stopping and, without evaluation, on the best model."""
+        seen = self._observe(state, control, model)
+        if args.eval_strategy == "no" and args.save_strategy == "best":
+            self._epochs.guard(
+                "choosing the best model", lambda: self._choose_best(args, state, control, seen)
+            )
+        return control
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, model: Any, metrics: Any, **kwargs: Any
+    ) -> Any:
+        """Put the estimate among the evaluation's metrics."""
+        if self._training and metrics is not None:
+            seen = self._observe(state, control, model)
+            metrics.update({f"eval_{key}": value for key, value in seen.values.items()})
+            if seen.failed and self._decides_best(args):
+                self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take back that a model was the best where its accuracy is not known at all."""
+        if self._seen is not None and not self._seen.known and self._decides_best(args):
+            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+
+    def _observe(self, state: Any, control: Any, model: Any) -> Observation:
+        seen = self._seen
+        if seen is None or self._seen_at != state.global_step:
+            # state.epoch is a float and reaches 1.0 with the last step of the first epoch.
+            epoch = max(math.ceil((state.epoch or 0.0) - 1e-6) - 1, 0)
+            seen = self._epochs.observe(lambda: model, epoch)
+            self._seen, self._seen_at = seen, state.global_step
+            self._epochs.guard("logging", lambda: self._log(state, control, dict(seen.values)))
+            self._epochs.guard("keeping the state", lambda: self._keep_state(state))
+        if self._epochs.should_stop:
+            control.should_training_stop = True
+        return seen
+
+    def _log(self, state: Any, control: Any, values: dict[str, float]) -> None:
+        if self._trainer is None:
+            state.log_history.append({**values, "epoch": state.epoch, "step": state.global_step})
+            return
+        # Logging takes the order to log the training loss at this step for carried out.
+        due = control.should_log
+        try:
+            self._trainer.log(values)
+        finally:
+            control.should_log = due
+
+    def _choose_best(self, args: Any, state: Any, control: Any, seen: Observation) -> None:
+        if not (self._decides_best(args) and seen.known):
+            return
+        value = seen.values[str(args.metric_for_best_model).removeprefix("eval_")]
+        better = state.best_metric is None or (
+            value > state.best_metric if args.greater_is_better else value < state.best_metric
+        )
+        if better:
+            state.best_metric, state.best_global_step = value, state.global_step
+            control.should_save = True
+
+    def _decides_best(self, args: Any) -> bool:
+        return str(args.metric_for_best_model).removeprefix("eval_") in self._epochs.keys
+
+    def _hold_patience(self) -> None:
+        hold_patience(
+            self._neighbours(), "early_stopping_patience_counter", "early_stopping_patience"
+        )
+
+    def _neighbours(self) -> list[Any]:
+        return [] if self._trainer is None else list(self._trainer.callback_handler.callbacks)
+
+    @property
+    def _state_key(self) -> str:
+        return f"AccuracyFromWeights[{self._epochs.name}]"
+
+    def _keep_state(self, state: Any) -> None:
+        # Not as transformers' ExportableState: it would make the callback anew from its saved
+        # arguments, and a predictor is not among what JSON can hold.
+        _kept_states(state)[self._state_key] = {
+            "args": {},
+            "attributes": self._epochs.state_dict(),
+        }
+
+    def _review(self, args: Any) -> None:
+        self._trainer = caller(
+            lambda it: (
+                isinstance(it, transformers.Trainer) and self in it.callback_handler.callbacks
+            )
+        )
+        neighbours = self._neighbours()
+        ours = [cb for cb in neighbours if isinstance(cb, AccuracyFromWeights)]
+        monitor = str(args.metric_for_best_model).removeprefix("eval_")
+        mode = "max" if args.greater_is_better else "min"
+        found = [Watcher("metric_for_best_model", monitor, mode)]
+        all_keys = [key for cb in ours for key in cb._epochs.keys]
+        for text in complaints(found, self._epochs.keys, all_keys):
+            self._epochs.warn_once(text, text)
+        kinds = [type(cb) for cb in neighbours]
+        stoppers = [at for at, kind in enumerate(kinds) if _is_early_stopping(kind)]
+        place = next((at for at, cb in enumerate(neighbours) if cb is self), 0)
+        if self._decides_best(args) and stoppers and stoppers[0] < place:
+            self._epochs.warn_once(
+                "order",
+                "EarlyStoppingCallback stands before it in the list of callbacks and will not see "
+                f"{self._epochs.name!r}. Put AccuracyFromWeights first.",
+            )
+
+
+def _is_early_stopping(kind: type) -> bool:
+    return issubclass(kind, transformers.EarlyStoppingCallback)
+
+
+def _kept_states(state: Any) -> dict[str, Any]:
+    """Return where the Trainer's state keeps those of callbacks, which it saves as JSON."""
+    states = getattr(state, "stateful_callbacks", None)
+    return states if isinstance(states, dict) else {}
