@@ -15,10 +15,20 @@ from accuracy_from_weights.weights.layers import Array
 
 
 def is_array(value: object) -> bool:
-    """Whether the value is a tensor or array of a known framework, or a scalar one."""
-    return isinstance(value, np.ndarray | np.generic) or (
-        hasattr(value, "shape") and hasattr(value, "dtype")
-    )
+    """Whether the value is a tensor or array of any framework, or a scalar one.
+
+    The type is asked, not the value: a lazy tensor of PyTorch refuses to tell its shape.
+    """
+    kind = type(value)
+    return hasattr(kind, "shape") and hasattr(kind, "dtype")
+
+
+def has_axes(value: Any) -> bool:
+    """Whether an array is more than a single number."""
+    try:
+        return len(value.shape) > 0
+    except (RuntimeError, TypeError, ValueError):  # a shape that is not known yet
+        return True
 
 
 def to_numpy(value: Any, name: str) -> Array | None:

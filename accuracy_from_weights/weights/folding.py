@@ -48,9 +48,21 @@ def layers_from_parts(parts: Iterable[Part]) -> tuple[Layer, ...]:
     tuple of Layer
     """
     layers: list[Layer] = []
-    for run in _runs(_with_depthwise(list(parts))):
+    sound = [part for part in map(_sound, parts) if part is not None]
+    for run in _runs(_with_depthwise(sound)):
         layers.extend(_joined(run))
     return tuple(layers)
+
+
+def _sound(part: Part) -> Part | None:
+    """Leave out what no network computes with, and what files of other kinds only look like."""
+    if isinstance(part, Normalisation):
+        return part
+    if part.kernel.ndim < 2 or part.kernel.size == 0:
+        return None
+    if part.bias is not None and part.bias.shape != part.kernel.shape[:1]:
+        return replace(part, bias=None)
+    return part
 
 
 def _with_depthwise(parts: Sequence[Part]) -> list[Part]:

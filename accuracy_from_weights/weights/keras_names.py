@@ -145,7 +145,9 @@ def _with_attention(groups: Sequence[KerasGroup]) -> list[KerasGroup]:
 def _parts(group: KerasGroup) -> list[Part]:
     name, variables = ".".join(group.path), group.variables
     folded_class = class_from_name(group.class_name or (group.path[-1] if group.path else ""))
-    if "recurrent_kernel" in variables and "kernel" in variables:
+    if {"kernel", "recurrent_kernel"} <= variables.keys() and all(
+        variables[word].ndim >= 2 for word in ("kernel", "recurrent_kernel")
+    ):
         return list(_recurrent(name, variables))
     if _is_depthwise(variables, folded_class):
         return list(_depthwise(name, variables))

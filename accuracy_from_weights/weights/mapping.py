@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.arrays import is_array, to_numpy
+from accuracy_from_weights.weights.arrays import has_axes, is_array, to_numpy
 from accuracy_from_weights.weights.keras_names import (
     VARIABLE_NAMES,
     KerasGroup,
@@ -78,16 +78,19 @@ def parts_of_mapping(
         for path, value in _walk(_state_dict(source), (), {})
         if path and not _BUFFERS.fullmatch(path[-1])
     ]
-    n = _common_prefix([path for path, _ in flat])
+    prefix = _common_prefix([path for path, value in flat if has_axes(value)])
     tensors = {}
     for path, value in flat:
         array = to_numpy(value, ".".join(path))
         if array is not None:
-            tensors[path[min(n, len(path) - 1) :]] = array
+            tensors[_without_prefix(path, prefix)] = array
     groups: dict[Path, dict[str, Array]] = {}
     for path, array in effective_weights(tensors).items():
         groups.setdefault(path[:-1], {})[path[-1]] = array
-    hints = {_without_markers(path)[n:]: hint for path, hint in (hints or {}).items()}
+    hints = {
+        _without_prefix(_without_markers(path), prefix): hint
+        for path, hint in (hints or {}).items()
+    }
     blocks = _blocks(groups, hints, order_is_known)
     return [part for block in blocks for part in block.parts]
 
@@ -124,7 +127,7 @@ def _follows_keras(group: Mapping[str, Array]) -> bool:
 def _state_dict(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Find the state dict inside a checkpoint; often the mapping itself."""
     for _ in range(4):  # a checkpoint of a checkpoint is as deep as they go
-        if any(is_array(value) and getattr(value, "ndim", 0) for value in source.values()):
+        if any(is_array(value) and has_axes(value) for value in source.values()):
             return source
         nested = {k: v for k, v in source.items() if isinstance(v, Mapping) and v}
         inner = next((nested[name] for name in _WRAPPERS if name in nested), None)
@@ -155,14 +158,22 @@ def _without_markers(path: Path) -> Path:
     return tuple(name for name in path if name not in _MARKERS)
 
 
-def _common_prefix(paths: list[Path]) -> int:
-    """How many leading names are a wrapper's: ``module.``, ``model.``, ... before every tensor."""
-    n = 0
-    firsts = {path[:1] for path in paths if len(path) > 1}
+def _common_prefix(paths: list[Path]) -> Path:
+    """Leading names that are a wrapper's: ``module.``, ``model.``, ... before every layer.
+
+    A wrapper's own tensors, such as the weights of a loss, do not lie in a layer of many.
+    """
+    prefix: Path = ()
+    firsts = {path[:1] for path in paths if len(path) > 2}
     while len(firsts) == 1 and next(iter(firsts))[-1] in ("module", "model", "net", "network"):
-        n += 1
-        firsts = {path[: n + 1] for path in paths if len(path) > n + 1}
-    return n
+        (prefix,) = firsts
+        n = len(prefix)
+        firsts = {path[: n + 1] for path in paths if len(path) > n + 2}
+    return prefix
+
+
+def _without_prefix(path: Path, prefix: Path) -> Path:
+    return path[len(prefix) :] if path[: len(prefix)] == prefix else path
 
 
 def check_is_mapping(source: object) -> Mapping[Any, Any]:

@@ -29,8 +29,14 @@ def recurrent_kernels(
     recurrent_kernel : ndarray of shape (gates * units, units, *spatial)
     bias, recurrent_bias : ndarray of shape (gates * units,) or None
     """
+    bias, recurrent_bias = (
+        b if b is not None and b.shape == k.shape[:1] else None
+        for b, k in ((bias, kernel), (recurrent_bias, recurrent_kernel))
+    )
+    if kernel.shape[0] != recurrent_kernel.shape[0]:
+        return []
     is_gru = recurrent_kernel.shape[0] == 3 * recurrent_kernel.shape[1]
-    if not is_gru and bias is not None and recurrent_bias is not None:
+    if bias is not None and recurrent_bias is not None and not is_gru:
         with np.errstate(all="ignore"):
             bias = bias + recurrent_bias
         recurrent_bias = None

@@ -27,6 +27,7 @@ _KERNEL = re.compile(r"weights?|w\d*|.*_weights?|weight_\d+|filters?", re.IGNORE
 _EMBEDDING = re.compile(
     r"(?:.*_)?(?:embed|embeds|embedding|embeddings|emb)|embed_\w+|w[tp]e|\w+_embedding_table"
 )
+_SCALE_ALONE = re.compile(r"norm|ln|rms|bn|gamma|scale|^\d+$|^$", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"transpose|deconv|upconv|convt|up_?sample", re.IGNORECASE)
 
 
@@ -87,7 +88,7 @@ def parts_of_torch_group(
         if leaf in ("weight", "gamma") and (
             tensor.ndim == 1 or (bias is not None and bias.shape == tensor.shape)
         ):
-            parts.extend(_normalisation(name, tensor, bias))
+            parts.extend(_normalisation(path, tensor, bias))
         elif tensor.ndim >= 2 and leaf != "bias" and _KERNEL.fullmatch(leaf):
             parts.extend(_kernels(path, leaf, tensor, bias, hint))
         elif tensor.ndim >= 2 and _EMBEDDING.fullmatch(leaf):
@@ -114,27 +115,36 @@ def _batch_normalisation(name: str, tensors: Mapping[str, Array], hint: Hint) ->
     return [Normalisation(name, mean.size, scale, shift, mean, variance, hint.epsilon)]
 
 
-def _normalisation(name: str, scale: Array, shift: Array | None) -> list[Part]:
+def _normalisation(path: tuple[str, ...], scale: Array, shift: Array | None) -> list[Part]:
     # One value is no channel's scale but a learnt slope or temperature; more axes than one are
     # a layer normalisation over positions too, which belongs to no kernel.
     if scale.ndim != 1 or scale.size == 1:
         return []
+    if shift is None and not _SCALE_ALONE.search("".join(path[-1:])):
+        return []  # the weights of classes in a loss, slopes of activations
     if shift is not None and shift.shape != scale.shape:
         shift = None
-    return [Normalisation(name, scale.size, scale, shift)]
+    return [Normalisation(".".join(path), scale.size, scale, shift)]
 
 
 def _multihead_attention(name: str, tensors: Mapping[str, Array]) -> list[Kernel]:
     bias = tensors.get("in_proj_bias")
+    if bias is not None and (bias.ndim != 1 or bias.size % 3 != 0):
+        bias = None
     fused = tensors.get("in_proj_weight")
     if fused is not None:
-        return split_projections(name, fused, bias)
+        is_fused_kernel = fused.ndim == 2 and fused.shape[0] % 3 == 0
+        if bias is not None and bias.shape != fused.shape[:1]:
+            bias = None
+        return split_projections(name, fused, bias) if is_fused_kernel else []
     biases = [None, None, None] if bias is None else np.split(bias, 3)
-    return [
-        Kernel(f"{name}.{word}", "attention", tensors[f"{word[0]}_proj_weight"], part, True)
-        for word, part in zip(PROJECTIONS, biases, strict=True)
-        if f"{word[0]}_proj_weight" in tensors
-    ]
+    parts = []
+    for word, part in zip(PROJECTIONS, biases, strict=True):
+        kernel = tensors.get(f"{word[0]}_proj_weight")
+        if kernel is not None and kernel.ndim == 2:
+            fitting = part if part is not None and part.shape == kernel.shape[:1] else None
+            parts.append(Kernel(f"{name}.{word}", "attention", kernel, fitting, True))
+    return parts
 
 
 def _recurrent(name: str, tensors: Mapping[str, Array]) -> list[Kernel]:
