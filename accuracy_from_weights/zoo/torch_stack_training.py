@@ -25,7 +25,7 @@ from accuracy_from_weights.zoo.training import TrainedNetwork
 
 # Images whose values, of all networks together, are in flight at once. On a processor the buffers
 # then stay in its cache; an accelerator wants as many as it can get.
-_IMAGES_AT_ONCE = {"cpu": 64}
+IMAGES_AT_ONCE = {"cpu": 64}
 _IMAGES_AT_ONCE_ELSEWHERE = 65_536
 
 
@@ -87,7 +87,7 @@ class StackTraining:
         self._any_dropout = any(recipe.dropout_threshold for recipe in recipes)
         values = self._batch * sum(self._stack.dropout_values)
         self._kept = torch.ones((k, values), dtype=torch.uint8, device=device)
-        at_once = _IMAGES_AT_ONCE.get(device.type, _IMAGES_AT_ONCE_ELSEWHERE)
+        at_once = IMAGES_AT_ONCE.get(device.type, _IMAGES_AT_ONCE_ELSEWHERE)
         self._part = min(self._batch, at_once)
         self._together = max(1, min(k, at_once // self._part))
 
@@ -152,7 +152,7 @@ class StackTraining:
                 drawn = torch.from_numpy(draw_dropout_bytes(bits, n))
                 # 0 below the threshold and 1 from it on; comparing would be ten times slower.
                 drawn.clamp_(threshold - 1, threshold)
-                torch.sub(drawn, threshold - 1, out=self._kept[row])
+                torch.sub(drawn.to(self._device), threshold - 1, out=self._kept[row])
 
     def _kept_of(self, rows: slice, part: slice) -> list[Tensor]:
         """Cut out a part of the mini-batch, layer by layer."""
@@ -191,7 +191,7 @@ class StackTraining:
         for low in range(0, len(self._recipes), self._together):
             rows = slice(low, min(low + self._together, len(self._recipes)))
             k = rows.stop - rows.start
-            step = max(1, _IMAGES_AT_ONCE.get(self._device.type, _IMAGES_AT_ONCE_ELSEWHERE) // k)
+            step = max(1, IMAGES_AT_ONCE.get(self._device.type, _IMAGES_AT_ONCE_ELSEWHERE) // k)
             for start in range(0, n, step):
                 part = slice(start, min(start + step, n))
                 if indices is not None:

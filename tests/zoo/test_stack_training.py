@@ -7,6 +7,7 @@ import pytest
 from blobs import blobs
 from plain_loop import train_plainly
 
+from accuracy_from_weights.zoo import torch_stack_training
 from accuracy_from_weights.zoo.architecture import Architecture
 from accuracy_from_weights.zoo.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes import NetworkRecipe
@@ -52,7 +53,13 @@ def recipes(data: ImageData, **changes: object) -> list[NetworkRecipe]:
         (Architecture(widths=(6, 9), strides=(3, 1), kernel_size=3, activation="tanh"), 2),
     ],
 )
-def test_many_at_once_end_as_one_at_a_time_in_a_plain_loop(architecture, channels):
+@pytest.mark.parametrize("images_at_once", [12, 64, 4096], ids="{}-images".format)
+def test_many_at_once_end_as_one_at_a_time_in_a_plain_loop(
+    architecture, channels, images_at_once, monkeypatch
+):
+    # 12: parts of a mini-batch; 64: two networks at once, and more on the other side; 4096: all
+    # networks at once, as on an accelerator.
+    monkeypatch.setitem(torch_stack_training.IMAGES_AT_ONCE, "cpu", images_at_once)
     data = blobs(channels=channels)
     asked = recipes(data, architecture=architecture)
     trained = {net.recipe: net for net in train_networks(asked, data)}
