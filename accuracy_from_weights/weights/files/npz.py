@@ -28,6 +28,8 @@ def parts_of_file(path: str, size: int) -> list[Part]:
                     arrays[member.filename.removesuffix(".npy")] = array
     except zipfile.BadZipFile:
         raise unreadable(path, "which is damaged or truncated") from None
+    if not arrays:
+        raise unreadable(path, "an archive without arrays of numpy's")
     return parts_of_mapping(arrays)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
 from accuracy_from_weights.weights.files.limits import check_archive, check_size, unreadable
@@ -20,6 +21,9 @@ _REFUSALS = re.compile(
 )
 """How torch's loader words that a file wants more than tensors."""
 
+_MAGIC_NUMBER = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""With which torch's files begin that are not zip archives."""
+
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -32,7 +36,9 @@ def parts_of_file(path: str, size: int) -> list[Part]:
             f"Expected PyTorch to be installed, to read {path!r}. Received: an environment "
             'without it; run `pip install "accuracy-from-weights[torch]"`.'
         ) from None
-    if zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(path):
+        _refuse_plain_pickle(path, size)
+    else:
         with zipfile.ZipFile(path) as archive:
             check_archive(path, archive, size)
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
@@ -48,6 +54,37 @@ def parts_of_file(path: str, size: int) -> list[Part]:
         raise unreadable(path, "which is damaged or no file of PyTorch's") from None
     _check_tensors(path, loaded, size, torch, set())
     return parts_of_mapping(check_is_mapping(loaded))
+
+
+def _refuse_plain_pickle(path: str, size: int) -> None:
+    """Refuse pickles that torch.save did not write, and say whether they would run code.
+
+    The opcodes are read, not run. What torch.save wrote passes on to torch's own loader.
+    """
+    with open(path, "rb") as file:
+        if _MAGIC_NUMBER in file.read(64):
+            return
+        file.seek(0)
+        wanted = _first_global(file)
+    if wanted is not None:
+        raise _untrusted(path, f"a pickle which wants to call {wanted}")
+    raise unreadable(path, "which is truncated or was not written by torch.save")
+
+
+def _first_global(file: BinaryIO) -> str | None:
+    """Name of the first function or class that a pickle would call."""
+    strings: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in ("GLOBAL", "INST"):
+                return ".".join(str(argument).split())
+            if opcode.name == "STACK_GLOBAL":
+                return ".".join(strings[-2:])
+            if isinstance(argument, str):
+                strings.append(argument)
+    except (ValueError, IndexError, AttributeError, OverflowError):
+        pass  # truncated, or no pickle after all
+    return None
 
 
 def _untrusted(path: str, what: str) -> UntrustedFileError:
