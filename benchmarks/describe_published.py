@@ -65,27 +65,34 @@ def make_zoo(folder: Path, n_rows: int) -> None:
     write_metrics(folder / "metrics.csv.gz", header, lines())
 
 
-class MemoryWatch(threading.Thread):
-    """Adds up the resident memory of this process and its children, again and again."""
+class Watch(threading.Thread):
+    """Adds up resident memory and processor time of this process and its children, over and over.
+
+    On a machine that others use as well, processor time says more than the clock.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.highest = 0
+        self.processor: dict[int, float] = {}
 
     def run(self) -> None:
         """Look until the process ends."""
-        page = os.sysconf("SC_PAGE_SIZE")
+        page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
         while True:
-            parents, sizes = {}, {}
+            parents, sizes, spent = {}, {}, {}
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
                     fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 except OSError:
                     continue
-                parents[int(folder.name)], sizes[int(folder.name)] = int(fields[1]), int(fields[21])
+                pid = int(folder.name)
+                parents[pid], sizes[pid] = int(fields[1]), int(fields[21])
+                spent[pid] = (int(fields[11]) + int(fields[12])) / tick
             ours = {os.getpid()}
             while more := {child for child, parent in parents.items() if parent in ours} - ours:
                 ours |= more
+            self.processor |= {pid: spent[pid] for pid in ours if pid in spent}
             self.highest = max(self.highest, page * sum(sizes.get(pid, 0) for pid in ours))
             time.sleep(0.2)
 
@@ -101,12 +108,14 @@ def main() -> None:
         make_zoo(folder, options.rows)
         size = (folder / "weights.npy").stat().st_size
         print(f"{options.rows:,} checkpoints, {size / 1e9:.2f} GB, {options.jobs} processes")
-        watch = MemoryWatch()
+        watch = Watch()
         watch.start()
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), time.process_time()
         table = read_zoo(folder, n_jobs=options.jobs)
         seconds = time.perf_counter() - begun
+        processor = sum(watch.processor.values()) - before
         print(f"described in {seconds:.0f} s ({options.rows / seconds:,.0f} checkpoints a second)")
+        print(f"{processor:.0f} s of processor time, {1000 * processor / options.rows:.2f} ms each")
         print(f"{table.features.shape[1]} features; memory at most {watch.highest / 1e9:.2f} GB")
         begun = time.perf_counter()
         table.save(folder / "table.npz")
