@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor import AccuracyPredictor
@@ -161,6 +161,11 @@ def watch_digits(
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             log = {key: float(value) for key, value in (logs or {}).items()}
+            if missing := [name for name in predictors if name not in log]:
+                raise AccuracyFromWeightsError(
+                    f"Expected an estimate of {', '.join(missing)} at epoch {epoch + 1}. "
+                    "Received: none; the warning above says why."
+                )
             watched.epochs.append(EpochSeen(epoch + 1, log, true_accuracy()))
             if on_epoch is not None:
                 on_epoch(watched.epochs[-1])

@@ -10,7 +10,11 @@ import pytest
 
 from accuracy_from_weights import demo
 from accuracy_from_weights.cli import main
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import (
+    AccuracyFromWeightsError,
+    AccuracyFromWeightsWarning,
+    MissingDependencyError,
+)
 from accuracy_from_weights.estimate import Estimate
 from accuracy_from_weights.weights import read_weights
 from accuracy_from_weights.zoo import paper
@@ -57,6 +61,15 @@ def test_held_out_images_change_nothing_but_the_truth_that_is_shown():
             np.testing.assert_array_equal(kernel, same_kernel)
     assert honest.log == blind.log
     assert honest.true_accuracy[-1] > 0.5 > 0.3 > blind.true_accuracy[-1]
+
+
+def test_an_estimate_that_fails_ends_the_demo_in_a_sentence():
+    failing = Scripted([])
+    with (
+        pytest.warns(AccuracyFromWeightsWarning, match="failed"),
+        pytest.raises(AccuracyFromWeightsError, match="Expected an estimate of"),
+    ):
+        demo.watch_digits(demo.load_digits(), {demo.NAME: failing}, epochs=1)
 
 
 def test_the_command_prints_epochs_and_draws(tmp_path, monkeypatch, capsys):
