@@ -125,6 +125,7 @@ class _Training:
                 n = min(steps - within, target - done)
                 parts.append((*self._fit(order[within * batch : (within + n) * batch], batch), n))
                 done += n
+                keeper.diverged = not math.isfinite(parts[-1][1])
             if keeper.diverged:
                 break
             log = (math.nan, math.nan)
@@ -137,7 +138,7 @@ class _Training:
             test = self._evaluate(self._test_x, self._test_y)
             train = self._evaluate(self._x, self._y)
             keeper.keep(self._network.state(), Scores(*test, *train, *log))
-        return keeper.trained(time.perf_counter() - start)
+        return keeper.trained(self._network.state(), time.perf_counter() - start)
 
     def _fit(self, chosen: NDArray[np.int64], batch: int) -> tuple[float, float]:
         """Train once on the images chosen, in their order; give accuracy and loss on the way."""

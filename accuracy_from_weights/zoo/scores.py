@@ -49,8 +49,8 @@ class CheckpointKeeper:
             scores = Scores(*[math.nan] * 6)
         self._checkpoints.append(Checkpoint(step=float(step), weights=weights, **vars(scores)))
 
-    def trained(self, seconds: float) -> TrainedNetwork:
+    def trained(self, weights: Mapping[str, NDArray[np.float32]], seconds: float) -> TrainedNetwork:
         """Close the network; checkpoints never reached are those of a diverged one."""
         while len(self._checkpoints) < len(self._recipe.checkpoints):
-            self.keep(self._checkpoints[-1].weights, Scores(*[math.nan] * 6))
+            self.keep(weights, Scores(*[math.nan] * 6))
         return TrainedNetwork(self._recipe, tuple(self._checkpoints), self.diverged, seconds)

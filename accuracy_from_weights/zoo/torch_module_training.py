@@ -23,6 +23,7 @@ from accuracy_from_weights.zoo.torch_optimisers import StackedOptimiser
 from accuracy_from_weights.zoo.training import TrainedNetwork
 
 _EVALUATION_BATCH = 128
+_CHECK_EVERY = 16
 _NO_LOG = (float("nan"), float("nan"))
 
 
@@ -88,6 +89,9 @@ class ModuleTraining:
                 losses.append(loss)
                 hits.append(hit)
                 done += 1
+                # Not at each step: an accelerator would have to wait for the answer.
+                if done % _CHECK_EVERY == 0 and not bool(loss.isfinite()):
+                    keeper.diverged = True
             if keeper.diverged:
                 break
             log = _NO_LOG
@@ -99,7 +103,7 @@ class ModuleTraining:
                 train = self._evaluate(self._x, self._y)
                 self._module.train()
             keeper.keep(self._state(), Scores(*test, *train, *log))
-        return keeper.trained(time.perf_counter() - start)
+        return keeper.trained(self._state(), time.perf_counter() - start)
 
     def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step; give the loss and the fraction told right."""

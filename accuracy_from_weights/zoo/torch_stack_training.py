@@ -89,7 +89,9 @@ class StackTraining:
         self._kept = torch.ones((k, values), dtype=torch.uint8, device=device)
         at_once = IMAGES_AT_ONCE.get(device.type, _IMAGES_AT_ONCE_ELSEWHERE)
         self._part = min(self._batch, at_once)
-        self._together = max(1, min(k, at_once // self._part))
+        together = max(1, min(k, at_once // self._part))
+        self._chunks = [slice(low, min(low + together, k)) for low in range(0, k, together)]
+        self._live = self._chunks
 
     def run(self) -> list[TrainedNetwork]:
         """Train to the last checkpoint."""
@@ -99,7 +101,7 @@ class StackTraining:
         logits = torch.zeros(0)
         targets = torch.zeros(0)
         for target in self._checkpoint_steps:
-            while done < target:
+            while done < target and self._live:
                 within = done % self._steps
                 if within == 0:
                     indices, targets = self._shuffle()
@@ -108,10 +110,13 @@ class StackTraining:
                 for step in range(within, stop):
                     self._train_step(indices[:, step], targets[:, step], logits[:, step])
                 done += stop - within
+                self._drop_diverged()
             log = self._log(logits, targets, done)
             self._keep(keepers, log)
         seconds = (time.perf_counter() - start) / len(self._recipes)
-        return [keeper.trained(seconds) for keeper in keepers]
+        return [
+            keeper.trained(self._stack.state(row), seconds) for row, keeper in enumerate(keepers)
+        ]
 
     def _shuffle(self) -> tuple[Tensor, Tensor]:
         """Draw the order of an epoch: images and one-hot labels, (k, steps, batch, ...)."""
@@ -130,8 +135,7 @@ class StackTraining:
         stack.prepare(training=True)
         if self._any_dropout:
             self._draw_dropout()
-        for low in range(0, len(self._recipes), self._together):
-            rows = slice(low, min(low + self._together, len(self._recipes)))
+        for rows in self._live:
             for start in range(0, batch, self._part):
                 part = slice(start, min(start + self._part, batch))
                 first = stack.gather(rows, self.tables.pool, indices[rows, part])
@@ -142,6 +146,11 @@ class StackTraining:
                 )
         stack.finish_gradients()
         self._optimiser.step(stack.gradients)
+
+    def _drop_diverged(self) -> None:
+        """Train no longer what holds no finite weights: they stay as they are."""
+        is_finite = self._stack.weights.isfinite().all(1)
+        self._live = [rows for rows in self._live if bool(is_finite[rows].any())]
 
     def _draw_dropout(self) -> None:
         """Set 1 for what this step keeps and 0 for the rest."""
@@ -188,8 +197,7 @@ class StackTraining:
         n = labels.shape[-1]
         labels = labels.expand(len(self._recipes), n)
         logits = torch.empty((len(self._recipes), n, stack.n_classes), device=self._device)
-        for low in range(0, len(self._recipes), self._together):
-            rows = slice(low, min(low + self._together, len(self._recipes)))
+        for rows in self._chunks:
             k = rows.stop - rows.start
             step = max(1, IMAGES_AT_ONCE.get(self._device.type, _IMAGES_AT_ONCE_ELSEWHERE) // k)
             for start in range(0, n, step):

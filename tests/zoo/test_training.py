@@ -113,6 +113,18 @@ def test_a_diverged_network_is_recorded_not_raised(padding):
         assert np.isnan(checkpoint.train_loss)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"], ids=["stacked", "module"])
+def test_a_network_may_diverge_before_its_first_checkpoint(padding):
+    architecture = Architecture(strides=(2, 2, 2), padding=padding)
+    recipe = paper_recipe(
+        architecture=architecture, optimizer="sgd", learning_rate=1e9, checkpoints=(2.5, 8)
+    )
+    trained = one(recipe, blobs())
+    assert trained.diverged
+    assert [c.step for c in trained.checkpoints] == [2.5, 8]
+    assert np.isnan(trained.checkpoints[0].weights["head.weight"]).all()
+
+
 def test_training_leaves_the_caller_s_pytorch_alone():
     threads = torch.get_num_threads()
     torch.manual_seed(3)
