@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -90,16 +91,14 @@ def _affordable(architecture: Architecture, size: int) -> Architecture:
     """Halve the widest layers, though not below 8, until one image costs little enough."""
     while multiplications(architecture, 3, size, 20) > _COSTLIEST:
         widest = max(architecture.widths)
-        # A transformer's width must stay a multiple of its heads, which 4 times a power of 2 does.
+        # Multiples of 4 stay multiples of 2, which is all that at most two heads ask of a width.
         narrower = max(_NARROWEST, widest // 8 * 4)
         if narrower == widest:
             break
-        architecture = Architecture(
-            **{
-                **{f: getattr(architecture, f) for f in architecture.__dataclass_fields__},
-                "widths": tuple(narrower if w == widest else w for w in architecture.widths),
-                "heads": min(architecture.heads, 2),
-            }
+        architecture = dataclasses.replace(
+            architecture,
+            widths=tuple(narrower if w == widest else w for w in architecture.widths),
+            heads=min(architecture.heads, 2),
         )
     return architecture
 
