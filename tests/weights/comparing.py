@@ -1,10 +1,14 @@
-"""Equality of two readings."""
+"""Equality of two readings, and the sentence of a refusal."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from accuracy_from_weights.weights import NetworkWeights
+import numpy as np
+import pytest
+
+from accuracy_from_weights.errors import UnreadableFileError
+from accuracy_from_weights.weights import NetworkWeights, read_weights
 
 
 def assert_same_layers(
@@ -19,3 +23,20 @@ def assert_same_layers(
                 np.testing.assert_allclose(
                     a, b, rtol=tolerance, atol=tolerance, err_msg=f"{one.name} and {other.name}"
                 )
+
+
+def refusal(path: Path | str, kind: type[Exception] = UnreadableFileError) -> str:
+    """The sentence with which a file is refused, after checking that it is one."""
+    with pytest.raises(kind) as caught:
+        read_weights(path)
+    sentence = str(caught.value)
+    assert type(caught.value) is kind
+    assert "\n" not in sentence
+    assert sentence.startswith("Expected ")
+    assert "Received: " in sentence
+    assert str(path) in sentence
+    assert len(sentence) < 500
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    if isinstance(caught.value, UnreadableFileError):
+        assert caught.value.exit_code == 4
+    return sentence
