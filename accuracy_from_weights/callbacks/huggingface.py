@@ -94,6 +94,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         self._trainer: Any = None
         self._seen: Observation | None = None
         self._seen_at = -1
+        self._best_at = -1
 
     @property
     def decision(self) -> Decision | None:
@@ -102,7 +103,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start or take up a run, and look for others that use the estimate and cannot."""
-        self._training, self._seen, self._trainer = True, None, None
+        self._training, self._seen, self._trainer, self._best_at = True, None, None, -1
         self._epochs.begin(resumed=state.global_step > 0)
         saved = _kept_states(state).get(self._state_key)
         if saved is not None:
@@ -137,6 +138,11 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         """Take back that a model was the best where its accuracy is not known at all."""
         if self._seen is not None and not self._seen.known and self._decides_best(args):
             state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+        elif self._best_at == state.global_step:
+            # transformers 4 notes the folder of the best model for other save strategies only.
+            folder = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
+            if os.path.isdir(folder):
+                state.best_model_checkpoint = folder
 
     def _observe(self, state: Any, control: Any, model: Any) -> Observation:
         seen = self._seen
@@ -170,7 +176,8 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             value > state.best_metric if args.greater_is_better else value < state.best_metric
         )
         if better:
-            state.best_metric, state.best_global_step = value, state.global_step
+            state.best_metric = value
+            state.best_global_step = self._best_at = state.global_step
             control.should_save = True
 
     def _decides_best(self, args: Any) -> bool:

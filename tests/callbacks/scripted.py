@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,3 +78,20 @@ def untrained_accuracy(predictor_file: Any) -> float:
     """Return what a predictor says of a network that it can say nothing else of."""
     predictor = load_predictor(predictor_file)
     return float(predictor.predict([{"0.weight": np.full((3, 2), np.nan)}])[0])
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator, so that one which was used without need is found out of step."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global one
+    torch.manual_seed(seed)
+
+
+def random_states() -> tuple[Any, ...]:
+    """Return the state of every generator that training draws from."""
+    import torch
+
+    numpy_state = np.random.get_state()[1].tobytes()  # noqa: NPY002 - the global one
+    return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()

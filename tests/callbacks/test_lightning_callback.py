@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
-import random
 from pathlib import Path
 
 import lightning.pytorch
-import numpy as np
 import pytest
 import pytorch_lightning
 import torch
-from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among, untrained_accuracy
+from scripted import (
+    Answer,
+    ReadsWeights,
+    Scripted,
+    answer,
+    digits,
+    ours_among,
+    random_states,
+    seed_all,
+    untrained_accuracy,
+)
 from torch.utils.data import DataLoader, TensorDataset
 
 import accuracy_from_weights
@@ -73,7 +81,7 @@ def make_network(root, learning_rate: float = 0.05):
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=learning_rate, momentum=0.9)
 
-    torch.manual_seed(0)
+    seed_all(0)
     return Network()
 
 
@@ -283,11 +291,6 @@ def test_a_stopping_rule_ends_the_run_and_says_why(root, capsys):
     assert "stopped at step 2 (no improvement)" in capsys.readouterr().out
 
 
-def states() -> tuple:
-    numpy_state = np.random.get_state()[1].tobytes()  # noqa: NPY002 - the global one
-    return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()
-
-
 @each_root
 @pytest.mark.parametrize("validate", [False, True])
 def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(root, validate):
@@ -297,7 +300,7 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(root, va
         arrays = [tensor.numpy().tobytes() for tensor in network.state_dict().values()]
         modes = [module.training for module in network.modules()]
         loss = float(trainer.callback_metrics["loss"])
-        ends.append((arrays, modes, loss, states()))
+        ends.append((arrays, modes, loss, random_states()))
     assert ends[0] == ends[1]
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
-import random
 import warnings
 
 import numpy as np
 import pytest
 import torch
-from scripted import Answer, ReadsWeights, Scripted, digits, ours_among, untrained_accuracy
+from scripted import (
+    Answer,
+    ReadsWeights,
+    Scripted,
+    digits,
+    ours_among,
+    random_states,
+    seed_all,
+    untrained_accuracy,
+)
 
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.torch import Monitor
@@ -21,7 +29,7 @@ KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]
 
 
 def network(seed: int = 0) -> torch.nn.Module:
-    torch.manual_seed(seed)
+    seed_all(seed)
     return torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3, stride=2),
         torch.nn.BatchNorm2d(4),
@@ -111,11 +119,6 @@ def test_tensorboard_files_hold_the_estimate(tmp_path):
     assert set(KEYS) <= set(events.Tags()["scalars"])
 
 
-def states() -> tuple:
-    numpy_state = np.random.get_state()[1].tobytes()  # noqa: NPY002 - the global one
-    return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()
-
-
 def test_training_and_random_states_are_bit_for_bit_the_same_with_and_without():
     ends = []
     for watched in (True, False):
@@ -123,7 +126,7 @@ def test_training_and_random_states_are_bit_for_bit_the_same_with_and_without():
         monitor = Monitor(ReadsWeights(), stopping=Patience(99))
         losses = train(model, 3, lambda epoch: watched and monitor.update(model, epoch) and False)  # noqa: B023 - called within this turn of the loop
         weights = [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
-        ends.append((losses, weights, states()))
+        ends.append((losses, weights, random_states()))
     assert ends[0] == ends[1]
 
 

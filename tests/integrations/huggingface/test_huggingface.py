@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from scripted import ReadsWeights, Scripted, digits, ours_among
+from scripted import ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
@@ -58,7 +58,7 @@ def dataset() -> list[dict]:
 
 
 def make(folder: Path, callbacks: list, epochs: int = 2, model=None, **arguments) -> Trainer:
-    transformers.set_seed(0)
+    seed_all(0)
     data = dataset()
     arguments = {
         "num_train_epochs": epochs,
@@ -120,7 +120,11 @@ def test_metrics_of_an_evaluation_hold_the_estimate(tmp_path):
     assert all(type(value) is float for metrics in seen for value in metrics.values())
 
 
-@pytest.mark.parametrize("save_strategy", ["epoch", "best"])
+# With "best", transformers 4 saves the best model and then does not know where it is.
+AFTER_EVALUATION = ["epoch", "best"] if transformers.__version__ >= "5" else ["epoch"]
+
+
+@pytest.mark.parametrize("save_strategy", AFTER_EVALUATION)
 def test_early_stopping_and_the_best_model_react_to_the_estimate(tmp_path, save_strategy):
     snapshots = Snapshots()
     ours = AccuracyFromWeights(Scripted([0.3, 0.7, 0.6, 0.5, 0.9]))
@@ -183,7 +187,7 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(tmp_path
         trainer = train(tmp_path, callbacks, **EVALUATION)
         arrays = [tensor.numpy().tobytes() for tensor in trainer.model.state_dict().values()]
         logs = [logged(trainer, key) for key in ("loss", "eval_loss", "learning_rate")]
-        ends.append((arrays, logs, torch.get_rng_state().numpy().tobytes()))
+        ends.append((arrays, logs, random_states()))
     assert ends[0] == ends[1]
 
 

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from ignite.metrics import Accuracy
-from scripted import ReadsWeights, Scripted, digits, ours_among
+from scripted import ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
 from torch.utils.data import DataLoader, TensorDataset
 
 from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
@@ -31,7 +31,7 @@ class Run:
     """A trainer, with an evaluator after each epoch where asked for, and what they leave."""
 
     def __init__(self, ours: AccuracyFromWeights | None, evaluate: bool = False) -> None:
-        torch.manual_seed(0)
+        seed_all(0)
         self.model = torch.nn.Sequential(
             torch.nn.Flatten(),
             torch.nn.Linear(64, 8),
@@ -145,7 +145,7 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_handler(evaluate)
     for ours in (None, AccuracyFromWeights(ReadsWeights(), stopping=Patience(99))):
         run = Run(ours, evaluate).go(3)
         arrays = [tensor.numpy().tobytes() for tensor in run.model.state_dict().values()]
-        ends.append((arrays, run.trainer.state.output, torch.get_rng_state().numpy().tobytes()))
+        ends.append((arrays, run.trainer.state.output, random_states()))
     assert ends[0] == ends[1]
 
 

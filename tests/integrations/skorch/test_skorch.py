@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from scripted import ReadsWeights, Scripted, digits, ours_among
+from scripted import ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
@@ -49,7 +49,7 @@ class Snapshots(SkorchCallback):
 
 
 def make(callbacks: list, epochs: int = 2, train_split=None, **more) -> NeuralNetClassifier:
-    torch.manual_seed(0)
+    seed_all(0)
     return NeuralNetClassifier(
         Module,
         max_epochs=epochs,
@@ -177,7 +177,7 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(split):
         net = fit(callbacks, 3, split)
         arrays = [tensor.numpy().tobytes() for tensor in net.module_.state_dict().values()]
         losses = net.history[:, "train_loss"]
-        ends.append((arrays, losses, torch.get_rng_state().numpy().tobytes()))
+        ends.append((arrays, losses, random_states()))
     assert ends[0] == ends[1]
 
 
