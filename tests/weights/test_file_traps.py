@@ -69,11 +69,14 @@ def test_a_file_of_something_else_holds_no_network(tmp_path: Path) -> None:
 
 def test_tensors_that_claim_more_than_is_stored(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.ones(1).expand(10**6, 10**6)}, tmp_path / "expanded.pt")
-    assert "more values than are stored" in refusal(tmp_path / "expanded.pt")
+    assert "the tensors together" in refusal(tmp_path / "expanded.pt")
     indices = torch.tensor([[0], [0]])
     sparse = torch.sparse_coo_tensor(indices, torch.ones(1), (10**6, 10**6))
     torch.save({"fc.weight": sparse}, tmp_path / "sparse.pt")
-    assert "sparse" in refusal(tmp_path / "sparse.pt")
+    assert "the tensors together" in refusal(tmp_path / "sparse.pt")
+    values = torch.ones(1000, 1000, dtype=torch.float16)
+    torch.save({f"fc{i}.weight": values[i % 7 :] for i in range(500)}, tmp_path / "views.pt")
+    assert "the tensors together" in refusal(tmp_path / "views.pt")
 
 
 def npy_header(shape: str, dtype: str = "'<f4'") -> bytes:
@@ -166,6 +169,14 @@ def test_safetensors_with_impossible_headers(header: Any, words: str, tmp_path: 
     assert words in refusal(path)
 
 
+def test_safetensors_with_tensors_that_overlap(tmp_path: Path) -> None:
+    data = bytes(4 * 10**6)
+    entry = {"dtype": "F32", "shape": [1000, 1000], "data_offsets": [0, len(data)]}
+    header = {f"fc{i}.weight": entry for i in range(3)}
+    path = safetensors_file(tmp_path / "model.safetensors", header, data)
+    assert "overlap" in refusal(path)
+
+
 def test_safetensors_with_impossible_lengths(tmp_path: Path) -> None:
     for length in (2**63, 2**40, 10_000):
         path = safetensors_file(tmp_path / "model.safetensors", tensor_entry(), b"", length)
@@ -215,14 +226,22 @@ def test_hdf5_datasets_of_absurd_size_are_not_allocated(keras_weights: Path) -> 
     with replaced(keras_weights) as file:
         file.create_dataset("layers/dense/vars/0", (10**6, 10**6), "f4", chunks=(100, 100))
     assert "declares" in refusal(keras_weights)
+    with h5py.File(keras_weights, "r+") as file:  # many that would pass one by one
+        del file["layers/dense/vars/0"]
+        for i in range(40):
+            file.create_dataset(
+                f"layers/dense/vars/{i + 2}", (1000, 10_000), "f4", chunks=(100, 100)
+            )
+    assert "the file declares" in refusal(keras_weights)
 
 
 def test_hdf5_with_loops_groups_for_values_and_the_reverse(
     keras_weights: Path, tmp_path: Path
 ) -> None:
     with h5py.File(keras_weights, "r+") as file:
-        file["layers/dense/again"] = file["layers"]
-    refusal(keras_weights)
+        for i in range(9):  # followed, it would never end
+            file[f"layers/dense/again{i}"] = file["layers"]
+    assert "more than one place" in refusal(keras_weights)
     other = tmp_path / "other.weights.h5"
     with h5py.File(other, "w") as file:
         file.create_group("layers/dense/vars/0/more")

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import MissingDependencyError
 from accuracy_from_weights.weights.arrays import to_numpy
-from accuracy_from_weights.weights.files.hdf5_safety import children, read_dataset
+from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import LayerConfig, configs_by_name
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.keras_names import (
@@ -43,74 +42,47 @@ _NO_LAYERS = ("optimizer", "optimizer_weights", "seed_generator", "metrics", "_m
 
 def parts_of_file(path: str, size: int) -> list[Part]:
     """Kernels and normalisations of a ``.weights.h5`` or ``.h5`` file."""
-    with open_hdf5(path, path) as file:
-        if "layer_names" in file.attrs or "layer_names0" in file.attrs:
-            return parts_of_keras_groups(list(_listed_groups(path, size, file, {})))
-        if "model_weights" in file:
-            model = children(path, file)["model_weights"]
-            configs = _model_configs(file.attrs.get("model_config"))
-            return parts_of_keras_groups(list(_listed_groups(path, size, model, configs)))
-        return parts_of_store(path, size, file, None)
+    with SafeHdf5(path, size) as file:
+        root = file.root
+        if "layer_names" in root.attrs or "layer_names0" in root.attrs:
+            return parts_of_keras_groups(list(_listed_groups(file, root, {})))
+        members = file.children(root)
+        if "model_weights" in members:
+            configs = _model_configs(root.attrs.get("model_config"))
+            groups = _listed_groups(file, members["model_weights"], configs)
+            return parts_of_keras_groups(list(groups))
+        return parts_of_store(file, None)
 
 
-def open_hdf5(path: str, source: Any) -> Any:
-    """Open an HDF5 file, by name or in memory, for reading.
-
-    Raises
-    ------
-    MissingDependencyError
-        When h5py is not installed.
-    UnreadableFileError
-        When the file is truncated or no HDF5 file.
-    """
-    try:
-        import h5py
-    except ImportError:
-        raise MissingDependencyError(
-            f"Expected h5py to be installed, to read {path!r}. Received: an environment without "
-            'it; run `pip install "accuracy-from-weights[files]"`.'
-        ) from None
-    try:
-        return h5py.File(source, "r")
-    except OSError:
-        raise unreadable(path, "which is truncated or no HDF5 file") from None
-
-
-def parts_of_store(path: str, size: int, file: Any, config: LayerConfig | None) -> list[Part]:
+def parts_of_store(file: SafeHdf5, config: LayerConfig | None) -> list[Part]:
     """Kernels and normalisations of Keras 3's own layout.
 
     Parameters
     ----------
-    path : str
-    size : int
-        Of the file, in bytes.
-    file : h5py.File
+    file : SafeHdf5
     config : LayerConfig or None
         Of the whole model, where it is known.
     """
-    blocks = _stored_blocks(path, size, file, (), config)
+    blocks = _stored_blocks(file, file.root, (), config)
     return [part for block in blocks for part in block.parts]
 
 
 def _stored_blocks(
-    path: str,
-    size: int,
+    file: SafeHdf5,
     group: Any,
     place: tuple[str, ...],
     config: LayerConfig | None,
     is_attention: bool = False,
 ) -> list[Block]:
-    members = children(path, group)
+    members = file.visit(group)
     own = members.pop("vars", None)
     blocks = []
     if own is not None:
-        blocks = blocks_of_keras_groups(
-            list(_own_group(path, size, own, place, config, is_attention))
-        )
+        blocks = blocks_of_keras_groups(list(_own_group(file, own, place, config, is_attention)))
     layers: dict[str, Any] = {}
     for container in CONTAINERS:
         if container in members:
-            layers.update(children(path, members.pop(container)))
+            layers.update(file.visit(members.pop(container)))
     attention = attention_projections(members)
     inside: dict[str, list[Block]] = {}
     members = {**layers, **members}
@@ -118,12 +90,15 @@ def _stored_blocks(
         if name not in _NO_LAYERS and not name.startswith("seed_generator"):
             inner = config.layer(name) if config is not None else None
             is_projection = name in attention
-            inside[name] = _stored_blocks(path, size, member, (*place, name), inner, is_projection)
-    return blocks + _in_order(inside, members, config)
+            inside[name] = _stored_blocks(file, member, (*place, name), inner, is_projection)
+    return blocks + _in_order(file, inside, members, config)
 
 
 def _in_order(
-    inside: Mapping[str, list[Block]], groups: Mapping[str, Any], config: LayerConfig | None
+    file: SafeHdf5,
+    inside: Mapping[str, list[Block]],
+    groups: Mapping[str, Any],
+    config: LayerConfig | None,
 ) -> list[Block]:
     """Layers of one model or composite layer, whose parts are given by their names in the file."""
     first = [name for name in COMPOSITE_ATTRIBUTES if name in inside]
@@ -131,7 +106,7 @@ def _in_order(
         first = [name for name in config.layers if name in inside]
     elif not first:
         filled = [name for name, blocks in inside.items() if blocks]
-        written = sorted(filled, key=lambda name: _last_address(groups[name]))
+        written = sorted(filled, key=lambda name: file.last_address(groups[name]))
         # Layers in the alphabet's order are those of a subclassed model, or of a repacked file.
         if written != sorted(written) and _agrees_with_counters(written):
             first = written
@@ -140,17 +115,16 @@ def _in_order(
 
 
 def _own_group(
-    path: str,
-    size: int,
+    file: SafeHdf5,
     own: Any,
     place: tuple[str, ...],
     config: LayerConfig | None,
     is_attention: bool,
 ) -> Iterator[KerasGroup]:
-    datasets = children(path, own)
+    datasets = file.visit(own)
     arrays: list[Array] = []
     for name in sorted(datasets, key=counter):
-        array = to_numpy(read_dataset(path, datasets[name], size), ".".join((*place, name)))
+        array = to_numpy(file.read(datasets[name]), ".".join((*place, name)))
         if array is not None:
             arrays.append(array)
     stored_name = own.attrs.get("name", "")
@@ -169,22 +143,6 @@ def _own_group(
         yield KerasGroup(inner, variables, class_name, details, is_attention)
 
 
-def _last_address(item: Any, depth: int = 0) -> int:
-    """Where in the file the last piece of metadata of a group lies.
-
-    A piece may be put into space that was free before, but the last one marks how far the file
-    had grown.
-    """
-    import h5py
-
-    address: int = h5py.h5o.get_info(item.id).addr
-    if depth < 8 and isinstance(item, h5py.Group):
-        links = (item.get(name, getlink=True) for name in item)
-        if all(isinstance(link, h5py.HardLink) for link in links):
-            return max([address, *(_last_address(inner, depth + 1) for inner in item.values())])
-    return address
-
-
 def _agrees_with_counters(names: list[str]) -> bool:
     families: dict[str, int] = {}
     for name in names:
@@ -196,20 +154,22 @@ def _agrees_with_counters(names: list[str]) -> bool:
 
 
 def _listed_groups(
-    path: str, size: int, model: Any, configs: Mapping[str, LayerConfig]
+    file: SafeHdf5, model: Any, configs: Mapping[str, LayerConfig]
 ) -> Iterator[KerasGroup]:
     """Layers of an older ``.h5`` file, which lists them in order and names their variables."""
-    layers = children(path, model)
+    layers = file.children(model)
     for layer_name in _listed(model, "layer_names"):
         if layer_name not in layers:
-            raise unreadable(path, f"which lists the layer {layer_name!r} but does not hold it")
+            raise unreadable(
+                file.path, f"which lists the layer {layer_name!r} but does not hold it"
+            )
         arrays: dict[tuple[str, ...], dict[str, Array]] = {}
         for weight_name in _listed(layers[layer_name], "weight_names"):
             item = layers[layer_name]
             names = tuple(name for name in weight_name.split("/") if name)
             for name in names:
-                item = children(path, item)[name]
-            array = to_numpy(read_dataset(path, item, size), weight_name)
+                item = file.children(item)[name]
+            array = to_numpy(file.read(item), weight_name)
             if array is not None:
                 arrays.setdefault(names[:-1], {})[names[-1].removesuffix(":0")] = array
         for names, variables in arrays.items():

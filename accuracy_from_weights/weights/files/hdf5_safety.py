@@ -1,71 +1,142 @@
-"""HDF5 without its traps: links to other places and files, and datasets that unpack absurdly."""
+"""HDF5 without its traps: links to other places and files, loops, datasets that unpack absurdly."""
 
 from __future__ import annotations
 
 from math import prod
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import UntrustedFileError
+from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
 from accuracy_from_weights.weights.files.limits import check_size, unreadable
 
 
-def children(path: str, group: Any) -> dict[str, Any]:
-    """Members of a group by name, in the file's order.
-
-    Raises
-    ------
-    UntrustedFileError
-        When one is a link to another place or another file.
-    UnreadableFileError
-        When the item is no group.
-    """
-    import h5py
-
-    if not isinstance(group, h5py.Group):
-        raise unreadable(path, "in which a value stands where a layer is expected")
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise _untrusted(path, f"in which {name!r} links to another place or file")
-    return {name: group[name] for name in group}
-
-
-def read_dataset(path: str, dataset: Any, size: int) -> np.ndarray[Any, Any]:
-    """Read one dataset.
+class SafeHdf5:
+    """An HDF5 file that is open for reading, as a context manager.
 
     Parameters
     ----------
     path : str
-    dataset : h5py.Dataset
+        For messages, and to open where no source is given.
     size : int
         Of the file, in bytes.
+    source : file-like, optional
+        The file in memory.
 
     Raises
     ------
-    UntrustedFileError
-        When its values lie in another file.
+    MissingDependencyError
+        When h5py is not installed.
     UnreadableFileError
-        When it declares an absurd size, or is no dataset.
+        When the file is truncated or no HDF5 file.
     """
-    import h5py
 
-    if not isinstance(dataset, h5py.Dataset):
-        raise unreadable(path, "in which a group stands where values are expected")
-    if dataset.external or dataset.is_virtual:
-        raise _untrusted(path, f"in which the values of {dataset.name!r} lie in another file")
-    shape = dataset.shape or ()
-    declared = prod(shape) * dataset.dtype.itemsize
-    check_size(path, declared, min(dataset.id.get_storage_size(), size), repr(dataset.name))
-    values = np.asarray(dataset[()])
-    is_bfloat16 = dataset.attrs.get("dtype") == "bfloat16"
-    if is_bfloat16 and values.dtype.itemsize == 2 and values.dtype.kind in "Vui":
-        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return values
+    def __init__(self, path: str, size: int, source: Any = None) -> None:
+        try:
+            import h5py
+        except ImportError:
+            raise MissingDependencyError(
+                f"Expected h5py to be installed, to read {path!r}. Received: an environment "
+                'without it; run `pip install "accuracy-from-weights[files]"`.'
+            ) from None
+        try:
+            self.root = h5py.File(path if source is None else source, "r")
+        except OSError:
+            raise unreadable(path, "which is truncated or no HDF5 file") from None
+        self.path = path
+        self._size = size
+        self._h5py = h5py
+        self._declared = 0
+        self._visited: set[int] = set()
 
+    def __enter__(self) -> SafeHdf5:
+        return self
 
-def _untrusted(path: str, what: str) -> UntrustedFileError:
-    return UntrustedFileError(
-        "Expected a file that holds its own values. "
-        f"Received: {path!r}, {what}; save the model again with Keras."
-    )
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.root.close()
+
+    def children(self, group: Any) -> dict[str, Any]:
+        """Members of a group by name, in the file's order.
+
+        Raises
+        ------
+        UntrustedFileError
+            When one is a link to another place or another file.
+        UnreadableFileError
+            When the item is no group.
+        """
+        if not isinstance(group, self._h5py.Group):
+            raise unreadable(self.path, "in which a value stands where a layer is expected")
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
+                raise self._untrusted(f"in which {name!r} links to another place or file")
+        return {name: group[name] for name in group}
+
+    def visit(self, group: Any) -> dict[str, Any]:
+        """Members of a group that is to be read once only.
+
+        Raises
+        ------
+        UnreadableFileError
+            When the group has been visited before: the file holds a loop, or one layer twice.
+        UntrustedFileError
+            As for `children`.
+        """
+        address = self.address(group)
+        if address in self._visited:
+            raise unreadable(self.path, f"in which {group.name!r} stands in more than one place")
+        self._visited.add(address)
+        return self.children(group)
+
+    def address(self, item: Any) -> int:
+        """Where in the file the metadata of a group or dataset begin, in bytes."""
+        address: int = self._h5py.h5o.get_info(item.id).addr
+        return address
+
+    def read(self, dataset: Any) -> np.ndarray[Any, Any]:
+        """Read one dataset.
+
+        Raises
+        ------
+        UntrustedFileError
+            When its values lie in another file.
+        UnreadableFileError
+            When it, or all that was read so far, declares an absurd size; when it is no dataset.
+        """
+        if not isinstance(dataset, self._h5py.Dataset):
+            raise unreadable(self.path, "in which a group stands where values are expected")
+        name = repr(dataset.name)
+        if dataset.external or dataset.is_virtual:
+            raise self._untrusted(f"in which the values of {name} lie in another file")
+        declared = prod(dataset.shape or ()) * dataset.dtype.itemsize
+        check_size(self.path, declared, min(dataset.id.get_storage_size(), self._size), name)
+        self._declared += declared
+        check_size(self.path, self._declared, self._size, "the file")
+        values = np.asarray(dataset[()])
+        is_bfloat16 = dataset.attrs.get("dtype") == "bfloat16"
+        if is_bfloat16 and values.dtype.itemsize == 2 and values.dtype.kind in "Vui":
+            return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        return values
+
+    def last_address(self, item: Any) -> int:
+        """Where in the file the last piece of metadata of a group that was visited lies.
+
+        A piece may be put into space that was free before, but the last one marks how far the
+        file had grown.
+        """
+        address = self.address(item)
+        if isinstance(item, self._h5py.Dataset) or address not in self._visited:
+            return address
+        return max([address, *map(self.last_address, self.children(item).values())])
+
+    def _untrusted(self, what: str) -> UntrustedFileError:
+        return UntrustedFileError(
+            "Expected a file that holds its own values. "
+            f"Received: {self.path!r}, {what}; save the model again with Keras."
+        )

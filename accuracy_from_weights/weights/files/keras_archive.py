@@ -10,7 +10,8 @@ import io
 import json
 import zipfile
 
-from accuracy_from_weights.weights.files.hdf5 import open_hdf5, parts_of_store
+from accuracy_from_weights.weights.files.hdf5 import parts_of_store
+from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import layer_config
 from accuracy_from_weights.weights.files.limits import check_archive, unreadable
 from accuracy_from_weights.weights.parts import Part
@@ -32,5 +33,5 @@ def parts_of_file(path: str, size: int) -> list[Part]:
         raise unreadable(path, "which is damaged or truncated") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise unreadable(path, f"whose {_CONFIG!r} is damaged") from None
-    with open_hdf5(path, weights) as file:
-        return parts_of_store(path, weights.getbuffer().nbytes, file, config)
+    with SafeHdf5(path, len(weights.getbuffer()), weights) as file:
+        return parts_of_store(file, config)

@@ -52,7 +52,7 @@ def parts_of_file(path: str, size: int) -> list[Part]:
             what = f"which wants to call {wanted[1]}" if wanted else "which wants to run code"
             raise _untrusted(path, what) from None
         raise unreadable(path, "which is damaged or no file of PyTorch's") from None
-    _check_tensors(path, loaded, size, torch, set())
+    _check_tensors(path, loaded, size, torch)
     return parts_of_mapping(check_is_mapping(loaded))
 
 
@@ -94,18 +94,16 @@ def _untrusted(path: str, what: str) -> UntrustedFileError:
     )
 
 
-def _check_tensors(path: str, value: Any, size: int, torch: Any, met: set[int]) -> None:
+def _check_tensors(path: str, loaded: Any, size: int, torch: Any) -> None:
     """Refuse tensors that claim more values than the file holds, before they are unrolled."""
-    stack = [value]
+    stack, met, declared = [loaded], set(), 0
     while stack:
         value = stack.pop()
-        if isinstance(value, torch.Tensor):
-            if value.layout != torch.strided:
-                check_size(path, value.numel() * value.element_size(), size, "a sparse tensor")
-            elif not value.is_meta:
-                held = value.untyped_storage().nbytes()
-                if value.numel() * value.element_size() > max(held, 4096):
-                    raise unreadable(path, "in which a tensor claims more values than are stored")
-        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in met:
-            met.add(id(value))
+        if id(value) in met:
+            continue
+        met.add(id(value))
+        if isinstance(value, Mapping | list | tuple):
             stack.extend(value.values() if isinstance(value, Mapping) else value)
+        elif isinstance(value, torch.Tensor) and not value.is_meta:
+            declared += value.numel() * value.element_size()
+    check_size(path, declared, size, "the tensors together")

@@ -49,9 +49,13 @@ def parts_of_file(path: str, size: int) -> list[Part]:
         header = _header(path, size, file.read(8), file)
         start = file.tell()
         tensors: dict[str, np.ndarray[Any, Any]] = {}
+        n_bytes = 0
         for name, entry in header.items():
             if name != "__metadata__":
                 tensors[name] = _tensor(path, name, entry, file, start, size - start)
+                n_bytes += tensors[name].nbytes
+                if n_bytes > size:
+                    raise unreadable(path, "in which the values of several tensors overlap")
     return parts_of_mapping(tensors, order_is_known=False)
 
 
