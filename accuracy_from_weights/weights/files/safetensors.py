@@ -53,7 +53,8 @@ def parts_of_file(path: str, size: int) -> list[Part]:
         for name, entry in header.items():
             if name != "__metadata__":
                 tensors[name] = _tensor(path, name, entry, file, start, size - start)
-                n_bytes += tensors[name].nbytes
+                begin, end = entry["data_offsets"]
+                n_bytes += end - begin
                 if n_bytes > size:
                     raise unreadable(path, "in which the values of several tensors overlap")
     return parts_of_mapping(tensors, order_is_known=False)
