@@ -146,7 +146,9 @@ def watch_digits(
     keras = import_keras()
     from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 
-    predictors = {NAME: None} if predictors is None else predictors
+    watching: Mapping[str, AccuracyPredictor | None] = (
+        {NAME: None} if predictors is None else predictors
+    )
     keras.utils.set_random_seed(seed)
     model = paper_network(keras, data)
     watched = Watched()
@@ -161,7 +163,7 @@ def watch_digits(
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             log = {key: float(value) for key, value in (logs or {}).items()}
-            if missing := [name for name in predictors if name not in log]:
+            if missing := [name for name in watching if name not in log]:
                 raise AccuracyFromWeightsError(
                     f"Expected an estimate of {', '.join(missing)} at epoch {epoch + 1}. "
                     "Received: none; the warning above says why."
@@ -171,7 +173,7 @@ def watch_digits(
                 on_epoch(watched.epochs[-1])
 
     stopping = keras.callbacks.EarlyStopping(
-        monitor=next(iter(predictors)), mode="max", patience=patience, restore_best_weights=True
+        monitor=next(iter(watching)), mode="max", patience=patience, restore_best_weights=True
     )
     model.fit(
         _channels_last(data.x_train),
@@ -180,7 +182,7 @@ def watch_digits(
         epochs=epochs,
         verbose=0,
         callbacks=[
-            *(AccuracyFromWeights(predictor, name=name) for name, predictor in predictors.items()),
+            *(AccuracyFromWeights(predictor, name=name) for name, predictor in watching.items()),
             stopping,
             Spectator(),
         ],
