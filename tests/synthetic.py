@@ -22,9 +22,7 @@ def network(
         kernel = generator.normal(0, scale * np.sqrt(2 / max(fan_in, 1)), shape)
         bias = generator.normal(0, 0.1, shape[0])
         kind = "dense" if len(shape) == 2 else "conv"
-        layers.append(
-            Layer(f"layer{k}", kind, kernel.astype(np.float32), bias.astype(np.float32))
-        )
+        layers.append(Layer(f"layer{k}", kind, kernel.astype(np.float32), bias.astype(np.float32)))
     return NetworkWeights(tuple(layers))
 
 

@@ -77,9 +77,7 @@ def test_a_stack_is_described_as_its_networks_one_by_one():
     generator = np.random.default_rng(3)
     networks = [network(generator, scale=scale) for scale in (0.2, 1, 3)]
     one_by_one = np.concatenate([describe(n) for n in networks])
-    np.testing.assert_allclose(
-        describe(stack_networks(networks)), one_by_one, rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(describe(stack_networks(networks)), one_by_one, rtol=1e-4, atol=1e-4)
 
 
 def test_scale_free_across_widths():
