@@ -247,6 +247,23 @@ class TestCrossValidate:
         assert min(e.all_checkpoints[0].r2.value for e in by_run) > 0.99
         assert max(e.all_checkpoints[0].r2.value for e in by_dataset) < 0
 
+    @pytest.mark.parametrize("hold_out", ["run", "dataset"])
+    def test_fitted_clones_can_be_inspected(self, hold_out):
+        table = make_table(datasets=("a", "b"))
+        seen = []
+
+        def inspect(dataset, model, features, rows):
+            assert features.shape == table.features.shape
+            np.testing.assert_allclose(model.predict(features[rows]), table.accuracy[rows])
+            seen.append((dataset, rows))
+
+        cross_validate(
+            table, Interval(), n_folds=3, hold_out=hold_out, baselines=(), inspect=inspect
+        )
+        assert len(seen) == (6 if hold_out == "run" else 2)
+        assert all((table.datasets[rows] == dataset).all() for dataset, rows in seen)
+        assert sorted(np.concatenate([rows for _, rows in seen])) == list(range(len(table)))
+
     def test_one_data_set_cannot_be_held_out(self):
         with pytest.raises(ZooError, match="at least two data sets"):
             cross_validate(make_table(), Interval(), hold_out="dataset")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Progress = Callable[[int, int], None]
+Inspect = Callable[[str, Any, NDArray[Any], Rows], None]
 
 OURS = "accuracy-from-weights"
 # Kendall's tau of n rows costs n log n, and a bootstrap repeats it: about a second a predictor.
@@ -84,6 +86,7 @@ def cross_validate(
     baselines: Sequence[Baseline] = BASELINES,
     random_state: int = 0,
     progress: Progress | None = None,
+    inspect: Inspect | None = None,
 ) -> list[Evaluation]:
     """Fit clones of a predictor, and the baselines, on some runs and score them on others.
 
@@ -106,6 +109,9 @@ def cross_validate(
         Seed of the folds, the baselines and the bootstrap. Defaults to 0.
     progress : callable, optional
         Called with the fits done and the fits in all, before the first and after each.
+    inspect : callable, optional
+        Called with the data set's name, each fitted clone, the features of all rows of the table,
+        and the numbers of the rows that are scored with it.
 
     Returns
     -------
@@ -146,7 +152,8 @@ def cross_validate(
                 (inside[train], inside[test])
                 for train, test in run_folds(table.runs[inside], n_folds, random_state)
             ]
-        predictions = _predictions(table, predictor, splits, seen, random_state, report)
+        look = None if inspect is None else partial(inspect, name)
+        predictions = _predictions(table, predictor, splits, seen, random_state, report, look)
         evaluations.append(
             _evaluation(
                 table,
@@ -162,7 +169,11 @@ def cross_validate(
 
 
 def score_predictor(
-    table: ZooTable, predictor: AccuracyPredictor, *, random_state: int = 0
+    table: ZooTable,
+    predictor: AccuracyPredictor,
+    *,
+    random_state: int = 0,
+    inspect: Inspect | None = None,
 ) -> list[Evaluation]:
     """Score a fitted predictor on networks that it has not seen.
 
@@ -173,6 +184,8 @@ def score_predictor(
         Fitted; whether it has seen the networks is for the caller to know.
     random_state : int
         Seed of the bootstrap. Defaults to 0.
+    inspect : callable, optional
+        As in `cross_validate`, called once a data set.
 
     Returns
     -------
@@ -193,6 +206,8 @@ def score_predictor(
         estimated[rows] = predictor.predict(table.features[rows])
         bounds[rows] = predictor.predict_interval(table.features[rows])
         predictions[OURS] = (estimated, bounds)
+        if inspect is not None:
+            inspect(str(name), predictor, table.features, rows)
         evaluations.append(
             _evaluation(
                 table,
@@ -229,6 +244,7 @@ def _predictions(
     baselines: Sequence[tuple[Baseline, Inputs]],
     random_state: int,
     report: _Counter,
+    inspect: Callable[[Any, NDArray[Any], Rows], None] | None,
 ) -> Iterator[tuple[str, tuple[Floats, Floats | None]]]:
     """Each predictor's name, predictions for the tested rows (others NaN), and intervals."""
     truth = np.asarray(table.accuracy, dtype=np.float64)
@@ -247,6 +263,8 @@ def _predictions(
         model.fit(table.features[train], truth[train], groups=table.runs[train])
         predicted[test] = model.predict(table.features[test])
         bounds[test] = model.predict_interval(table.features[test])
+        if inspect is not None:
+            inspect(model, table.features, test)
         report.one_more()
     yield OURS, (predicted, bounds)
 
