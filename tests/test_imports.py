@@ -24,6 +24,7 @@ HOMES = {"pytorch_lightning": "lightning", "transformers": "huggingface"}
 LAYERS = (
     ("errors", "_arguments", "_text", "atomic", "folds", "estimate"),
     ("weights",),
+    ("probes",),
     ("features",),
     (
         "inputs",

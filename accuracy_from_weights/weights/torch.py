@@ -18,8 +18,8 @@ _WRAPPED = ("_orig_mod", "module")
 
 def parts_of_torch_module(module: nn.Module) -> list[Part]:
     """Kernels and normalisations of a module, in the order of registration."""
-    module = _unwrapped(module)
-    _refuse_sharded(module)
+    module = unwrapped(module)
+    refuse_sharded(module)
     return parts_of_mapping(
         module.state_dict(keep_vars=True),
         {_path(name): _hint(part) for name, part in module.named_modules(remove_duplicate=False)},
@@ -30,14 +30,22 @@ def _path(name: str) -> tuple[str, ...]:
     return tuple(name.split(".")) if name else ()
 
 
-def _unwrapped(module: Any) -> Any:
+def unwrapped(module: Any) -> Any:
+    """Give the module inside torch.compile, DataParallel and its kin."""
     wrappers = ("OptimizedModule", "DataParallel", "DistributedDataParallel")
     while type(module).__name__ in wrappers:
         module = next(getattr(module, name) for name in _WRAPPED if hasattr(module, name))
     return module
 
 
-def _refuse_sharded(module: nn.Module) -> None:
+def refuse_sharded(module: nn.Module) -> None:
+    """Refuse a module whose tensors lie on several processes.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When a part of it is fully sharded.
+    """
     for part in module.modules():
         if type(part).__name__ in ("FullyShardedDataParallel", "XlaFullyShardedDataParallel"):
             raise UnsupportedModelError(
