@@ -11,12 +11,22 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.errors import MissingDependencyError
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
-from accuracy_from_weights.weights.layers import NetworkStack
+from accuracy_from_weights.probes.answers import PROBE_NAMES
+from accuracy_from_weights.zoo.rebuilding import is_paper_architecture
 from accuracy_from_weights.zoo.sources import Piece, Rows, ZooSource
 
-_Block = tuple[Rows, NDArray[np.float32], NDArray[np.float32] | None]
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some columns of some rows; None where they are not of this block."""
+
+    rows: Rows
+    features: NDArray[np.float32] | None = None
+    paper_statistics: NDArray[np.float32] | None = None
+    probes: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +39,9 @@ class Described:
     feature_names : tuple of str, length d
     paper_statistics : ndarray of shape (n, 56), float32, or None
         Rows of NaN where the architecture is not the paper's; None when none is.
+    probes : ndarray of shape (n, len(PROBE_NAMES)), float32, or None
+        Answers to synthetic inputs; rows of NaN where it is not known how to run the network, None
+        when they were not asked for.
     fingerprint : str
         SHA-256 over metrics and weights.
     """
@@ -36,11 +49,16 @@ class Described:
     features: NDArray[np.float32]
     feature_names: tuple[str, ...]
     paper_statistics: NDArray[np.float32] | None
+    probes: NDArray[np.float32] | None
     fingerprint: str
 
 
 def describe_pieces(
-    source: ZooSource, n_jobs: int = 1, count: Callable[[int], None] | None = None
+    source: ZooSource,
+    n_jobs: int = 1,
+    count: Callable[[int], None] | None = None,
+    *,
+    probes: bool = False,
 ) -> Described:
     """Describe every checkpoint of a zoo.
 
@@ -53,49 +71,76 @@ def describe_pieces(
         Processes; -1 for one a core. The result does not depend on it.
     count : callable, optional
         Called with the number of checkpoints of each piece that is done.
+    probes : bool, default False
+        Whether to run the networks, too, on synthetic inputs.
+
+    Raises
+    ------
+    MissingDependencyError
+        When probes are asked for and PyTorch is not installed.
     """
+    if probes:
+        _check_torch()
     n = len(source.metrics)
-    features = np.full((n, len(FEATURE_NAMES)), np.nan, np.float32)
-    paper = None
+    columns: dict[str, NDArray[np.float32] | None] = {
+        "features": np.full((n, len(FEATURE_NAMES)), np.nan, np.float32),
+        "paper_statistics": None,
+        "probes": np.full((n, len(PROBE_NAMES)), np.nan, np.float32) if probes else None,
+    }
     fingerprint = hashlib.sha256(source.metrics.digest.encode())
     if len(source.pieces) == 1:
         n_jobs = 1
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
-    tasks = (joblib.delayed(_describe_piece)(piece) for piece in source.pieces)
+    tasks = (joblib.delayed(_describe_piece)(piece, probes) for piece in source.pieces)
     with contextlib.closing(parallel(tasks)) as results:
         for blocks, digest in results:
             fingerprint.update(digest)
-            for rows, described, statistics in blocks:
-                features[rows] = described
-                if statistics is not None:
-                    if paper is None:
-                        paper = np.full((n, statistics.shape[1]), np.nan, np.float32)
-                    paper[rows] = statistics
-                if count is not None:
-                    count(len(rows))
-    return Described(features, FEATURE_NAMES, paper, fingerprint.hexdigest())
+            for block in blocks:
+                _put(columns, block, n)
+                if block.features is not None and count is not None:
+                    count(len(block.rows))
+    features = columns["features"]
+    assert features is not None
+    return Described(
+        features,
+        FEATURE_NAMES,
+        columns["paper_statistics"],
+        columns["probes"],
+        fingerprint.hexdigest(),
+    )
 
 
-def is_paper_architecture(stack: NetworkStack) -> bool:
-    """Whether the networks are the paper's: three 3 x 3 convolutions of 16 filters, one dense."""
-    layers = stack.layers
-    if [layer.kind for layer in layers] != ["conv", "conv", "conv", "dense"]:
-        return False
-    if any(
-        layer.bias is None or layer.norm_scale is not None or layer.norm_shift is not None
-        for layer in layers
-    ):
-        return False
-    shapes = [layer.kernel.shape[1:] for layer in layers]
-    convolutions = [(16, shapes[0][1], 3, 3), (16, 16, 3, 3), (16, 16, 3, 3)]
-    return shapes[:3] == convolutions and shapes[3][1] == 16
+def _put(columns: dict[str, NDArray[np.float32] | None], block: _Block, n: int) -> None:
+    """Put a block into the columns; what no block has had yet is made."""
+    for name in columns:
+        values: NDArray[np.float32] | None = getattr(block, name)
+        if values is None:
+            continue
+        column = columns[name]
+        if column is None:
+            column = columns[name] = np.full((n, values.shape[1]), np.nan, np.float32)
+        column[block.rows] = values
 
 
-def _describe_piece(piece: Piece) -> tuple[list[_Block], bytes]:
+def _describe_piece(piece: Piece, with_probes: bool) -> tuple[list[_Block], bytes]:
     blocks: list[_Block] = []
     for rows, stack in piece.stacks():
-        statistics = None
-        if is_paper_architecture(stack):
-            statistics = paper_statistics(stack)
-        blocks.append((rows, describe(stack), statistics))
+        statistics = paper_statistics(stack) if is_paper_architecture(stack) else None
+        blocks.append(_Block(rows, describe(stack), statistics))
+    if with_probes:
+        from accuracy_from_weights.zoo.torch_probing import probe_networks
+
+        blocks.extend(
+            _Block(networks.rows, probes=probe_networks(networks)) for networks in piece.runnable()
+        )
     return blocks, piece.digest()
+
+
+def _check_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Expected PyTorch to be installed to run the networks of a zoo. Received: {error}. "
+            f'Install it with: pip install "accuracy-from-weights[torch]"'
+        ) from error

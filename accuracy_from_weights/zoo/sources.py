@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import UnsupportedModelError, ZooError
 from accuracy_from_weights.weights.layers import NetworkStack, NetworkWeights, stack_networks
 from accuracy_from_weights.zoo.metrics import MEASURED, Floats, ZooMetrics
+from accuracy_from_weights.zoo.network_file import StoredNetwork
 from accuracy_from_weights.zoo.published import (
     CHUNK_ROWS,
     Variable,
@@ -26,9 +27,16 @@ from accuracy_from_weights.zoo.published import (
     open_published,
     read_chunk,
 )
+from accuracy_from_weights.zoo.rebuilding import (
+    RunnableNetworks,
+    runnable_stack,
+    runnable_stored,
+)
 from accuracy_from_weights.zoo.store import ZooStore
 
 _NETWORKS_A_PIECE = 32
+# Hyperparameters of the published format that tell how to run a network.
+_HOW_TO_RUN = ("activation", "dataset", "image_size")
 
 Rows = NDArray[np.intp]
 
@@ -38,6 +46,10 @@ class Piece(Protocol):
 
     def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
         """Yield networks of one architecture each, with their rows in the zoo."""
+        ...
+
+    def runnable(self) -> Iterator[RunnableNetworks]:
+        """Yield those of the networks that can be run."""
         ...
 
     def digest(self) -> bytes:
@@ -82,16 +94,24 @@ def open_source(folder: Path) -> ZooSource:
     return _open_store(folder) if ZooStore.is_store(folder) else _open_published(folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _PublishedPiece:
+    """Some rows of a published zoo, and the hyperparameters of these rows that tell how to run."""
+
     folder: Path
     layout: tuple[Variable, ...]
     start: int
     stop: int
+    recipe: dict[str, NDArray[np.generic]]
 
     def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
         rows = np.arange(self.start, self.stop)
         yield rows, read_chunk(self.folder, self.layout, self.start, self.stop)
+
+    def runnable(self) -> Iterator[RunnableNetworks]:
+        dataset = self.folder.resolve().name
+        for rows, stack in self.stacks():
+            yield from runnable_stack(stack, rows, self.recipe, dataset)
 
     def digest(self) -> bytes:
         return hash_rows(self.folder, self.start, self.stop)
@@ -99,12 +119,13 @@ class _PublishedPiece:
 
 def _open_published(folder: Path) -> ZooSource:
     zoo = open_published(folder)
-    starts = range(0, zoo.n_checkpoints, CHUNK_ROWS)
-    pieces = tuple(
-        _PublishedPiece(folder, zoo.layout, start, min(start + CHUNK_ROWS, zoo.n_checkpoints))
-        for start in starts
-    )
-    return ZooSource(folder.resolve().name, zoo.metrics, pieces)
+    recipe = zoo.metrics.recipe
+    pieces = []
+    for start in range(0, zoo.n_checkpoints, CHUNK_ROWS):
+        stop = min(start + CHUNK_ROWS, zoo.n_checkpoints)
+        known = {name: recipe[name][start:stop] for name in _HOW_TO_RUN if name in recipe}
+        pieces.append(_PublishedPiece(folder, zoo.layout, start, stop, known))
+    return ZooSource(folder.resolve().name, zoo.metrics, tuple(pieces))
 
 
 @dataclass(frozen=True)
@@ -133,12 +154,34 @@ class _StorePiece:
         for rows, networks in alike.values():
             yield np.array(rows), stack_networks(networks)
 
+    def runnable(self) -> Iterator[RunnableNetworks]:
+        store = ZooStore(self.folder)
+        plan = store.plan()
+        for index, first_row in zip(self.indices, self.first_rows, strict=True):
+            network = store.read(index)
+            networks = runnable_stored(network, first_row, plan)
+            if networks is not None:
+                yield networks
+            elif not network.header["recipe"]:
+                yield from _runnable_imported(network, first_row)
+
     def digest(self) -> bytes:
         store = ZooStore(self.folder)
         digest = hashlib.sha256()
         for index in self.indices:
             digest.update(hashlib.sha256(store.path(index).read_bytes()).digest())
         return digest.digest()
+
+
+def _runnable_imported(network: StoredNetwork, first_row: int) -> Iterator[RunnableNetworks]:
+    """Tell how to run a network that was imported from the published format."""
+    from accuracy_from_weights.weights import read_weights
+
+    known = network.header["hyperparameters"]
+    k = len(network.header["steps"])
+    recipe = {name: np.repeat(column_of([known[name]]), k) for name in _HOW_TO_RUN if name in known}
+    stack = stack_networks([read_weights(network.state_dict(i)) for i in range(k)])
+    yield from runnable_stack(stack, np.arange(first_row, first_row + k), recipe, "")
 
 
 def _open_store(folder: Path) -> ZooSource:

@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnreadableFileError, ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES
+from accuracy_from_weights.features.sets import feature_names
+from accuracy_from_weights.probes.answers import PROBE_NAMES
 from accuracy_from_weights.zoo.describing import Described, describe_pieces
+from accuracy_from_weights.zoo.joining import join_columns, join_matrices
 from accuracy_from_weights.zoo.packing import Column, pack, unpack
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 
 Floats = NDArray[np.floating[Any]]
 
 _ROW_ARRAYS = (
     "features",
     "paper_statistics",
+    "probes",
     "runs",
     "datasets",
     "steps",
@@ -38,6 +42,7 @@ _ROW_ARRAYS = (
     "log_accuracy",
     "log_loss",
 )
+_OPTIONAL = ("paper_statistics", "probes")
 _RECIPE = "recipe/"
 
 
@@ -72,6 +77,10 @@ class ZooTable:
         SHA-256 over all that was read, as hexadecimal digits.
     log_accuracy, log_loss : ndarray of shape (n,)
         What a training loop reports of its epoch for free, NaN where unknown.
+    probes : ndarray of shape (n, len(probe_names)), float32, or None
+        Answers to synthetic inputs, see `probes.answers`; rows of NaN for networks that could not
+        be run, None when none was.
+    probe_names : tuple of str
     """
 
     features: NDArray[np.float32]
@@ -88,6 +97,8 @@ class ZooTable:
     fingerprint: str
     log_accuracy: Floats = field(default_factory=_nothing)
     log_loss: Floats = field(default_factory=_nothing)
+    probes: NDArray[np.float32] | None = None
+    probe_names: tuple[str, ...] = PROBE_NAMES
 
     def __post_init__(self) -> None:
         for name in ("log_accuracy", "log_loss"):
@@ -102,6 +113,11 @@ class ZooTable:
                 f"Expected a name for each feature of a table. Received: "
                 f"{len(self.feature_names)} names for {self.features.shape[1]} features."
             )
+        if self.probes is not None and self.probes.shape[1:] != (len(self.probe_names),):
+            raise ZooError(
+                f"Expected a name for each column of a table's probes. Received: "
+                f"{len(self.probe_names)} names for probes of shape {self.probes.shape}."
+            )
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -112,11 +128,52 @@ class ZooTable:
         kept: dict[str, Any] = {
             name: None if array is None else array[rows] for name, array in arrays.items()
         }
-        paper = kept["paper_statistics"]
-        if paper is not None and np.isnan(paper).all():
-            kept["paper_statistics"] = None
+        for name in _OPTIONAL:
+            if kept[name] is not None and np.isnan(kept[name]).all():
+                kept[name] = None
         hyperparameters = {name: values[rows] for name, values in self.hyperparameters.items()}
         return dataclasses.replace(self, **kept, hyperparameters=hyperparameters)
+
+    def inputs(self, features: str = "weights") -> NDArray[np.float32]:
+        """Give what a predictor reads of each checkpoint.
+
+        Parameters
+        ----------
+        features : {"weights", "weights+probes", "weights+probes+log"}
+
+        Returns
+        -------
+        ndarray of shape (n, len(feature_names(features))), float32
+            Columns as `features.sets.feature_names` names them. NaN where a single checkpoint
+            lacks something, as an untrained one lacks a log.
+
+        Raises
+        ------
+        ZooError
+            When there is no such choice, or the zoo lacks it altogether.
+        """
+        names = feature_names(features)
+        columns = [self.features]
+        if "probes" in features:
+            if self.probes is None or self.probe_names != PROBE_NAMES:
+                lack = "none" if self.probes is None else "those of another version"
+                raise ZooError(
+                    f"Expected a zoo with answers to synthetic inputs for features={features!r}. "
+                    f"Received: {lack}; describe the zoo anew (zoo describe --probes)."
+                )
+            columns.append(self.probes)
+        if "log" in features:
+            log = np.stack([self.log_accuracy, self.log_loss], axis=1)
+            if np.isnan(log).all(axis=0).any():
+                raise ZooError(
+                    f"Expected a zoo that holds the training log, accuracy and loss, for "
+                    f"features={features!r}. Received: none, as in zoos in the published format; "
+                    f"choose other features or another zoo."
+                )
+            columns.append(log.astype(np.float32))
+        table = np.concatenate(columns, axis=1, dtype=np.float32)
+        assert table.shape[1] == len(names)
+        return table
 
     def save(self, path: str | Path, compact: bool = False) -> None:
         """Write the table to one compressed ``.npz`` file without pickled objects.
@@ -144,6 +201,7 @@ class ZooTable:
         head = {
             "table_version": TABLE_VERSION,
             "feature_names": list(self.feature_names),
+            "probe_names": list(self.probe_names),
             "fingerprint": self.fingerprint,
         }
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -192,13 +250,18 @@ class ZooTable:
         return cls(
             **{"paper_statistics": None, **arrays},
             feature_names=tuple(head["feature_names"]),
+            probe_names=tuple(head.get("probe_names", PROBE_NAMES)),
             hyperparameters=recipe,
             fingerprint=head["fingerprint"],
         )
 
 
 def read_zoo(
-    path: str | Path, n_jobs: int = 1, progress: Callable[[int, int], None] | None = None
+    path: str | Path,
+    n_jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    probes: bool = False,
 ) -> ZooTable:
     """Read a zoo and describe the weights of each checkpoint.
 
@@ -211,6 +274,9 @@ def read_zoo(
         Processes to describe weights in; -1 for one a core.
     progress : callable, optional
         Called with the checkpoints described and their number in all.
+    probes : bool, default False
+        Whether to run each network, too, on synthetic inputs, which needs PyTorch and takes some
+        milliseconds a checkpoint. A table that was saved has the probes that it was saved with.
 
     Returns
     -------
@@ -224,6 +290,8 @@ def read_zoo(
         When there is no zoo, it is damaged, or no accuracy is known.
     UnreadableFileError
         When a table is damaged.
+    MissingDependencyError
+        When probes are asked for and PyTorch is not installed.
     """
     path = Path(path)
     if path.is_file():
@@ -231,7 +299,7 @@ def read_zoo(
     if not path.is_dir():
         raise ZooError(f"Expected a folder or a table with a zoo. Received: {path}, not found.")
     if is_source(path):
-        return _describe_sources([open_source(path)], n_jobs, progress)[0]
+        return _describe_sources([open_source(path)], n_jobs, progress, probes)[0]
     folders = sorted(folder for folder in path.iterdir() if is_source(folder))
     files = sorted(path.glob("*.npz"))
     if not folders and not files:
@@ -240,14 +308,18 @@ def read_zoo(
             f"layout.csv, one that zoo build wrote, a table, or a folder of such. Received: none."
         )
     tables = [_current(file, ZooTable.load(file)) for file in files]
-    tables += _describe_sources([open_source(folder) for folder in folders], n_jobs, progress)
+    sources = [open_source(folder) for folder in folders]
+    tables += _describe_sources(sources, n_jobs, progress, probes)
     if len(tables) == 1:
         return tables[0]
     return concatenate(tables, [file.stem for file in files] + [folder.name for folder in folders])
 
 
 def _describe_sources(
-    sources: list[ZooSource], n_jobs: int, progress: Callable[[int, int], None] | None
+    sources: list[ZooSource],
+    n_jobs: int,
+    progress: Callable[[int, int], None] | None,
+    probes: bool,
 ) -> list[ZooTable]:
     total = sum(len(source.metrics) for source in sources)
     done = 0
@@ -259,7 +331,10 @@ def _describe_sources(
             progress(done, total)
 
     count(0)
-    return [_table_of(source, describe_pieces(source, n_jobs, count)) for source in sources]
+    return [
+        _table_of(source, describe_pieces(source, n_jobs, count, probes=probes))
+        for source in sources
+    ]
 
 
 def _table_of(source: ZooSource, described: Described) -> ZooTable:
@@ -285,8 +360,10 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
         fingerprint=described.fingerprint,
         log_accuracy=metrics.log_accuracy,
         log_loss=metrics.log_loss,
+        probes=described.probes,
     )
-    return table if known.all() else table.subset(known)
+    # A subset also drops columns that nothing is known of.
+    return table.subset(known)
 
 
 def _current(path: Path, table: ZooTable) -> ZooTable:
@@ -326,10 +403,15 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
     Raises
     ------
     ZooError
-        When their features are not the same ones.
+        When their features or probes are not the same ones. Tables without probes, or the paper's
+        statistics, have rows of NaN in their place.
     """
     first = tables[0]
-    if any(table.feature_names != first.feature_names for table in tables):
+    probe_names = [table.probe_names for table in tables if table.probes is not None]
+    if (
+        any(table.feature_names != first.feature_names for table in tables)
+        or len(set(probe_names)) > 1
+    ):
         raise ZooError(
             "Expected tables with the same features. Received: tables that different versions of "
             "accuracy-from-weights wrote; describe their zoos anew."
@@ -337,46 +419,20 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
     tables = _tell_runs_apart(tables, names or [str(i) for i in range(len(tables))])
     digests = "".join(table.fingerprint for table in tables)
     arrays: dict[str, Any] = {}
+    lengths = [len(table) for table in tables]
     for name in _ROW_ARRAYS:
-        if name == "paper_statistics":
-            continue
-        arrays[name] = np.concatenate([getattr(table, name) for table in tables])
+        columns = [getattr(table, name) for table in tables]
+        arrays[name] = (
+            join_matrices(columns, lengths) if name in _OPTIONAL else np.concatenate(columns)
+        )
     recipe_names = dict.fromkeys(name for table in tables for name in table.hyperparameters)
     return ZooTable(
         **arrays,
         feature_names=first.feature_names,
-        paper_statistics=_join_paper(tables),
-        hyperparameters={name: _join_recipe(tables, name) for name in recipe_names},
+        probe_names=probe_names[0] if probe_names else PROBE_NAMES,
+        hyperparameters={
+            name: join_columns([table.hyperparameters.get(name) for table in tables], lengths)
+            for name in recipe_names
+        },
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
-    )
-
-
-def _join_paper(tables: Sequence[ZooTable]) -> NDArray[np.float32] | None:
-    widths = [t.paper_statistics.shape[1] for t in tables if t.paper_statistics is not None]
-    if not widths:
-        return None
-    return np.concatenate(
-        [
-            np.full((len(table), widths[0]), np.nan, np.float32)
-            if table.paper_statistics is None
-            else table.paper_statistics
-            for table in tables
-        ]
-    )
-
-
-def _join_recipe(tables: Sequence[ZooTable], name: str) -> Column:
-    columns = [table.hyperparameters.get(name) for table in tables]
-    if any(column is not None and column.dtype.kind == "U" for column in columns):
-        return np.concatenate(
-            [
-                np.full(len(table), "") if column is None else column.astype(str)
-                for table, column in zip(tables, columns, strict=True)
-            ]
-        )
-    return np.concatenate(
-        [
-            np.full(len(table), np.nan) if column is None else column.astype(np.float64)
-            for table, column in zip(tables, columns, strict=True)
-        ]
     )

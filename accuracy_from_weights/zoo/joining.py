@@ -1,0 +1,54 @@
+"""Put columns of several tables below each other, also where some of them lack the column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.zoo.packing import Column
+
+
+def join_matrices(
+    matrices: Sequence[NDArray[np.float32] | None], lengths: Sequence[int]
+) -> NDArray[np.float32] | None:
+    """Join matrices with the same columns; NaN stands for a missing one, None for none at all.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray of shape (lengths[i], d), or None
+    lengths : sequence of int
+    """
+    widths = [matrix.shape[1] for matrix in matrices if matrix is not None]
+    if not widths:
+        return None
+    return np.concatenate(
+        [
+            np.full((length, widths[0]), np.nan, np.float32) if matrix is None else matrix
+            for matrix, length in zip(matrices, lengths, strict=True)
+        ]
+    )
+
+
+def join_columns(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column:
+    """Join hyperparameters: strings when one holds strings (empty where missing), else numbers.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of shape (lengths[i],), or None
+    lengths : sequence of int
+    """
+    if any(column is not None and column.dtype.kind == "U" for column in columns):
+        return np.concatenate(
+            [
+                np.full(length, "") if column is None else column.astype(str)
+                for column, length in zip(columns, lengths, strict=True)
+            ]
+        )
+    return np.concatenate(
+        [
+            np.full(length, np.nan) if column is None else column.astype(np.float64)
+            for column, length in zip(columns, lengths, strict=True)
+        ]
+    )
