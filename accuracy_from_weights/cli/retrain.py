@@ -38,6 +38,9 @@ def command(
 ) -> None:
     """Fit a predictor to each ZOO's networks together and write it to a file.
 
+    ZOO is a zoo's folder or table, or a CSV file that lists checkpoints of your past runs in the
+    columns file, run and accuracy.
+
     What it is worth is measured by cross-validation over training runs, printed, and written into
     the file.
     """

@@ -200,20 +200,31 @@ def export(zoo: Path, output: Path, dtype: str) -> None:
 @click.argument("zoo", type=_PATH)
 @click.option("--output", required=True, type=_PATH, help="The table to write, a .npz file.")
 @click.option("--compact", is_flag=True, help="Round features to 1/4096, which halves the file.")
+@click.option(
+    "--probes/--no-probes",
+    default=False,
+    show_default=True,
+    help="Also run each network on synthetic inputs; takes PyTorch and some milliseconds each.",
+)
 @jobs_option
-def describe(zoo: Path, output: Path, compact: bool, jobs: int) -> None:
+def describe(zoo: Path, output: Path, compact: bool, probes: bool, jobs: int) -> None:
     """Keep the features of ZOO's networks as one small table.
 
-    ZOO is a zoo or a folder of zoos. All commands that take a zoo take the table as well, which
+    ZOO is a zoo, a folder of zoos, or a CSV file with the columns file, run and accuracy that
+    lists checkpoints of your own. All commands that take a zoo take the table as well, which
     holds no weights and is read in a moment.
     """
+    from accuracy_from_weights.cli.zoos import read_zoos
     from accuracy_from_weights.errors import ZooError
-    from accuracy_from_weights.zoo.table import read_zoo
 
     if output.suffix != ".npz":
         raise ZooError(f"Expected the name of a table to end in .npz. Received: {output}.")
-    with progress_bar(f"Describing {zoo}") as report:
-        table = read_zoo(zoo, n_jobs=jobs, progress=report)
+    table = read_zoos([zoo], jobs, probes)
+    if probes and table.probes is None:
+        raise ZooError(
+            f"Expected a zoo whose networks can be run: one that zoo build wrote, or the paper's "
+            f"network in the published format. Received: {zoo}; describe it without --probes."
+        )
     table.save(output, compact)
     click.echo(f"{len(table)} checkpoints in {output}", err=True)
 

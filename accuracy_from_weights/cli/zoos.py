@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from accuracy_from_weights.zoo.table import ZooTable
 
 
-def read_zoos(paths: Sequence[Path], jobs: int) -> ZooTable:
+def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTable:
     """Read zoos into one table.
 
     Parameters
     ----------
     paths : sequence of Path
-        At least one; what `accuracy_from_weights.zoo.table.read_zoo` takes.
+        At least one; what `accuracy_from_weights.zoo.table.read_zoo` takes, or a CSV file that
+        lists checkpoints of past runs, for `accuracy_from_weights.zoo.checkpoints`.
     jobs : int
         Processes that describe networks.
+    probes : bool, default False
+        Whether to run the networks, too, on synthetic inputs.
 
     Returns
     -------
@@ -38,18 +41,22 @@ def read_zoos(paths: Sequence[Path], jobs: int) -> ZooTable:
     """
     import numpy as np
 
+    from accuracy_from_weights.zoo.checkpoints import read_checkpoints
     from accuracy_from_weights.zoo.table import concatenate, read_zoo
 
     for path in paths:
         if not path.exists():
             raise UnreadableFileError(
-                f"Expected a zoo: a folder or a table's file. Received: {path}, which does not "
-                "exist."
+                f"Expected a zoo: a folder, a table or a CSV file of checkpoints. Received: {path}, "
+                "which does not exist."
             )
     tables = []
     for path in paths:
         with progress_bar(f"Describing {path}") as report:
-            tables.append(read_zoo(path, n_jobs=jobs, progress=report))
+            if path.suffix.lower() == ".csv":
+                tables.append(read_checkpoints(path, n_jobs=jobs, progress=report))
+            else:
+                tables.append(read_zoo(path, n_jobs=jobs, progress=report, probes=probes))
     if len(tables) == 1:
         return tables[0]
     # Runs of two zoos may share a name and are different runs all the same.

@@ -1,0 +1,207 @@
+"""A zoo that nobody built: checkpoints of past runs, and a CSV file of their accuracies."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import (
+    AccuracyFromWeightsError,
+    AccuracyFromWeightsWarning,
+    UnreadableFileError,
+    ZooError,
+)
+from accuracy_from_weights.features.description import FEATURE_NAMES, describe
+from accuracy_from_weights.features.paper import paper_statistics
+from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.zoo.describing import is_paper_architecture
+from accuracy_from_weights.zoo.sources import column_of
+from accuracy_from_weights.zoo.table import ZooTable
+
+NEEDED = ("file", "run", "accuracy")
+MEASURED = ("accuracy", "loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss")
+_KNOWN = {*NEEDED, *MEASURED, "step", "dataset"}
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _DescribedFile:
+    features: NDArray[np.float32]
+    paper: NDArray[np.float32] | None
+    digest: bytes
+
+
+def read_checkpoints(
+    path: str | Path, n_jobs: int = 1, progress: Callable[[int, int], None] | None = None
+) -> ZooTable:
+    """Read checkpoints of past runs, listed in a CSV file, and describe their weights.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file with a line for each checkpoint and the columns
+
+        - ``file``: what `read_weights` takes, relative to the CSV file's folder;
+        - ``run``: the training run; checkpoints of one run are never split when a predictor is
+          measured;
+        - ``accuracy``: on test data, fraction in [0, 1]; a line without one is left out.
+
+        It may have ``step`` (epochs trained), ``dataset``, ``loss``, ``train_accuracy``,
+        ``train_loss`` (evaluated), ``log_accuracy`` and ``log_loss`` (as the training loop
+        reported them). Any other column is taken for a hyperparameter.
+    n_jobs : int, default 1
+        Processes to read files in; -1 for one a core.
+    progress : callable, optional
+        Called with the files described and their number in all.
+
+    Returns
+    -------
+    ZooTable
+        Files that cannot be read are left out, with a warning.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the CSV file is missing or damaged.
+    ZooError
+        When it lacks a column, a value is no number, an accuracy is no fraction, or no file can be
+        read.
+    """
+    path = Path(path)
+    lines = [line for line in _lines(path) if line["accuracy"]]
+    if not lines:
+        raise ZooError(f"Expected {path} to give the accuracy of at least one file.")
+    measured = {name: _numbers(path, lines, name) for name in (*MEASURED, "step")}
+    _check_accuracy(path, measured["accuracy"])
+    described = _describe([path.parent / line["file"] for line in lines], n_jobs, progress)
+    kept = [row for row, file in enumerate(described) if isinstance(file, _DescribedFile)]
+    _report_left_out(path, described)
+    files = [file for file in described if isinstance(file, _DescribedFile)]
+    columns = {
+        name: column_of([_value(line[name]) for line in lines])[kept]
+        for name in lines[0]
+        if name not in _KNOWN
+    }
+    digest = hashlib.sha256(path.read_bytes())
+    for file in files:
+        digest.update(file.digest)
+    return ZooTable(
+        features=np.stack([file.features for file in files]),
+        feature_names=FEATURE_NAMES,
+        paper_statistics=_stack_paper(files),
+        runs=np.array([line["run"] for line in lines])[kept],
+        datasets=np.array([line.get("dataset") or path.stem for line in lines])[kept],
+        steps=measured.pop("step")[kept],
+        hyperparameters=columns,
+        fingerprint=digest.hexdigest(),
+        **{name: values[kept] for name, values in measured.items()},
+    )
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = reader.fieldnames or []
+            lines: list[dict[str, Any]] = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableFileError(
+            f"Expected a CSV file that lists checkpoints. Received: {path}, which cannot be read "
+            f"({reason})."
+        ) from error
+    missing = [name for name in NEEDED if name not in header]
+    if missing:
+        raise ZooError(
+            f"Expected {path} to have the columns {', '.join(NEEDED)}. Received: "
+            f"{', '.join(header) or 'an empty file'}."
+        )
+    for number, line in enumerate(lines, start=2):
+        if None in line or None in line.values():
+            raise ZooError(
+                f"Expected {len(header)} fields in each line of {path}. Received: another number "
+                f"in line {number}."
+            )
+        if not line["file"] or not line["run"]:
+            raise ZooError(f"Expected a file and a run in each line of {path}. Received: {line}.")
+    return lines
+
+
+def _numbers(path: Path, lines: list[dict[str, str]], name: str) -> Floats:
+    try:
+        return np.array([float(line.get(name) or "nan") for line in lines])
+    except ValueError as error:
+        raise ZooError(
+            f"Expected numbers in the column {name} of {path}. Received: {error}."
+        ) from error
+
+
+def _check_accuracy(path: Path, accuracy: Floats) -> None:
+    # Written so that NaN, which a line may spell out, fails too.
+    if not ((accuracy >= 0) & (accuracy <= 1)).all():
+        raise ZooError(
+            f"Expected the accuracies in {path} to be fractions in [0, 1]. Received: values from "
+            f"{accuracy.min():g} to {accuracy.max():g}. Divide percentages by 100."
+        )
+
+
+def _value(text: str) -> str | float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def _describe(
+    files: list[Path], n_jobs: int, progress: Callable[[int, int], None] | None
+) -> list[_DescribedFile | AccuracyFromWeightsError]:
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    described = []
+    for result in parallel(joblib.delayed(_describe_file)(file) for file in files):
+        described.append(result)
+        if progress is not None:
+            progress(len(described), len(files))
+    return described
+
+
+def _describe_file(file: Path) -> _DescribedFile | AccuracyFromWeightsError:
+    try:
+        stack = read_weights(file).as_stack()
+        paper = paper_statistics(stack)[0] if is_paper_architecture(stack) else None
+        digest = hashlib.sha256(file.read_bytes()).digest()
+        return _DescribedFile(describe(stack)[0], paper, digest)
+    except AccuracyFromWeightsError as error:
+        return error
+
+
+def _report_left_out(path: Path, described: list[Any]) -> None:
+    errors = [file for file in described if isinstance(file, AccuracyFromWeightsError)]
+    if not errors:
+        return
+    if len(errors) == len(described):
+        raise ZooError(
+            f"Expected {path} to list files that can be read. Received: none. {errors[0]}"
+        )
+    warnings.warn(
+        f"{len(errors)} of {len(described)} files of {path} were left out. {errors[0]}",
+        AccuracyFromWeightsWarning,
+        stacklevel=3,
+    )
+
+
+def _stack_paper(files: list[_DescribedFile]) -> NDArray[np.float32] | None:
+    width = next((len(file.paper) for file in files if file.paper is not None), None)
+    if width is None:
+        return None
+    nothing = np.full(width, np.nan, np.float32)
+    return np.stack([nothing if file.paper is None else file.paper for file in files])
