@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from accuracy_from_weights.cli.options import (
 )
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.cli.zoos import read_zoos
+from accuracy_from_weights.errors import AccuracyFromWeightsError
 
 if TYPE_CHECKING:
     from accuracy_from_weights.evaluation import Evaluation
+    from accuracy_from_weights.evaluation.inspection import Inspector
     from accuracy_from_weights.zoo.table import ZooTable
 
 
@@ -40,6 +43,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the tested part shares with no fitted one: training runs, or whole data sets.",
 )
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with pictures, too: calibration, errors by accuracy and epoch, the family "
+    "check, features that matter. Needs matplotlib.",
+)
 @json_option
 @jobs_option
 @seed_option
@@ -48,6 +59,7 @@ def command(
     predictor_file: Path | None,
     folds: int,
     hold_out: str,
+    report_file: Path | None,
     as_json: bool,
     jobs: int,
     seed: int,
@@ -58,11 +70,18 @@ def command(
     turn. With it, the given predictor is scored on all networks of the zoo.
     """
     from accuracy_from_weights.evaluation import cross_validate, format_evaluations
+    from accuracy_from_weights.evaluation.inspection import Inspector
     from accuracy_from_weights.predictor import AccuracyPredictor
 
+    if report_file is not None:
+        _check_report(report_file)
     table = read_zoos(zoos, jobs)
+    inspector = None
+    if report_file is not None:
+        strangers = hold_out == "run" and predictor_file is None
+        inspector = Inspector(table, strangers=strangers, random_state=seed)
     if predictor_file is not None:
-        evaluations = _score_given(table, predictor_file, seed)
+        evaluations = _score_given(table, predictor_file, seed, inspector)
     else:
         with progress_bar("Fitting and scoring") as report:
             evaluations = cross_validate(
@@ -72,14 +91,40 @@ def command(
                 hold_out=hold_out,
                 random_state=seed,
                 progress=report,
+                inspect=inspector,
             )
     if as_json:
         click.echo(json.dumps([evaluation.as_dict() for evaluation in evaluations], indent=2))
     else:
         click.echo(format_evaluations(evaluations))
+    if report_file is not None and inspector is not None:
+        from accuracy_from_weights.evaluation.html_report import write_report
+
+        write_report(
+            report_file,
+            evaluations,
+            inspector.inspections(),
+            zoo=", ".join(path.name for path in zoos),
+            fingerprint=table.fingerprint,
+            given=None if predictor_file is None else predictor_file.name,
+        )
+        click.echo(f"The report is in {report_file}", err=True)
 
 
-def _score_given(table: ZooTable, predictor_file: Path, seed: int) -> list[Evaluation]:
+def _check_report(path: Path) -> None:
+    """Find out before the long work, not after, whether the report can be written."""
+    from accuracy_from_weights.plotting import require_matplotlib
+
+    require_matplotlib()
+    if not os.access(path.parent, os.W_OK):
+        raise AccuracyFromWeightsError(
+            f"Expected --report in a folder that can be written to. Received: {path}."
+        )
+
+
+def _score_given(
+    table: ZooTable, predictor_file: Path, seed: int, inspector: Inspector | None
+) -> list[Evaluation]:
     from accuracy_from_weights import load_predictor
     from accuracy_from_weights.evaluation import score_predictor
 
@@ -96,4 +141,4 @@ def _score_given(table: ZooTable, predictor_file: Path, seed: int) -> list[Evalu
             "where it was fitted to some, the scores flatter it.",
             err=True,
         )
-    return score_predictor(table, predictor, random_state=seed)
+    return score_predictor(table, predictor, random_state=seed, inspect=inspector)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 
 import pytest
 
@@ -69,9 +70,16 @@ def test_evaluate_on_its_own_networks_is_no_evidence(cli, retrained, zoo):
     assert "was fitted to these very networks" in result.err
 
 
-def test_evaluate_stands_beside_every_baseline(cli, zoo):
-    result = cli("evaluate", zoo, "--folds", 2, "--json")
+def test_evaluate_stands_beside_every_baseline(cli, zoo, tmp_path):
+    report = tmp_path / "report.html"
+    result = cli("evaluate", zoo, "--folds", 2, "--json", "--report", report)
     assert result.code == 0
+    page = report.read_text(encoding="utf-8")
+    assert "made_up" in page
+    assert all(
+        escape(baseline.name) in page for baseline in BASELINES if baseline.name in result.out
+    )
+    assert str(report) in result.err
     (evaluation,) = json.loads(result.out)
     scores = {row["name"]: row for row in evaluation["final_checkpoints"]}
     assert list(scores)[-1] == OURS
@@ -81,6 +89,13 @@ def test_evaluate_stands_beside_every_baseline(cli, zoo):
     assert scores[OURS]["coverage"]["value"] is not None
     assert scores["mean"]["coverage"] is None
     assert 0 < evaluation["final_tie_ceiling"] <= 1
+
+
+def test_evaluate_says_early_that_it_cannot_write(cli, zoo, tmp_path):
+    result = cli("evaluate", zoo, "--report", tmp_path / "no" / "folder" / "report.html")
+    assert result.code == 1
+    assert "Expected --report in a folder that can be written to" in result.err
+    assert "Fitting" not in result.err
 
 
 @pytest.mark.parametrize("command", ["retrain", "evaluate"])
