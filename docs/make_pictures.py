@@ -1,0 +1,79 @@
+"""Draw docs/pictures/idea.png: the weights of a good and of a bad network, and the estimates.
+
+    python docs/make_pictures.py
+
+Trains the paper's network twice on scikit-learn's digits: well, and with a step size so small that
+it hardly learns. Needs the extras torch and plot; about half a minute on one core.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from accuracy_from_weights import load_predictor
+from accuracy_from_weights.demo import load_digits
+from accuracy_from_weights.plotting import BLUE, ORANGE
+
+EPOCHS = 30
+RUNS = (("learns", 3e-3, BLUE), ("hardly learns", 3e-6, ORANGE))
+
+
+def train(learning_rate: float) -> tuple[np.ndarray, list, list[float]]:
+    """Give the last layer's weights, the estimate after each epoch, and the true accuracies."""
+    torch.manual_seed(0)
+    data = load_digits()
+    x_train, x_test = (
+        torch.as_tensor(x.astype(np.float32)) / 127.5 - 1 for x in (data.x_train, data.x_test)
+    )
+    y_train, y_test = (torch.as_tensor(y.astype(np.int64)) for y in (data.y_train, data.y_test))
+    layers: list[torch.nn.Module] = []
+    for inputs in (1, 16, 16):
+        layers += [torch.nn.Conv2d(inputs, 16, 3, stride=2), torch.nn.ReLU()]
+    model = torch.nn.Sequential(
+        *layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 10)
+    )
+    optimiser = torch.optim.Adam(model.parameters(), learning_rate)
+    predictor, estimates, truth = load_predictor(), [], []
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x_train)).split(32):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(model(x_train[rows]), y_train[rows]).backward()
+            optimiser.step()
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimates.append(predictor.estimate(model))
+            truth.append(float((model(x_test).argmax(1) == y_test).float().mean()))
+    return model[-1].weight.detach().numpy().ravel(), estimates, truth
+
+
+def main() -> None:
+    """Train, draw, save."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = np.arange(1, EPOCHS + 1)
+    for label, learning_rate, colour in RUNS:
+        weights, estimates, truth = train(learning_rate)
+        left.hist(weights, bins=np.linspace(-2, 2, 41), color=colour, alpha=0.55, label=label)
+        low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
+        right.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+        right.plot(
+            epochs, [e.accuracy for e in estimates], color=colour, label=f"{label}: estimate"
+        )
+        right.plot(epochs, truth, color=colour, linestyle=":", linewidth=2, label=f"{label}: truth")
+    left.set(title="weights of the last layer, 30 epochs on", xlabel="weight", ylabel="how many")
+    right.set(title="what follows from all the weights", xlabel="epoch", ylabel="accuracy")
+    right.set_ylim(0, 1)
+    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(Path(__file__).parent / "pictures" / "idea.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
