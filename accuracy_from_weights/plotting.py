@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.histories import columns_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,6 +164,59 @@ def plot_log(
         figure: Any = axes.figure.figure  # of a subfigure, the figure that it is part of
         figure.savefig(path, dpi=150)
     return axes
+
+
+def plot_history(
+    history: Any, name: str = "accuracy_from_weights", *, truth: str | None = None, **options: Any
+) -> Axes:
+    """Draw estimate and interval over the epochs of a run, from whatever kept its log.
+
+    Parameters
+    ----------
+    history : mapping, sequence of mappings, str or Path
+        Keras' ``History`` or its ``.history``; a list of what `Monitor.update` gave; or the path of
+        a CSV file with a header, as Lightning's and Keras' CSV loggers write them.
+    name : str
+        The callback's. Defaults to ``"accuracy_from_weights"``.
+    truth : str, optional
+        Column with the accuracy on validation data, where the run measured one. Defaults to none.
+    **options
+        As in `plot_log`: ``title``, ``path``, ``ax``, ``epochs`` and so on. Epochs come from the
+        column ``epoch`` where there is one; else they are 1, 2, 3 and so on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes that were drawn on.
+
+    Raises
+    ------
+    MissingDependencyError
+        When matplotlib is not installed.
+    ValueError
+        When the history holds no such columns, or no estimate.
+    OSError
+        When the file cannot be read.
+
+    Examples
+    --------
+    >>> axes = plot_history(
+    ...     [{"accuracy_from_weights": 0.5, "accuracy_from_weights_low": 0.4,
+    ...       "accuracy_from_weights_high": 0.6, "accuracy_from_weights_in_family": 1.0}]
+    ... )
+    >>> axes.get_ylabel()
+    'accuracy'
+    """
+    columns = columns_of(history, name, truth)
+    if "epoch" in columns:
+        options.setdefault("epochs", columns["epoch"])
+    if truth is not None:
+        if truth not in columns:
+            raise ValueError(
+                f"Expected the history to hold {truth!r}. Received: {', '.join(columns)}."
+            )
+        options.setdefault("true_accuracy", columns[truth])
+    return plot_log(columns, name, **options)
 
 
 def require_matplotlib() -> None:

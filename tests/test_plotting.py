@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from accuracy_from_weights.errors import MissingDependencyError
-from accuracy_from_weights.plotting import plot_estimates, plot_log
+from accuracy_from_weights.plotting import plot_estimates, plot_history, plot_log
 
 LOG = {
     "accuracy_from_weights": [0.2, 0.5, 0.8],
@@ -73,3 +73,45 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"accuracy-from-weights\[plot\]"):
         plot_log(LOG)
+
+
+def as_rows():
+    return [dict(zip(LOG, values, strict=True)) for values in zip(*LOG.values(), strict=True)]
+
+
+def write_lightning_csv(path):
+    """Rows as Lightning's CSVLogger writes them: of single steps, and of epochs in two parts."""
+    names = [*list(LOG)[:4], "epoch", "step", "train_loss_step", "val_acc"]
+    lines = [",".join(names)]
+    for epoch, row in enumerate(as_rows()):
+        lines.append(f",,,,{epoch},{10 * epoch},0.7,")
+        lines.append(f",,,,{epoch},{10 * epoch + 9},,{0.1 + 0.2 * epoch}")
+        numbers = ",".join(str(row[name]) for name in names[:4])
+        lines.append(f"{numbers},{epoch},{10 * epoch + 9},,")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["mapping", "History", "rows"])
+def test_any_history_becomes_the_same_picture(kind):
+    history = {"mapping": LOG, "History": SimpleNamespace(history=LOG), "rows": as_rows()}[kind]
+    assert lines_of(plot_history(history)) == lines_of(plot_log(LOG))
+
+
+def test_a_csv_of_lightning_becomes_a_picture(tmp_path):
+    axes = plot_history(write_lightning_csv(tmp_path / "metrics.csv"), truth="val_acc")
+    lines = lines_of(axes)
+    assert lines["estimate from the weights"] == [0.2, 0.5, 0.8]
+    assert lines["true accuracy on held-out data"] == pytest.approx([0.1, 0.3, 0.5])
+    assert list(axes.lines[0].get_xdata()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("history", [[], [{"loss": 1.0}], 3, [1, 2]], ids=str)
+def test_a_history_without_estimates_is_refused(history):
+    with pytest.raises(ValueError, match=r"Expected (a history with estimates|Keras' History)"):
+        plot_history(history)
+
+
+def test_a_column_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="'val_acc'"):
+        plot_history(LOG, truth="val_acc")

@@ -137,7 +137,7 @@ def error_bands(name: str, bands: Sequence[Band], axis: str, caption: str) -> Pi
         markeredgewidth=2.5,
     )
     axes.set_xticks(x, [band.label for band in bands])
-    if len(bands) > 6:
+    if sum(len(band.label) for band in bands) > 40:
         axes.tick_params(axis="x", labelrotation=45, labelsize=8)
     axes.grid(axis="x", visible=False)
     axes.set(xlabel=axis, ylabel="estimate minus truth (points)")

@@ -41,10 +41,10 @@ _HOW_GIVEN = (
     "Whether it had is not known here: where it was fitted to some, everything below flatters it."
 )
 _HOW_READ = (
-    "All brackets are 95% bootstrap intervals over training runs, since the checkpoints of one "
-    "run resemble each other. Errors are in percentage points of accuracy. Kendall's τ is the τ-b "
-    "of the ranking; networks whose measured accuracies are equal keep even a perfect ranking "
-    "below 1, and the ceiling is what that perfect ranking would get."
+    "The range under a score is its 95% bootstrap interval over training runs, since the "
+    "checkpoints of one run resemble each other. Errors are in percentage points of accuracy. "
+    "Kendall's τ is the τ-b of the ranking; networks whose measured accuracies are equal keep even "
+    "a perfect ranking below 1, and the ceiling is what that perfect ranking would get."
 )
 
 

@@ -1,0 +1,82 @@
+"""The log of a training run as columns, whoever kept it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, list[float]]:
+    """Give the numbers of a run's log, one row an estimate.
+
+    Parameters
+    ----------
+    history : mapping, sequence of mappings, str or Path
+        Keras' ``History`` or its ``.history``; rows of numbers by name; or a CSV file's path.
+    name : str
+        The column that every row must have. Rows without it, such as those that Lightning writes
+        of single steps, are left out.
+    also : str, optional
+        A column that may stand in other rows of the same ``epoch``, as Lightning's validation
+        metrics may; it is brought to the estimate's row.
+
+    Returns
+    -------
+    dict of str to list of float
+        NaN where a row lacks a number.
+
+    Raises
+    ------
+    ValueError
+        When `history` is none of these, or no row has `name`.
+    OSError
+        When the file cannot be read.
+    """
+    if isinstance(history, (str, os.PathLike)):
+        rows = _read_csv(Path(history))
+    elif isinstance(history, Mapping) or isinstance(getattr(history, "history", None), Mapping):
+        table: Mapping[str, Sequence[Any]] = getattr(history, "history", history)
+        return {key: [_number(value) for value in column] for key, column in table.items()}
+    elif isinstance(history, Iterable):
+        rows = list(history)
+    else:
+        rows = []
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise ValueError(
+            "Expected Keras' History, a list of dicts of numbers, or a CSV file's path. "
+            f"Received: {type(history).__name__}."
+        )
+    kept = [dict(row) for row in rows if _number(row.get(name)) == _number(row.get(name))]
+    if not kept:
+        held = dict.fromkeys(key for row in rows for key in row)
+        raise ValueError(
+            f"Expected a history with estimates under {name!r}. Received: "
+            f"{', '.join(map(str, held)) or 'no rows'}."
+        )
+    if also is not None:
+        _bring(also, rows, kept)
+    keys = dict.fromkeys(key for row in kept for key in row)
+    return {str(key): [_number(row.get(key)) for row in kept] for key in keys}
+
+
+def _bring(key: str, rows: Iterable[Mapping[str, Any]], kept: list[dict[str, Any]]) -> None:
+    """Fill a column from rows of the same epoch."""
+    known = {row.get("epoch"): row[key] for row in rows if row.get(key) not in (None, "")}
+    for row in kept:
+        if row.get(key) in (None, "") and row.get("epoch") in known:
+            row[key] = known[row["epoch"]]
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
