@@ -58,7 +58,7 @@ def main() -> None:
     epochs = np.arange(1, EPOCHS + 1)
     for label, learning_rate, colour in RUNS:
         weights, estimates, truth = train(learning_rate)
-        left.hist(weights, bins=np.linspace(-2, 2, 41), color=colour, alpha=0.55, label=label)
+        left.hist(weights, bins=np.linspace(-0.8, 0.8, 33), color=colour, alpha=0.55, label=label)
         low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
         right.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
         right.plot(
@@ -71,7 +71,13 @@ def main() -> None:
     right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(
+            frameon=False,
+            fontsize="small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.14),
+            ncols=2,
+        )
     figure.savefig(Path(__file__).parent / "pictures" / "idea.png", dpi=120)
 
 
