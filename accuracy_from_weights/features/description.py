@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
+from accuracy_from_weights.features.large_layers import LargeLayer, is_large
 from accuracy_from_weights.features.layer_statistics import (
     LAYER_STATISTIC_NAMES,
-    FloatArray,
+    input_powers,
     layer_statistics,
-    log,
+    neuron_powers,
 )
+from accuracy_from_weights.features.numbers import FloatArray, log
 from accuracy_from_weights.features.propagation import PROPAGATION_NAMES, propagate
 from accuracy_from_weights.weights.layers import Layer, NetworkStack, NetworkWeights
+
+_Layers: TypeAlias = tuple[Layer | LargeLayer, ...]
 
 _LIMIT = 1e4
 """Features are clipped to it: beyond, a number says "absurd" and no more."""
@@ -50,10 +55,13 @@ FEATURE_NAMES: tuple[str, ...] = (
 """Names of the columns of `describe`."""
 
 
-def _architecture(layers: tuple[Layer, ...]) -> list[float]:
+def _architecture(layers: _Layers) -> list[float]:
     """Give the numbers of `ARCHITECTURE_NAMES`, the same for all networks of a stack."""
-    shapes = [layer.kernel.shape[1:] for layer in layers]
-    parameters = sum(a[0].size for layer in layers for a in layer.arrays if a is not None)
+    shapes = [layer.shape[1:] for layer in layers]
+    parameters = sum(
+        math.prod(shape) + sum(a[0].size for a in layer.others if a is not None)
+        for shape, layer in zip(shapes, layers, strict=True)
+    )
     return [
         np.log10(max(parameters, 1)),
         len(layers),
@@ -68,7 +76,7 @@ def _architecture(layers: tuple[Layer, ...]) -> list[float]:
     ]
 
 
-def _alignment(layers: tuple[Layer, ...], n_networks: int) -> list[FloatArray]:
+def _alignment(layers: _Layers, n_networks: int) -> list[FloatArray]:
     """Tell whether the neurons with large weights feed the connections that are large.
 
     For each pair of neighbouring layers of matching width: the correlation between the norms of
@@ -77,12 +85,10 @@ def _alignment(layers: tuple[Layer, ...], n_networks: int) -> list[FloatArray]:
     """
     correlations, weakest = [], []
     for layer, following in pairwise(layers):
-        n, out = layer.kernel.shape[:2]
-        if following.kind == "depthwise_conv" or following.kernel.shape[2] != out:
+        if following.kind == "depthwise_conv" or following.shape[2] != layer.shape[1]:
             continue
-        into = log(np.sqrt((layer.kernel.reshape(n, out, -1) ** 2).mean(axis=2)))
-        onward = following.kernel.reshape(n, following.kernel.shape[1], out, -1)
-        outof = log(np.sqrt((onward**2).mean(axis=(1, 3))))
+        into = log(np.sqrt(neuron_powers(layer)))
+        outof = log(np.sqrt(input_powers(following)))
         a = into - into.mean(axis=1, keepdims=True)
         b = outof - outof.mean(axis=1, keepdims=True)
         scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
@@ -94,7 +100,7 @@ def _alignment(layers: tuple[Layer, ...], n_networks: int) -> list[FloatArray]:
     ]
 
 
-def _normalisation(layers: tuple[Layer, ...], n_networks: int) -> list[FloatArray]:
+def _normalisation(layers: _Layers, n_networks: int) -> list[FloatArray]:
     """Mean and spread of the scales, spread of the shifts, of unfolded normalisations."""
     scales = [layer.norm_scale for layer in layers if layer.norm_scale is not None]
     shifts = [layer.norm_shift for layer in layers if layer.norm_shift is not None]
@@ -106,23 +112,40 @@ def _normalisation(layers: tuple[Layer, ...], n_networks: int) -> list[FloatArra
     ]
 
 
-def _gathered_statistics(layers: tuple[Layer, ...]) -> list[FloatArray]:
+def _gathered_statistics(layers: _Layers) -> list[FloatArray]:
     each = [layer_statistics(layer) for layer in layers]
     table = np.stack([[one[name] for name in LAYER_STATISTIC_NAMES] for one in each])
     return [*table[0], *table[-1], *table.mean(axis=0), *table.std(axis=0)]
 
 
-def _converted(layer: Layer, dtype: DTypeLike) -> Layer:
-    others = (layer.bias, layer.norm_scale, layer.norm_shift)
-    with np.errstate(over="ignore"):
-        arrays = [None if a is None else a.astype(dtype, copy=False) for a in others]
-        return Layer(layer.name, layer.kind, layer.kernel.astype(dtype, copy=False), *arrays)
+def _prepared(layer: Layer) -> Layer | LargeLayer:
+    if is_large(layer):
+        return LargeLayer.of(layer)
+    kernel, *others = (
+        None if a is None else a.astype(np.float32, copy=False) for a in layer.arrays
+    )
+    assert kernel is not None
+    return Layer(layer.name, layer.kind, kernel, *others)
 
 
-def _chosen(layer: Layer, rows: NDArray[np.bool_]) -> Layer:
-    others = (layer.bias, layer.norm_scale, layer.norm_shift)
-    arrays = [None if a is None else a[rows] for a in others]
-    return Layer(layer.name, layer.kind, layer.kernel[rows], *arrays)
+def _are_finite(layer: Layer | LargeLayer) -> NDArray[np.bool_]:
+    """Tell which networks of the stack hold numbers only."""
+    n = layer.shape[0]
+    if isinstance(layer, LargeLayer):
+        finite, arrays = np.array([kernel.is_finite for kernel in layer.kernels]), layer.others
+    else:
+        finite, arrays = np.ones(n, bool), layer.arrays
+    for array in arrays:
+        if array is not None:
+            finite &= np.isfinite(array).reshape(n, -1).all(axis=1)
+    return finite
+
+
+def _chosen(layer: Layer | LargeLayer, rows: NDArray[np.bool_]) -> Layer | LargeLayer:
+    if isinstance(layer, LargeLayer):
+        return layer.chosen(rows)
+    others = (None if a is None else a[rows] for a in layer.others)
+    return Layer(layer.name, layer.kind, layer.kernel[rows], *others)
 
 
 def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
@@ -142,12 +165,9 @@ def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
     stack = networks.as_stack() if isinstance(networks, NetworkWeights) else networks
     n = stack.n_networks
     features = np.full((n, len(FEATURE_NAMES)), np.nan, np.float32)
-    layers = tuple(_converted(layer, np.float32) for layer in stack.layers)
-    finite = np.ones(n, bool)
-    for layer in layers:
-        for array in layer.arrays:
-            if array is not None:
-                finite &= np.isfinite(array).reshape(n, -1).all(axis=1)
+    with np.errstate(all="ignore"):  # what has diverged is found below
+        layers = tuple(_prepared(layer) for layer in stack.layers)
+    finite = np.all([_are_finite(layer) for layer in layers], axis=0)
     if not finite.any():
         return features
     if not finite.all():
@@ -159,7 +179,7 @@ def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
             *_gathered_statistics(layers),
             *_alignment(layers, m),
             *_normalisation(layers, m),
-            *propagate(NetworkStack(layers, m)).T,
+            *propagate(layers, m).T,
         ]
     table = np.stack(columns, axis=1)
     features[finite] = np.clip(np.nan_to_num(table, nan=0.0), -_LIMIT, _LIMIT)

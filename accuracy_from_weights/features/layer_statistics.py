@@ -8,13 +8,11 @@ numbers stay the same when the layer's neurons, or the neurons that feed it, are
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accuracy_from_weights.features.large_layers import LargeLayer, large_kernel_statistics
+from accuracy_from_weights.features.numbers import DIVERGED, TINY, FloatArray, log, spread
 from accuracy_from_weights.weights.layers import Layer
 
-FloatArray = NDArray[np.floating]
-
-_TINY = 1e-12
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _QUANTILE_NAMES = tuple(f"q{round(100 * q)}" for q in _QUANTILES)
 _BIAS_NAMES = ("mean", "std", "min", "q25", "q50", "q75", "max")
@@ -46,19 +44,20 @@ def flat_kernel(layer: Layer) -> FloatArray:
     return kernel.reshape(kernel.shape[0], kernel.shape[1], -1).astype(np.float32, copy=False)
 
 
-def log(values: FloatArray) -> FloatArray:
-    """Natural logarithm, floored so that a dead tensor gives about -28 and not minus infinity."""
-    return np.log(np.maximum(values, _TINY))
+def neuron_powers(layer: Layer | LargeLayer) -> FloatArray:
+    """Mean square of the weights into each neuron, of shape (n_networks, out)."""
+    if isinstance(layer, LargeLayer):
+        return np.stack([k.sums.row_squares / k.fan_in for k in layer.kernels])
+    n, out = layer.shape[:2]
+    return (layer.kernel.reshape(n, out, -1) ** 2).mean(axis=2)
 
 
-def spread(values: FloatArray) -> dict[str, FloatArray]:
-    """Coefficient of variation, smallest and largest over mean, along the last axis."""
-    mean = np.maximum(values.mean(axis=-1), _TINY)
-    return {
-        "cv": values.std(axis=-1) / mean,
-        "min": values.min(axis=-1) / mean,
-        "max": values.max(axis=-1) / mean,
-    }
+def input_powers(layer: Layer | LargeLayer) -> FloatArray:
+    """Mean square of the weights out of each input, of shape (n_networks, inputs)."""
+    if isinstance(layer, LargeLayer):
+        return np.stack([k.sums.input_squares / (k.out * k.positions) for k in layer.kernels])
+    n, out, inputs = layer.shape[:3]
+    return (layer.kernel.reshape(n, out, inputs, -1) ** 2).mean(axis=(1, 3))
 
 
 def _moments(scaled: FloatArray) -> dict[str, FloatArray]:
@@ -66,7 +65,7 @@ def _moments(scaled: FloatArray) -> dict[str, FloatArray]:
     mean = values.mean(axis=1)
     centred = values - mean[:, None]
     variance = np.mean(centred**2, axis=1)
-    deviation = np.sqrt(np.maximum(variance, _TINY))
+    deviation = np.sqrt(np.maximum(variance, TINY))
     standard = centred / deviation[:, None]
     squares = standard**2
     statistics = {
@@ -101,7 +100,7 @@ def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
     )
     energy = np.maximum(np.linalg.eigvalsh(gram), 0)
     rank = energy.shape[1]
-    total = np.maximum(energy.sum(axis=1), _TINY)
+    total = np.maximum(energy.sum(axis=1), TINY)
     share = energy / total[:, None]
     largest = share[:, -1]
     return {
@@ -118,7 +117,7 @@ def _neurons(layer: Layer, scaled: FloatArray) -> dict[str, FloatArray]:
     norms = np.sqrt((scaled**2).mean(axis=2))
     channels = layer.kernel.shape[2]
     by_input = np.sqrt((scaled.reshape(n, out, channels, -1) ** 2).mean(axis=(1, 3)))
-    unit = scaled / np.maximum(norms, _TINY)[:, :, None] / np.sqrt(fan_in)
+    unit = scaled / np.maximum(norms, TINY)[:, :, None] / np.sqrt(fan_in)
     cosines = np.abs(unit @ unit.transpose(0, 2, 1))
     pairs = max(out * (out - 1), 1)
     off_diagonal = (cosines.sum(axis=(1, 2)) - np.trace(cosines, axis1=1, axis2=2)) / pairs
@@ -131,11 +130,10 @@ def _neurons(layer: Layer, scaled: FloatArray) -> dict[str, FloatArray]:
     }
 
 
-def _smoothness(layer: Layer) -> FloatArray:
+def _smoothness(kernel: FloatArray) -> FloatArray:
     """Correlation of neighbouring kernel positions; 0 for kernels without extent."""
-    kernel = layer.kernel.astype(np.float32, copy=False)
     n = len(kernel)
-    energy = np.maximum((kernel.reshape(n, -1) ** 2).sum(axis=1), _TINY)
+    energy = np.maximum((kernel.reshape(n, -1) ** 2).sum(axis=1), TINY)
     total, axes = np.zeros(n, np.float32), 0
     for axis in range(3, kernel.ndim):
         size = kernel.shape[axis]
@@ -149,26 +147,30 @@ def _smoothness(layer: Layer) -> FloatArray:
     return total / max(axes, 1)
 
 
-def layer_statistics(layer: Layer) -> dict[str, FloatArray]:
+def layer_statistics(layer: Layer | LargeLayer) -> dict[str, FloatArray]:
     """Describe one layer of a stack.
 
     Parameters
     ----------
-    layer : Layer
-        Its arrays have a leading axis of n networks.
+    layer : Layer or LargeLayer
+        Its arrays have a leading axis of n networks. Of a large layer some numbers are estimates:
+        see `large_layers`.
 
     Returns
     -------
     dict of str to ndarray of shape (n_networks,)
         Keys as in `LAYER_STATISTIC_NAMES`.
     """
-    # Beyond 1e6 a weight has diverged; clipping it keeps fourth powers inside float32.
-    kernel = np.clip(flat_kernel(layer), -1e6, 1e6)
+    if isinstance(layer, LargeLayer):
+        each = [large_kernel_statistics(kernel, _smoothness) for kernel in layer.kernels]
+        own = {name: np.array([one[name] for one in each]) for name in each[0]}
+        return own | _bias(layer.bias, len(each))
+    kernel = np.clip(flat_kernel(layer), -DIVERGED, DIVERGED)
     scaled = kernel * np.float32(np.sqrt(kernel.shape[2]))
     return {
         **_moments(scaled),
         **_bias(layer.bias, len(kernel)),
         **_spectrum(scaled),
         **_neurons(layer, scaled),
-        "smoothness": _smoothness(layer),
+        "smoothness": _smoothness(layer.kernel.astype(np.float32, copy=False)),
     }

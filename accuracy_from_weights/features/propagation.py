@@ -17,16 +17,18 @@ tells how many classes the network can tell apart at all, and whether one answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from scipy.special import erf, ndtr, softmax
 
-from accuracy_from_weights.features.layer_statistics import FloatArray, log
-from accuracy_from_weights.weights.layers import Layer, NetworkStack
+from accuracy_from_weights.features.large_layers import LargeLayer
+from accuracy_from_weights.features.numbers import DIVERGED, FloatArray, log
+from accuracy_from_weights.features.numbers import TINY as _TINY
+from accuracy_from_weights.weights.layers import Layer
 
-_TINY = 1e-12
 _MAX_CHANNELS = 256
 """Above it only variances are followed: a covariance would cost more than reading the weights."""
 
@@ -61,7 +63,7 @@ PROPAGATION_NAMES = tuple(
 
 @dataclass(frozen=True, eq=False)
 class _Gaussian:
-    """Channels of n networks under v degrees of overlap.
+    """Channels of n networks in v views: each activation with each degree of overlap.
 
     Mean and variance have shape (v, n, c), the covariance (v, n, c, c) or None where c is large.
     """
@@ -73,6 +75,22 @@ class _Gaussian:
     @classmethod
     def of(cls, mean: FloatArray, covariance: FloatArray) -> _Gaussian:
         return cls(mean, np.maximum(np.einsum("...cc->...c", covariance), 0), covariance)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Gaussian]) -> _Gaussian:
+        """Several views of the same channels as one."""
+        covariances = [part.covariance for part in parts if part.covariance is not None]
+        return cls(
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate([part.variance for part in parts]),
+            np.concatenate(covariances) if covariances else None,
+        )
+
+    def split(self, n: int) -> list[_Gaussian]:
+        """Cut the views into n equal parts."""
+        means, variances = np.split(self.mean, n), np.split(self.variance, n)
+        covariances = [None] * n if self.covariance is None else np.split(self.covariance, n)
+        return list(map(_Gaussian, means, variances, covariances))
 
     @property
     def power(self) -> FloatArray:
@@ -110,11 +128,28 @@ class _Gaussian:
         return self if (scale == 1).all() else self.scaled(1 / scale[..., None])
 
 
-def _through(layer: Layer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
+def _through_large(layer: LargeLayer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
+    before = before.fitted_to(layer.shape[1 if layer.kind == "depthwise_conv" else 2]).rescaled()
+    inputs = zip(before.mean.swapaxes(0, 1), before.variance.swapaxes(0, 1), strict=True)
+    depthwise = layer.kind == "depthwise_conv"
+    carried = [
+        kernel.carry(mean, variance, depthwise)
+        for kernel, (mean, variance) in zip(layer.kernels, inputs, strict=True)
+    ]
+    mean, apart, together = np.array(carried).transpose(1, 2, 0, 3)
+    if layer.bias is not None:
+        mean = mean + np.clip(layer.bias, -DIVERGED, DIVERGED)
+    return _Gaussian(mean, (1 - overlap) * apart + overlap * together, None)
+
+
+def _through(layer: Layer | LargeLayer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
     """After the layer; `overlap` has shape (v, 1, 1)."""
+    if isinstance(layer, LargeLayer):
+        return _through_large(layer, before, overlap)
     kernel = layer.kernel
     n, out, inputs = kernel.shape[:3]
-    kernel = np.clip(kernel.astype(np.float32, copy=False), -1e6, 1e6).reshape(n, out, inputs, -1)
+    kernel = np.clip(kernel.astype(np.float32, copy=False), -DIVERGED, DIVERGED)
+    kernel = kernel.reshape(n, out, inputs, -1)
     depthwise = layer.kind == "depthwise_conv"
     before = before.fitted_to(out if depthwise else inputs).rescaled()
     summed = kernel.sum(axis=3)
@@ -126,7 +161,7 @@ def _through(layer: Layer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
 
     mean = weighted_sum(summed, before.mean)
     if layer.bias is not None:
-        mean = mean + np.clip(layer.bias, -1e6, 1e6)
+        mean = mean + np.clip(layer.bias, -DIVERGED, DIVERGED)
     if max(out, inputs) > _MAX_CHANNELS:
         apart = weighted_sum((kernel**2).sum(axis=3), before.variance)
         together = weighted_sum(summed**2, before.variance)
@@ -171,7 +206,7 @@ def _saturated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
     return _Gaussian(mean, after.variance, after.covariance), slope
 
 
-def _normalised(layer: Layer, before: _Gaussian) -> _Gaussian:
+def _normalised(layer: Layer | LargeLayer, before: _Gaussian) -> _Gaussian:
     """After a layer or group normalisation: unit power, then the layer's own scale and shift."""
     scale, shift = layer.norm_scale, layer.norm_shift
     own = scale if scale is not None else shift
@@ -234,40 +269,43 @@ def _output_numbers(outputs: _Gaussian) -> dict[str, FloatArray]:
     }
 
 
-def _as_if(activation: str, stack: NetworkStack) -> list[FloatArray]:
-    """Columns of shape (v, n) for one activation, in the order of the names."""
-    activate = {"relu": _rectified, "tanh": _saturated}[activation]
-    overlap = np.array(OVERLAPS)[:, None, None]
-    shape = (len(OVERLAPS), stack.n_networks, stack.layers[0].kernel.shape[2])
-    state = _Gaussian(np.zeros(shape), np.ones(shape), None)
-    hidden: list[dict[str, FloatArray]] = []
-    for layer in stack.layers[:-1]:
-        power = state.power
-        state = _through(layer, state, overlap)
-        gain = 0.5 * (log(state.power) - log(power))
-        state, active = activate(_normalised(layer, state))
-        hidden.append(_hidden_numbers(gain, active, state))
-    numbers = _output_numbers(_through(stack.layers[-1], state, overlap))
-    columns = [numbers[name] for name in _OUTPUTS]
-    for name in _HIDDEN:
-        # A network of one layer hides nothing: zeros, as everywhere where a thing is absent.
-        values = np.stack([h[name] for h in hidden] or [np.zeros(shape[:2])])
-        columns += [values[0], values[-1], values.mean(axis=0)]
-    return columns
+def _activated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
+    """After the activations, each in its own views; and how active the channels are."""
+    activate = {"relu": _rectified, "tanh": _saturated}
+    views = before.split(len(ACTIVATIONS))
+    pairs = [activate[name](view) for name, view in zip(ACTIVATIONS, views, strict=True)]
+    return _Gaussian.joined([after for after, _ in pairs]), np.concatenate([a for _, a in pairs])
 
 
-def propagate(stack: NetworkStack) -> FloatArray:
+def propagate(layers: Sequence[Layer | LargeLayer], n_networks: int) -> FloatArray:
     """Describe how a stack's networks carry a Gaussian from input to output.
 
     Parameters
     ----------
-    stack : NetworkStack
-        Networks with finite weights.
+    layers : sequence of Layer or LargeLayer
+        Of networks with finite weights.
+    n_networks : int
 
     Returns
     -------
     ndarray of shape (n_networks, len(PROPAGATION_NAMES))
     """
-    # (activation, column, overlap, network), brought to the order of the names.
-    table = np.array([_as_if(activation, stack) for activation in ACTIVATIONS])
-    return table.transpose(3, 0, 2, 1).reshape(stack.n_networks, -1)
+    # All views go through a layer together, so that its kernel is passed over once.
+    overlap = np.tile(OVERLAPS, len(ACTIVATIONS))[:, None, None]
+    shape = (len(overlap), n_networks, layers[0].shape[2])
+    state = _Gaussian(np.zeros(shape), np.ones(shape), None)
+    hidden: list[dict[str, FloatArray]] = []
+    for layer in layers[:-1]:
+        power = state.power
+        state = _through(layer, state, overlap)
+        gain = 0.5 * (log(state.power) - log(power))
+        state, active = _activated(_normalised(layer, state))
+        hidden.append(_hidden_numbers(gain, active, state))
+    numbers = _output_numbers(_through(layers[-1], state, overlap))
+    columns = [numbers[name] for name in _OUTPUTS]
+    for name in _HIDDEN:
+        # A network of one layer hides nothing: zeros, as everywhere where a thing is absent.
+        values = np.stack([h[name] for h in hidden] or [np.zeros(shape[:2])])
+        columns += [values[0], values[-1], values.mean(axis=0)]
+    # (column, view, network), brought to the order of the names.
+    return np.array(columns).transpose(2, 1, 0).reshape(n_networks, -1)

@@ -102,7 +102,7 @@ def _joined(run: _Run) -> list[Layer]:
     # folded into it, nor through it into the kernels before.
     first = max((i + 1 for i, k in enumerate(run.kernels) if k.kind == "recurrent"), default=0)
     for width in {n.n_channels for n in run.normalisations}:
-        slots = [i for i in range(first, len(layers)) if layers[i].kernel.shape[0] == width]
+        slots = [i for i in range(first, len(layers)) if layers[i].shape[0] == width]
         same = [n for n in run.normalisations if n.n_channels == width]
         if slots:
             # Aligned at the end. Of more normalisations than kernels, all that are left over
@@ -124,7 +124,7 @@ def _normalised(layer: Layer, normalisation: Normalisation) -> Layer:
 
 def _folded(layer: Layer, normalisation: Normalisation) -> Layer:
     """``gamma * (W x + b - mean) / sqrt(var + eps) + beta`` as one linear map."""
-    dtype = layer.kernel.dtype
+    dtype = layer.stored.dtype
     with np.errstate(all="ignore"):  # a diverged network passes through as NaN and infinities
         variance = np.asarray(normalisation.variance, np.float64)
         scale = 1.0 / np.sqrt(variance + normalisation.epsilon)
@@ -136,8 +136,9 @@ def _folded(layer: Layer, normalisation: Normalisation) -> Layer:
         shift = shift * scale
         if normalisation.shift is not None:
             shift = shift + normalisation.shift
-        axes = (slice(None),) + (None,) * (layer.kernel.ndim - 1)
-        kernel: Array = (layer.kernel * scale.astype(dtype)[axes]).astype(dtype, copy=False)
+        gain: Array = scale.astype(dtype)
+        if layer.gain is not None:
+            gain = gain * layer.gain
         bias: Array = shift.astype(dtype)
-    kernel.flags.writeable = bias.flags.writeable = False
-    return replace(layer, kernel=kernel, bias=bias)
+    gain.flags.writeable = bias.flags.writeable = False
+    return replace(layer, gain=gain, bias=bias)

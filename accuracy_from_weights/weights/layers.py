@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,28 +23,58 @@ class Layer:
     kind : str
         ``"dense"``, ``"conv"``, ``"depthwise_conv"``, ``"transposed_conv"``, ``"attention"``,
         ``"recurrent"`` or ``"embedding"``.
-    kernel : ndarray of shape (out, in, *spatial)
-        ``in`` counts the inputs that one output sees, so a depthwise kernel has ``in == 1``.
-        A batch normalisation that follows is already folded in.
+    stored : ndarray of shape (out, in, *spatial)
+        The kernel as the model holds it. ``in`` counts the inputs that one output sees, so a
+        depthwise kernel has ``in == 1``.
     bias : ndarray of shape (out,) or None
     norm_scale, norm_shift : ndarray of shape (channels,) or None
         Parameters of a layer or group normalisation that follows: it cannot be folded, since it
         depends on the input.
+    gain : ndarray of shape (out,) or None
+        What a batch normalisation that follows multiplies the stored kernel's outputs with. It is
+        already folded into the bias.
 
     In a `NetworkStack` each array has one more, leading axis: the networks.
     """
 
     name: str
     kind: str
-    kernel: Array
+    stored: Array
     bias: Array | None = None
     norm_scale: Array | None = None
     norm_shift: Array | None = None
+    gain: Array | None = None
+
+    @property
+    def kernel(self) -> Array:
+        """The kernel with the gain folded in: made anew each time, to keep no second network."""
+        if self.gain is None:
+            return self.stored
+        gain = self.gain.reshape(*self.gain.shape, *(1,) * (self.stored.ndim - self.gain.ndim))
+        with np.errstate(all="ignore"):  # a diverged network passes through as NaN and infinities
+            kernel: Array = self.stored * gain
+        kernel.flags.writeable = False
+        return kernel
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the kernel."""
+        return self.stored.shape
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of values in all arrays, the gain aside."""
+        return math.prod(self.shape) + sum(a.size for a in self.others if a is not None)
 
     @property
     def arrays(self) -> tuple[Array | None, ...]:
         """The four arrays in a fixed order, absent ones as None."""
-        return self.kernel, self.bias, self.norm_scale, self.norm_shift
+        return self.kernel, *self.others
+
+    @property
+    def others(self) -> tuple[Array | None, ...]:
+        """All arrays but the kernel."""
+        return self.bias, self.norm_scale, self.norm_shift
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +94,7 @@ class NetworkWeights:
     @property
     def n_parameters(self) -> int:
         """Number of values in all arrays."""
-        return sum(a.size for layer in self.layers for a in layer.arrays if a is not None)
+        return sum(layer.n_parameters for layer in self.layers)
 
     @property
     def is_finite(self) -> bool:
@@ -79,7 +110,11 @@ class NetworkWeights:
     def architecture(self) -> tuple[tuple[object, ...], ...]:
         """Kinds and shapes: networks of equal architecture can be stacked."""
         return tuple(
-            (layer.kind, *(None if a is None else a.shape for a in layer.arrays))
+            (
+                layer.kind,
+                layer.shape,
+                *(None if a is None else a.shape for a in layer.others),
+            )
             for layer in self.layers
         )
 
@@ -87,8 +122,8 @@ class NetworkWeights:
         """Give this network as a stack of one; arrays are views, not copies."""
         layers = []
         for layer in self.layers:
-            rest = [None if a is None else a[None] for a in layer.arrays[1:]]
-            layers.append(Layer(layer.name, layer.kind, layer.kernel[None], *rest))
+            rest = [None if a is None else a[None] for a in (*layer.others, layer.gain)]
+            layers.append(Layer(layer.name, layer.kind, layer.stored[None], *rest))
         return NetworkStack(tuple(layers), 1)
 
 
