@@ -23,8 +23,9 @@ class Estimate:
     family_p_value : float
         Share of the predictor's own networks that look at least as unusual, in (0, 1].
     condition : str
-        ``"ok"``, or ``"diverged"`` when a weight is NaN or infinite: the estimate is then that of
-        an untrained network.
+        One of `conditions.CONDITIONS`: ``"ok"``; ``"diverged"`` when a weight is NaN or infinite
+        (the estimate is then that of an untrained network); ``"untrained"``, ``"collapsed"`` to one
+        answer, or ``"dead"`` when the weights plainly say so.
     """
 
     accuracy: float
@@ -35,10 +36,27 @@ class Estimate:
     family_p_value: float = 1.0
     condition: str = "ok"
 
+    @property
+    def caution(self) -> str | None:
+        """Why the estimate is not to be relied on, as a sentence; None where it is."""
+        if self.condition == "diverged":
+            return (
+                "The network's weights hold NaN or infinite values: it has diverged, and gets the "
+                "estimate of an untrained network."
+            )
+        if not self.in_family:
+            return (
+                "The network is unlike those that the predictor was fitted on (family p-value "
+                f"{self.family_p_value:.2g}): take its estimate as a hint for ranking at most, or "
+                "retrain the predictor on networks like it."
+            )
+        return None
+
     def __str__(self) -> str:
         text = (
             f"{self.accuracy:.3f} ({self.coverage:.0%} interval {self.low:.3f} to {self.high:.3f})"
         )
-        if self.condition != "ok":
-            return f"{text}, {self.condition}"
-        return text if self.in_family else f"{text}, outside the family"
+        notes = [] if self.condition == "ok" else [self.condition]
+        if not self.in_family and self.condition != "diverged":
+            notes.append("outside the family")
+        return ", ".join([text, *notes])

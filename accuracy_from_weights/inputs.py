@@ -10,20 +10,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.features.description import describe
-from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.rows import row_of
 
 FEWEST_RUNS = 10
 """Of fewer training runs no interval can be made, let alone a predictor."""
 
 
-def as_features(X: ArrayLike | Sequence[Any]) -> NDArray[np.float32]:
+def as_features(X: ArrayLike | Sequence[Any], features: str = "weights") -> NDArray[np.float32]:
     """Turn what scikit-learn would pass, or networks, into features.
 
     Parameters
     ----------
     X : array-like of shape (n_networks, n_features), or sequence of networks
-        A network is anything that `read_weights` takes.
+        A network is anything that `read_weights` takes; with probes, a model that knows the shape
+        of its inputs.
+    features : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
+        What is read of networks.
 
     Returns
     -------
@@ -35,13 +37,13 @@ def as_features(X: ArrayLike | Sequence[Any]) -> NDArray[np.float32]:
         When it is neither.
     """
     if hasattr(X, "__array__") or (isinstance(X, Sequence) and len(X) and _is_numbers(X[0])):
-        features = np.asarray(X, np.float32)
-        if features.ndim == 2:
-            return features
-        received = f"an array of shape {features.shape}"
+        rows = np.asarray(X, np.float32)
+        if rows.ndim == 2:
+            return rows
+        received = f"an array of shape {rows.shape}"
     elif isinstance(X, Sequence) and not isinstance(X, str):
         if len(X):
-            return np.concatenate([describe(read_weights(source)) for source in X])
+            return np.concatenate([row_of(source, features) for source in X])
         received = "an empty sequence"
     else:
         received = type(X).__name__

@@ -20,7 +20,8 @@ from accuracy_from_weights.atomic import replacing
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnreadableFileError
 
 FORMAT = "accuracy-from-weights predictor"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 knew neither anchors nor wider intervals outside the family; it is still read."""
 _FACTS = "facts"
 _LARGEST = 512 * 2**20
 """A predictor is a few MB; a file that claims to unpack to more than this is not one."""

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from accuracy_from_weights import persistence
+from accuracy_from_weights import saved_predictor
 from accuracy_from_weights._arguments import InvalidArgumentError, number_between, positive_int
-from accuracy_from_weights.calibration import LEVELS, conformal_widths, width_at
-from accuracy_from_weights.errors import (
-    AccuracyFromWeightsWarning,
-    UnreadableFileError,
-)
+from accuracy_from_weights.anchoring import Anchor
+from accuracy_from_weights.calibration import conformal_widths, width_at
+from accuracy_from_weights.conditions import name_conditions
+from accuracy_from_weights.crossfitting import CrossFit, fold_count
+from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.estimate import Estimate
 from accuracy_from_weights.family import FamilyCheck
-from accuracy_from_weights.features.description import FEATURE_NAMES, describe
-from accuracy_from_weights.folds import run_folds
-from accuracy_from_weights.forest import Forest
+from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.inputs import as_features, check_zoo, finite_rows
-from accuracy_from_weights.perceptron import Perceptron
-from accuracy_from_weights.regressors import Ensemble, ExpectedError
-from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.regressors import Ensemble
+from accuracy_from_weights.rows import complete_log, row_of
+from accuracy_from_weights.strangers import widening_outside
 
 __all__ = ["AccuracyPredictor", "Estimate"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
 
 _FAMILY_LEVEL = 0.01
 """Below this p-value a network is called outside the family: so many of the zoo's own would be."""
@@ -50,10 +46,16 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
+    features : {"weights", "weights+probes", "weights+probes+log"}, default="weights"
+        What is read of a network: its weights alone; also its answers to fixed synthetic inputs,
+        for which the model itself is needed; also the accuracy and loss on its training data that
+        a training loop reports. With the log, what is learned is how far the accuracy lies from
+        the training accuracy.
     coverage : float, default=0.9
         Share of unseen runs' networks that the interval is to hold, fraction in (0, 1).
-    n_folds : int, default=5
-        Folds, by run, that give the errors from which the intervals are made.
+    n_folds : int or None, default=None
+        Folds, by run, that give the errors from which the intervals are made. None: 12 for fewer
+        than 400 runs, 6 for fewer than 2,000, else 4.
     random_state : int, default=0
         Seed of the folds and the trees: equal seeds and data give equal predictors.
     n_jobs : int or None, default=None
@@ -62,8 +64,10 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     feature_names_ : tuple of str
-        Names of the columns, when they are those of `features.description`.
+        Names of the columns, when they are those of `features.sets.feature_names`.
     n_features_in_ : int
+    anchor_ : Anchor
+        The correction that `anchor` made; none at first.
     card_ : dict
         Facts about the fit that JSON can hold: numbers of runs and networks, and ``quality``, the
         scores on runs left out of the fit.
@@ -71,30 +75,41 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
+        features: str = "weights",
         coverage: float = 0.9,
-        n_folds: int = 5,
+        n_folds: int | None = None,
         random_state: int = 0,
         n_jobs: int | None = None,
     ) -> None:
+        self.features = features
         self.coverage = coverage
         self.n_folds = n_folds
         self.random_state = random_state
         self.n_jobs = n_jobs
 
     def fit(
-        self, X: ArrayLike | Sequence[Any], y: ArrayLike, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike | Sequence[Any],
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        domains: ArrayLike | None = None,
     ) -> AccuracyPredictor:
         """Fit to networks of known accuracy.
 
         Parameters
         ----------
         X : array-like of shape (n_networks, n_features), or sequence of networks
-            Features as `features.description.describe` gives them, or anything that `read_weights`
-            takes: models, state dicts, paths. A row with a NaN stands for a diverged network.
+            Columns as in `features.sets.feature_names` (a `ZooTable` gives them as
+            ``table.inputs(features)``), or anything that `read_weights` takes: models, state
+            dicts, paths. A row with a NaN stands for a diverged network, except in the log, where
+            it stands for what was not reported. A run's rows stand in the order of its training.
         y : array-like of shape (n_networks,)
             Test accuracies, fractions in [0, 1].
         groups : array-like of shape (n_networks,), optional
             The training run of each network. Left out, each network is a run of its own.
+        domains : array-like of shape (n_networks,), optional
+            The data set, or the kind of architecture, of each network. Where there are several,
+            each is left out once to learn how wide an interval has to be outside the family.
 
         Raises
         ------
@@ -102,55 +117,65 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             When lengths differ, an accuracy is no fraction, or there are fewer than 10 runs.
         """
         number_between("coverage", self.coverage, 0.01, 0.999)
-        positive_int("n_folds", self.n_folds)
-        features = as_features(X)
+        if self.n_folds is not None:
+            positive_int("n_folds", self.n_folds)
+        names = feature_names(self.features)
+        rows = as_features(X, self.features)
         truth = np.asarray(y, float).ravel()
         runs = np.arange(len(truth)) if groups is None else np.asarray(groups)
-        check_zoo(features, truth, runs)
-        finite = finite_rows(features)
-        names = features.shape[1] == len(FEATURE_NAMES)
-        self.n_features_in_ = features.shape[1]
-        self.feature_names_ = FEATURE_NAMES if names else ()
+        self.n_features_in_ = rows.shape[1]
+        self.feature_names_ = names if rows.shape[1] == len(names) else ()
+        rows = self._completed(rows)
+        check_zoo(rows, truth, runs)
+        finite = finite_rows(rows)
         lowest = np.sort(truth)[: max(len(truth) // 10, 3)]
         self._untrained = np.quantile(truth[~finite] if (~finite).any() else lowest, (0.5, 0, 1))
-        features, truth, runs = features[finite], truth[finite], runs[finite]
-        self._calibrate(features, truth, runs)
-        self._family = FamilyCheck.fit(features, runs, self.random_state)
-        self._ensemble = Ensemble.fit(features, truth, self.random_state)
+        self.anchor_ = Anchor()
+        kept = None if domains is None else np.asarray(domains)[finite]
+        self._fit_finite(rows[finite], truth[finite], runs[finite], kept)
         return self
 
-    def _calibrate(self, X: NDArray[np.float32], y: Floats, runs: NDArray[Any]) -> None:
-        """Learn from the errors on runs left out how wide an interval has to be."""
-        folds = run_folds(runs, self.n_folds, self.random_state)
-        ensembles = Parallel(n_jobs=self.n_jobs)(
-            delayed(Ensemble.fit)(X[train], y[train], self.random_state) for train, _ in folds
-        )
-        predicted, expected = np.empty(len(y)), np.empty(len(y))
-        for ensemble, (_, test) in zip(ensembles, folds, strict=True):
-            predicted[test] = ensemble.predict(X[test])
-        errors = np.abs(predicted - y)
-        for train, test in folds:
-            # Also crosswise: an expected error that had seen the error would promise too much.
-            expected[test] = ExpectedError.fit(X[train], errors[train]).predict(X[test])
-        scores = errors / expected
-        self._error = ExpectedError.fit(X, errors)
-        self._widths = conformal_widths(scores, runs)
-        covered = np.empty(len(y), bool)
-        for train, test in folds:
-            width = conformal_widths(scores[train], runs[train], [self.coverage])[0]
-            covered[test] = scores[test] <= width
+    def _fit_finite(
+        self, X: Rows, y: Floats, runs: NDArray[Any], domains: NDArray[Any] | None
+    ) -> None:
+        guess = self._guess(X)
+        n_folds = fold_count(len(np.unique(runs))) if self.n_folds is None else self.n_folds
+        cross = CrossFit.of(X, y, runs, guess, n_folds, self.random_state, self.n_jobs)
+        self._error = cross.error
+        self._widths = conformal_widths(cross.scores, runs)
+        self._widening = 1.0
+        if domains is not None:
+            misses = np.abs(cross.predicted - y), cross.scores
+            known = X, y, runs, guess, *misses, domains
+            self._widening = widening_outside(
+                *known, _FAMILY_LEVEL, self.coverage, self.random_state
+            )
+        self._family = FamilyCheck.fit(X, runs, self.random_state)
+        self._ensemble = Ensemble.fit(X, y - guess, self.random_state)
+        _, last = np.unique(runs[::-1], return_index=True)
+        is_last = np.zeros(len(y), bool)
+        is_last[len(y) - 1 - last] = True
         self.card_: dict[str, Any] = {
             "n_networks": len(y),
-            "n_runs": len(np.unique(runs)),
-            "quality": {
-                "protocol": f"{self.n_folds}-fold by run, all checkpoints",
-                "r2": float(r2_score(y, predicted)),
-                "kendall_tau": float(np.nan_to_num(kendalltau(y, predicted).statistic)),
-                "mean_absolute_error": float(mean_absolute_error(y, predicted)),
-                "coverage": float(covered.mean()),
-                "stated_coverage": float(self.coverage),
-            },
+            "n_runs": len(last),
+            "quality": cross.quality(y, runs, is_last, self.coverage),
         }
+
+    def _completed(self, rows: Rows) -> Rows:
+        if not self._reads_log:
+            return rows
+        return complete_log(rows, self.feature_names_.index("architecture.log_outputs"))
+
+    @property
+    def _reads_log(self) -> bool:
+        """Whether the last two columns are the log's: only where all columns are known by name."""
+        return bool(self.feature_names_) and "log" in self.features
+
+    def _guess(self, X: Rows) -> Floats:
+        """Give the accuracies that the ensemble corrects, shape (n_rows,)."""
+        if self._reads_log:
+            return np.clip(X[:, -2].astype(np.float64), 0, 1)
+        return np.zeros(len(X))
 
     def predict(self, X: ArrayLike | Sequence[Any]) -> Floats:
         """Estimate accuracies.
@@ -164,11 +189,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_networks,)
             Fractions in [0, 1]; for a diverged network the accuracy of an untrained one.
         """
-        features, finite = self._checked(X)
-        accuracies = np.full(len(features), self._untrained[0])
-        if finite.any():
-            accuracies[finite] = self._ensemble.predict(features[finite])
-        return accuracies
+        return self._judged(*self._checked(X))[0]
 
     def predict_interval(
         self, X: ArrayLike | Sequence[Any], coverage: float | None = None
@@ -186,20 +207,29 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_networks, 2)
             Low and high ends, fractions in [0, 1].
         """
-        features, _ = self._checked(X)
-        return self._intervals(features, self.predict(features), coverage)
+        return self._judged(*self._checked(X), coverage)[1]
 
-    def _intervals(
-        self, features: NDArray[np.float32], centres: Floats, coverage: float | None
-    ) -> Floats:
+    def _judged(
+        self, rows: Rows, finite: NDArray[np.bool_], coverage: float | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Accuracies, intervals and p-values of rows."""
         level = self.coverage if coverage is None else number_between("coverage", coverage, 0, 1)
-        finite = finite_rows(features)
-        intervals = np.tile(self._untrained[1:], (len(features), 1))
+        accuracies = np.full(len(rows), self._untrained[0])
+        intervals = np.tile(self._untrained[1:], (len(rows), 1))
+        p_values = np.full(len(rows), 1 / (len(self._family.distances) + 1))
         if finite.any():
-            half = width_at(self._widths, level) * self._error.predict(features[finite])
-            ends = np.stack([centres[finite] - half, centres[finite] + half], axis=1)
-            intervals[finite] = np.clip(ends, 0, 1)
-        return intervals
+            known = rows[finite]
+            p_values[finite] = self._family.p_values(known)
+            centres, half = self._unanchored(known, p_values[finite], level)
+            accuracies[finite] = self.anchor_.centre(centres)
+            intervals[finite] = self.anchor_.ends(centres, half)
+        return accuracies, intervals, p_values
+
+    def _unanchored(self, known: Rows, p_values: Floats, level: float) -> tuple[Floats, Floats]:
+        """Centres and half-widths for finite rows, before the anchor's correction."""
+        centres = np.clip(self._guess(known) + self._ensemble.predict(known), 0, 1)
+        half = width_at(self._widths, level) * self._error.predict(known)
+        return centres, np.where(p_values < _FAMILY_LEVEL, self._widening * half, half)
 
     def family_p_values(self, X: ArrayLike | Sequence[Any]) -> Floats:
         """Tell how usual each network is among those fitted on.
@@ -214,11 +244,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             In (0, 1]: the share of the zoo's networks that are at least as unusual. A diverged
             network gets the smallest value possible.
         """
-        features, finite = self._checked(X)
-        p_values = np.full(len(features), 1 / (len(self._family.distances) + 1))
-        if finite.any():
-            p_values[finite] = self._family.p_values(features[finite])
-        return p_values
+        return self._judged(*self._checked(X))[2]
 
     def in_family(self, X: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
         """Tell which networks look like those fitted on, as booleans of shape (n_networks,)."""
@@ -232,14 +258,9 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_networks, n_features), or sequence of networks
         """
         features, finite = self._checked(X)
-        accuracies = self.predict(features)
-        rows = zip(
-            accuracies,
-            self._intervals(features, accuracies, None),
-            self.family_p_values(features),
-            finite,
-            strict=True,
-        )
+        accuracies, intervals, p_values = self._judged(features, finite)
+        conditions = name_conditions(features, self.feature_names_)
+        rows = zip(accuracies, intervals, p_values, conditions, strict=True)
         return [
             Estimate(
                 accuracy=float(accuracy),
@@ -248,18 +269,28 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
                 in_family=bool(p_value >= _FAMILY_LEVEL),
                 coverage=float(self.coverage),
                 family_p_value=float(p_value),
-                condition="ok" if ok else "diverged",
+                condition=condition,
             )
-            for accuracy, (low, high), p_value, ok in rows
+            for accuracy, (low, high), p_value, condition in rows
         ]
 
-    def estimate(self, source: Any) -> Estimate:
+    def estimate(
+        self,
+        source: Any,
+        input_shape: Sequence[int] | None = None,
+        log: Mapping[str, float] | None = None,
+    ) -> Estimate:
         """Estimate the accuracy of one network.
 
         Parameters
         ----------
         source : model, state dict, mapping of arrays, or path
-            Whatever `read_weights` takes.
+            Whatever `read_weights` takes; with probes, a model that can be called.
+        input_shape : sequence of int, optional
+            Of one input, without the batch axis: for probes, where the model does not know it.
+        log : mapping, optional
+            What the training loop reported of its last epoch: ``{"accuracy": fraction, "loss":
+            nats}``. Needed by a predictor that reads the log; otherwise not looked at.
 
         Returns
         -------
@@ -268,25 +299,65 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         Raises
         ------
         UnsupportedModelError, UnreadableFileError
-            As `read_weights`.
+            As `read_weights` and `probes.probe`.
+        InvalidArgumentError
+            When the log is needed and missing.
         """
-        (estimate,) = self.estimate_features(describe(read_weights(source)))
-        if estimate.condition == "diverged":
-            warnings.warn(
-                "The network's weights hold NaN or infinite values: it has diverged, and gets the "
-                "estimate of an untrained network.",
-                AccuracyFromWeightsWarning,
-                stacklevel=2,
-            )
-        elif not estimate.in_family:
-            warnings.warn(
-                "The network is unlike those that the predictor was fitted on (family p-value "
-                f"{estimate.family_p_value:.2g}): take its estimate as a hint for ranking at most, "
-                "or retrain the predictor on networks like it.",
-                AccuracyFromWeightsWarning,
-                stacklevel=2,
-            )
+        (estimate,) = self.estimate_features(row_of(source, self.features, input_shape, log))
+        if estimate.caution is not None:
+            warnings.warn(estimate.caution, AccuracyFromWeightsWarning, stacklevel=2)
         return estimate
+
+    def anchor(
+        self, networks: NDArray[Any] | Sequence[Any], accuracies: ArrayLike
+    ) -> AccuracyPredictor:
+        """Correct the level of the estimates by a few known truths of the user's own task.
+
+        The order of estimates holds on data sets that the predictor has not seen, their level does
+        not. The correction is monotone, and shrunk so that few truths change little.
+
+        Parameters
+        ----------
+        networks : array-like, sequence of networks, or sequence of Estimate
+            Of known accuracy: rows, sources, or estimates that this predictor made *before* it
+            was anchored.
+        accuracies : array-like of shape (n_networks,)
+            Their measured accuracies, fractions in [0, 1].
+
+        Returns
+        -------
+        AccuracyPredictor
+            An anchored copy; earlier truths are not counted again. Diverged networks say nothing
+            and are left out.
+
+        Raises
+        ------
+        InvalidArgumentError
+            When lengths differ or an accuracy is no fraction.
+        """
+        check_is_fitted(self, "card_")
+        truths = np.asarray(accuracies, float).ravel()
+        estimates = [network for network in networks if isinstance(network, Estimate)]
+        if estimates and len(estimates) == len(networks):
+            centres = np.array([estimate.accuracy for estimate in estimates])
+            half = np.array([max(e.accuracy - e.low, e.high - e.accuracy) for e in estimates])
+            usable = np.array([estimate.condition != "diverged" for estimate in estimates])
+        else:
+            rows, usable = self._checked(networks)
+            centres, half = np.zeros((2, len(rows)))
+            if usable.any():
+                known = rows[usable]
+                p_values = self._family.p_values(known)
+                centres[usable], half[usable] = self._unanchored(known, p_values, self.coverage)
+        if len(centres) != len(truths) or not ((truths >= 0) & (truths <= 1)).all():
+            raise InvalidArgumentError(
+                "Expected one accuracy in [0, 1] for each network. Received: "
+                f"{len(truths)} accuracies for {len(centres)} networks, "
+                f"{truths.min(initial=1):.3g} to {truths.max(initial=0):.3g}."
+            )
+        anchored = copy.copy(self)
+        anchored.anchor_ = Anchor.fit(centres[usable], half[usable], truths[usable])
+        return anchored
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the predictor to one file, which appears whole or not at all.
@@ -297,23 +368,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             When the file cannot be written.
         """
         check_is_fitted(self, "card_")
-        arrays: dict[str, NDArray[Any]] = {"untrained": self._untrained, "widths": self._widths}
-        for name, part in self._parts().items():
-            arrays |= {f"{name}.{key}": np.asarray(value) for key, value in vars(part).items()}
-        facts = {
-            "parameters": self.get_params(),
-            "feature_names": list(self.feature_names_),
-            "n_features": self.n_features_in_,
-            "card": self.card_,
-            "made_with": {
-                name: metadata.version(name)
-                for name in ("accuracy-from-weights", "numpy", "scikit-learn")
-            },
-        }
-        persistence.write(path, arrays, facts)
-
-    def _parts(self) -> dict[str, Any]:
-        return {**vars(self._ensemble), **vars(self._error), "family": self._family}
+        saved_predictor.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AccuracyPredictor:
@@ -324,60 +379,23 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         UnreadableFileError
             When the file is missing, damaged, no predictor, or of a later version.
         """
-        arrays, facts = persistence.read(path)
-        try:
-            return cls._restored(arrays, facts)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise UnreadableFileError(
-                f"Expected a whole predictor file. Received: {os.fspath(path)}, whose contents do "
-                "not fit together. Make it again with `accuracy-from-weights retrain`."
-            ) from error
-
-    @classmethod
-    def _restored(cls, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> AccuracyPredictor:
-        known = cls().get_params()
-        predictor = cls(**{k: v for k, v in facts["parameters"].items() if k in known})
-        number_between("coverage", predictor.coverage, 0.01, 0.999)
-
-        def part(name: str) -> dict[str, NDArray[Any]]:
-            prefix = f"{name}."
-            return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-        predictor._ensemble = Ensemble(
-            Forest(**part("boosted")), Forest(**part("randomised")), Perceptron(**part("smooth"))
-        )
-        predictor._error = ExpectedError(Forest(**part("logarithm")))
-        predictor._family = FamilyCheck(**part("family"))
-        predictor._untrained, predictor._widths = arrays["untrained"], arrays["widths"]
-        predictor.n_features_in_ = int(facts["n_features"])
-        predictor.feature_names_ = tuple(facts["feature_names"])
-        predictor.card_ = dict(facts["card"], made_with=facts["made_with"])
-        fits = (
-            predictor._untrained.shape == (3,)
-            and predictor._widths.shape == LEVELS.shape
-            and len(predictor._family.centre) == predictor.n_features_in_
-            and predictor._ensemble.n_features_needed <= predictor.n_features_in_
-            and predictor._error.n_features_needed <= predictor.n_features_in_
-            and len(predictor.feature_names_) in (0, predictor.n_features_in_)
-            and set(predictor.feature_names_) <= set(FEATURE_NAMES)
-        )
-        if not fits:
-            raise ValueError("parts of different predictors, or features this release lacks")
+        predictor = cls()
+        saved_predictor.restore(predictor, path)
         return predictor
 
-    def _checked(
-        self, X: ArrayLike | Sequence[Any]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Features as this predictor's columns, and which rows are free of NaN."""
+    def _checked(self, X: ArrayLike | Sequence[Any]) -> tuple[Rows, NDArray[np.bool_]]:
+        """Rows of this predictor's columns, and which of them are free of NaN."""
         check_is_fitted(self, "card_")
-        features = as_features(X)
-        if self.feature_names_ and features.shape[1] == len(FEATURE_NAMES) != self.n_features_in_:
+        rows = as_features(X, self.features)
+        names = feature_names(self.features)
+        if self.feature_names_ and rows.shape[1] == len(names) != self.n_features_in_:
             # Fitted by an earlier release that described networks by fewer numbers.
-            position = {name: k for k, name in enumerate(FEATURE_NAMES)}
-            features = features[:, [position[name] for name in self.feature_names_]]
-        if features.shape[1] != self.n_features_in_:
+            position = {name: k for k, name in enumerate(names)}
+            rows = rows[:, [position[name] for name in self.feature_names_]]
+        if rows.shape[1] != self.n_features_in_:
             raise InvalidArgumentError(
                 f"Expected {self.n_features_in_} features a network. Received: an array of shape "
-                f"{features.shape}."
+                f"{rows.shape}."
             )
-        return features, finite_rows(features)
+        rows = self._completed(rows)
+        return rows, finite_rows(rows)

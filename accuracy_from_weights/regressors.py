@@ -23,7 +23,7 @@ _SMALLEST_ERROR = 0.003
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Three models of accuracy, averaged.
+    """Three models of one number, averaged: an accuracy, or how far it is from a first guess.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Ensemble:
         X : ndarray of shape (n_rows, n_features)
             Finite features.
         y : ndarray of shape (n_rows,)
-            Accuracies, fractions.
+            Accuracies, or differences of accuracies.
         random_state : int
         """
         boosting = HistGradientBoostingRegressor(
@@ -76,9 +76,8 @@ class Ensemble:
         return max(model.n_features_needed for model in vars(self).values())
 
     def predict(self, X: NDArray[np.float32]) -> Floats:
-        """Give accuracies of shape (n_rows,), fractions in [0, 1]."""
-        mean = np.mean([model.predict(X) for model in vars(self).values()], axis=0)
-        return np.clip(mean, 0, 1)
+        """Give the mean of the models, shape (n_rows,)."""
+        return np.asarray(np.mean([m.predict(X) for m in vars(self).values()], axis=0), np.float64)
 
 
 @dataclass(frozen=True, eq=False)

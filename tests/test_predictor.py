@@ -176,7 +176,7 @@ def rewritten(source, target, change) -> None:
         lambda name, content: None if name == "smooth.bias1.npy" else content,
         lambda name, content: None if name == "facts.npy" else content,
         lambda name, content: content[: len(content) // 2] if "boosted.left" in name else content,
-        lambda name, content: content.replace(b'"format_version": 1', b'"format_version": 9'),
+        lambda name, content: content.replace(b'"format_version": 2', b'"format_version": 9'),
         lambda name, content: content.replace(
             b"accuracy-from-weights pred", b"something else....."
         ),

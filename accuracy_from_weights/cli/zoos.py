@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import UnreadableFileError
 
@@ -39,30 +38,25 @@ def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTabl
     UnreadableFileError
         When one of them is missing or a damaged table.
     """
-    import numpy as np
-
     from accuracy_from_weights.zoo.checkpoints import read_checkpoints
     from accuracy_from_weights.zoo.table import concatenate, read_zoo
 
     for path in paths:
         if not path.exists():
             raise UnreadableFileError(
-                f"Expected a zoo: a folder, a table or a CSV file of checkpoints. Received: {path}, "
-                "which does not exist."
+                "Expected a zoo: a folder, a table or a CSV file of checkpoints. Received: "
+                f"{path}, which does not exist."
             )
     tables = []
     for path in paths:
         with progress_bar(f"Describing {path}") as report:
             if path.suffix.lower() == ".csv":
+                if probes:
+                    raise InvalidArgumentError(
+                        "Expected a zoo of this package's for --probes: only such a zoo says how "
+                        f"its networks are run. Received: {path}; leave --probes out."
+                    )
                 tables.append(read_checkpoints(path, n_jobs=jobs, progress=report))
             else:
                 tables.append(read_zoo(path, n_jobs=jobs, progress=report, probes=probes))
-    if len(tables) == 1:
-        return tables[0]
-    # Runs of two zoos may share a name and are different runs all the same.
-    apart = [
-        dataclasses.replace(table, runs=np.char.add(f"{path}/", table.runs.astype(str)))
-        for path, table in zip(paths, tables, strict=True)
-    ]
-    digests = "".join(table.fingerprint for table in tables)
-    return concatenate(apart, hashlib.sha256(digests.encode()).hexdigest())
+    return tables[0] if len(tables) == 1 else concatenate(tables, [str(path) for path in paths])

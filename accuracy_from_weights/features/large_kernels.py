@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accuracy_from_weights.features.numbers import DIVERGED, FloatArray
 from accuracy_from_weights.weights.layers import Layer
@@ -99,13 +100,13 @@ class LargeKernel:
             self._fill(block, rows)
             yield rows, block
 
-    def take(self, rows: FloatArray) -> FloatArray:
+    def take(self, rows: NDArray[np.intp]) -> FloatArray:
         """Copy some rows; of shape (len(rows), inputs, *spatial)."""
         taken = np.empty((len(rows), *self._stored.shape[1:]), np.float32)
         self._fill(taken.reshape(len(rows), -1), rows)
         return taken
 
-    def _fill(self, block: FloatArray, rows: slice | FloatArray) -> None:
+    def _fill(self, block: FloatArray, rows: slice | NDArray[np.intp]) -> None:
         source = self._stored[rows]
         shaped = block.reshape(source.shape)
         if self._gain is None:

@@ -101,10 +101,15 @@ def read_checkpoints(
         paper_statistics=_stack_paper(files),
         runs=np.array([line["run"] for line in lines])[kept],
         datasets=np.array([line.get("dataset") or path.stem for line in lines])[kept],
-        steps=measured.pop("step")[kept],
+        steps=measured["step"][kept],
         hyperparameters=columns,
         fingerprint=digest.hexdigest(),
-        **{name: values[kept] for name, values in measured.items()},
+        accuracy=measured["accuracy"][kept],
+        loss=measured["loss"][kept],
+        train_accuracy=measured["train_accuracy"][kept],
+        train_loss=measured["train_loss"][kept],
+        log_accuracy=measured["log_accuracy"][kept],
+        log_loss=measured["log_loss"][kept],
     )
 
 

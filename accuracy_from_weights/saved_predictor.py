@@ -1,0 +1,118 @@
+"""An `AccuracyPredictor` as arrays and facts, and back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights import persistence
+from accuracy_from_weights._arguments import number_between
+from accuracy_from_weights.anchoring import Anchor
+from accuracy_from_weights.calibration import LEVELS
+from accuracy_from_weights.errors import UnreadableFileError
+from accuracy_from_weights.family import FamilyCheck
+from accuracy_from_weights.features.sets import feature_names
+from accuracy_from_weights.forest import Forest
+from accuracy_from_weights.perceptron import Perceptron
+from accuracy_from_weights.regressors import Ensemble, ExpectedError
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.predictor import AccuracyPredictor
+
+
+def save(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
+    """Write a fitted predictor to one file.
+
+    Raises
+    ------
+    AccuracyFromWeightsError
+        When the file cannot be written; an older file of that name is left as it was.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "untrained": predictor._untrained,
+        "widths": predictor._widths,
+        "widening": np.array(predictor._widening),
+    }
+    parts = {
+        **vars(predictor._ensemble),
+        **vars(predictor._error),
+        "family": predictor._family,
+    }
+    for name, part in parts.items():
+        arrays |= {f"{name}.{key}": np.asarray(value) for key, value in vars(part).items()}
+    facts = {
+        "parameters": predictor.get_params(),
+        "feature_names": list(predictor.feature_names_),
+        "n_features": predictor.n_features_in_,
+        "anchor": asdict(predictor.anchor_),
+        "card": predictor.card_,
+        "made_with": {
+            name: metadata.version(name)
+            for name in ("accuracy-from-weights", "numpy", "scikit-learn")
+        },
+    }
+    persistence.write(path, arrays, facts)
+
+
+def restore(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
+    """Give a fresh predictor the state that `save` wrote; no code of the file is run.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file is missing, damaged, no predictor, or of a later version.
+    """
+    arrays, facts = persistence.read(path)
+    try:
+        _fill(predictor, arrays, facts)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise UnreadableFileError(
+            f"Expected a whole predictor file. Received: {os.fspath(path)}, whose contents do "
+            "not fit together. Make it again with `accuracy-from-weights retrain`."
+        ) from error
+
+
+def _fill(
+    predictor: AccuracyPredictor, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]
+) -> None:
+    known = predictor.get_params()
+    predictor.set_params(**{k: v for k, v in facts["parameters"].items() if k in known})
+    number_between("coverage", predictor.coverage, 0.01, 0.999)
+
+    def part(name: str) -> dict[str, NDArray[Any]]:
+        prefix = f"{name}."
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    ensemble = Ensemble(
+        Forest(**part("boosted")), Forest(**part("randomised")), Perceptron(**part("smooth"))
+    )
+    error = ExpectedError(Forest(**part("logarithm")))
+    family = FamilyCheck(**part("family"))
+    untrained, widths = arrays["untrained"], arrays["widths"]
+    # Version 1 knew neither.
+    widening = float(arrays.get("widening", np.array(1.0)))
+    anchor = Anchor(**facts.get("anchor", {}))
+    n_features, names = int(facts["n_features"]), tuple(facts["feature_names"])
+    fits = (
+        untrained.shape == (3,)
+        and bool(((untrained >= 0) & (untrained <= 1)).all())
+        and widths.shape == LEVELS.shape
+        and bool((widths >= 0).all())
+        and 1 <= widening < np.inf
+        and len(family.centre) == n_features
+        and max(ensemble.n_features_needed, error.n_features_needed) <= n_features
+        and len(names) in (0, n_features)
+        and set(names) <= set(feature_names(predictor.features))
+    )
+    if not fits:
+        raise ValueError("parts of different predictors, or features that this release lacks")
+    predictor._ensemble, predictor._error, predictor._family = ensemble, error, family
+    predictor._untrained, predictor._widths, predictor._widening = untrained, widths, widening
+    predictor.n_features_in_, predictor.feature_names_ = n_features, names
+    predictor.anchor_ = anchor
+    predictor.card_ = dict(facts["card"], made_with=facts["made_with"])
