@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import transformers
@@ -13,7 +14,9 @@ from accuracy_from_weights.callbacks._epoch import (
     EpochEstimator,
     Estimator,
     Observation,
+    harmless,
 )
+from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaints, hold_patience
 
 if TYPE_CHECKING:
@@ -64,6 +67,26 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         the run; its reason is printed. Its state is kept in checkpoints. Defaults to None.
     verbose
         Whether to print each new estimate. Defaults to False.
+    features
+        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
+        model's answers to synthetic inputs; for models of images), or ``"weights+probes+log"``
+        (also training accuracy and loss). The Trainer logs the loss alone, in epochs before this
+        one where ``logging_strategy="epoch"``; log the accuracy yourself, as in
+        ``self.log({"train_accuracy": ...})`` of a Trainer of your own. Defaults to what
+        `predictor` was fitted to, and to ``"weights"`` without one.
+    input_shape
+        For probes: the shape of one example without the batch's axis. Defaults to that of the
+        first batch that passes.
+    log_keys
+        The names of training accuracy and loss among what is logged. Defaults to a search for
+        usual ones.
+    anchor_every
+        Anchor the estimates to the accuracies that evaluations find (``compute_metrics``), at most
+        one every n epochs; the last one is logged as ``accuracy_from_weights_anchor``. Defaults to
+        None, for no anchor.
+    anchor_on
+        The name of the accuracy among an evaluation's metrics. Defaults to a search for usual
+        ones.
 
     Attributes
     ----------
@@ -86,10 +109,35 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         name: str = DEFAULT_NAME,
         stopping: StoppingRule | None = None,
         verbose: bool = False,
+        *,
+        features: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        log_keys: tuple[str | None, str | None] | None = None,
+        anchor_every: int | None = None,
+        anchor_on: str | None = None,
     ) -> None:
         self._epochs = EpochEstimator(
-            type(self).__name__, predictor, every_n_epochs, name, stopping, verbose
+            type(self).__name__,
+            predictor,
+            every_n_epochs,
+            name,
+            stopping,
+            verbose,
+            features=features,
+            input_shape=input_shape,
+            anchor_every=anchor_every,
+            anchor_advice="evaluate (eval_strategy) with a `compute_metrics` that gives an "
+            "accuracy, or name it in `anchor_on`",
         )
+        self._reader = LogReader(
+            log_keys,
+            anchor_on,
+            "the Trainer logs none by itself, so log it from a Trainer of your own, as in "
+            'self.log({"train_accuracy": ...}), or name it in `log_keys`',
+            self._epochs.warn_once,
+        )
+        self._logs: dict[str, Any] = {}
+        self._hook: Any = None
         self._training = False
         self._trainer: Any = None
         self._seen: Observation | None = None
@@ -101,21 +149,37 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         """The stopping rule's last decision; None without a rule."""
         return self._epochs.decision
 
+    @harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start or take up a run, and look for others that use the estimate and cannot."""
         self._training, self._seen, self._trainer, self._best_at = True, None, None, -1
+        self._logs = {}
         self._epochs.begin(resumed=state.global_step > 0)
         saved = _kept_states(state).get(self._state_key)
         if saved is not None:
             self._epochs.load_state_dict(saved["attributes"])
         self._epochs.guard("looking at the other callbacks", lambda: self._review(args))
+        model = kwargs.get("model")
+        if self._epochs.wants_batch and model is not None:
+            self._epochs.guard("watching for the first batch", lambda: self._watch(model))
 
+    @harmless
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave evaluations after training alone: the Trainer may have loaded other weights."""
         self._training = False
+        self._unwatch()
 
+    @harmless
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Remember the last training loss, and whatever else is logged in training."""
+        if self._training and logs:
+            self._logs.update({k: v for k, v in logs.items() if not k.startswith("eval_")})
+
+    @harmless
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
         """Estimate, log, and decide on stopping and, without evaluation, on the best model."""
+        if control.should_evaluate and self._epochs.truths.due(self._epoch(state)):
+            return control  # the evaluation that comes now may bring an accuracy to anchor to
         seen = self._observe(state, control, model)
         if args.eval_strategy == "no" and args.save_strategy == "best":
             self._epochs.guard(
@@ -123,17 +187,22 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             )
         return control
 
+    @harmless
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any, metrics: Any, **kwargs: Any
     ) -> Any:
         """Put the estimate among the evaluation's metrics."""
         if self._training and metrics is not None:
-            seen = self._observe(state, control, model)
+            found = dict(metrics)
+            seen = self._observe(
+                state, control, model, lambda: self._reader.validation(found, ("eval_",))
+            )
             metrics.update({f"eval_{key}": value for key, value in seen.values.items()})
             if seen.failed and self._decides_best(args):
                 self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
         return control
 
+    @harmless
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take back that a model was the best where its accuracy is not known at all."""
         if self._seen is not None and not self._seen.known and self._decides_best(args):
@@ -144,12 +213,38 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             if os.path.isdir(folder):
                 state.best_model_checkpoint = folder
 
-    def _observe(self, state: Any, control: Any, model: Any) -> Observation:
+    def _watch(self, model: Any) -> None:
+        def look(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self._epochs.see_batch([named, *inputs])
+            self._unwatch()
+
+        self._unwatch()
+        self._hook = model.register_forward_pre_hook(look, with_kwargs=True)
+
+    def _unwatch(self) -> None:
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook.remove()
+
+    def _epoch(self, state: Any) -> int:
+        # state.epoch is a float and reaches 1.0 with the last step of the first epoch.
+        return max(math.ceil((state.epoch or 0.0) - 1e-6) - 1, 0)
+
+    def _observe(
+        self,
+        state: Any,
+        control: Any,
+        model: Any,
+        truth: Callable[[], float | None] | None = None,
+    ) -> Observation:
         seen = self._seen
         if seen is None or self._seen_at != state.global_step:
-            # state.epoch is a float and reaches 1.0 with the last step of the first epoch.
-            epoch = max(math.ceil((state.epoch or 0.0) - 1e-6) - 1, 0)
-            seen = self._epochs.observe(lambda: model, epoch)
+            seen = self._epochs.observe(
+                lambda: model,
+                self._epoch(state),
+                log=lambda: self._reader.training(self._logs),
+                truth=truth,
+            )
             self._seen, self._seen_at = seen, state.global_step
             self._epochs.guard("logging", lambda: self._log(state, control, dict(seen.values)))
             self._epochs.guard("keeping the state", lambda: self._keep_state(state))
@@ -214,7 +309,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         monitor = str(args.metric_for_best_model).removeprefix("eval_")
         mode = "max" if args.greater_is_better else "min"
         found = [Watcher("metric_for_best_model", monitor, mode)]
-        all_keys = [key for cb in ours for key in cb._epochs.keys]
+        all_keys = [key for cb in ours for key in cb._epochs.known_keys]
         for text in complaints(found, self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)
         kinds = [type(cb) for cb in neighbours]

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine, Events
 
 from accuracy_from_weights._arguments import InvalidArgumentError
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._epoch import (
+    DEFAULT_NAME,
+    EpochEstimator,
+    Estimator,
+    harmless,
+)
+from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -48,6 +54,26 @@ class AccuracyFromWeights:
         the run; its reason is printed. Defaults to None.
     verbose
         Whether to print each new estimate. Defaults to False.
+    features
+        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
+        model's answers to synthetic inputs), or ``"weights+probes+log"`` (also training accuracy
+        and loss: metrics attached to the trainer before this; the trainer's output serves as loss
+        where it is a number). Defaults to what `predictor` was fitted to, and to ``"weights"``
+        without one.
+    input_shape
+        For probes: the shape of one example without the batch's axis. Defaults to that of the
+        first batch that passes.
+    log_keys
+        The names of training accuracy and loss among the trainer's metrics. Defaults to a search
+        for usual ones.
+    anchor_every
+        Anchor the estimates to the accuracies that the `evaluator` given to `attach` finds, at
+        most one every n epochs; run it before this, by
+        ``Events.EPOCH_COMPLETED(every=n)`` or ``(once=1)``. The last one is kept among the metrics
+        as ``accuracy_from_weights_anchor``. Defaults to None, for no anchor.
+    anchor_on
+        The name of the accuracy among the evaluator's metrics. Defaults to a search for usual
+        ones.
 
     Attributes
     ----------
@@ -71,17 +97,43 @@ class AccuracyFromWeights:
         name: str = DEFAULT_NAME,
         stopping: StoppingRule | None = None,
         verbose: bool = False,
+        *,
+        features: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        log_keys: tuple[str | None, str | None] | None = None,
+        anchor_every: int | None = None,
+        anchor_on: str | None = None,
     ) -> None:
         self._epochs = EpochEstimator(
-            type(self).__name__, predictor, every_n_epochs, name, stopping, verbose
+            type(self).__name__,
+            predictor,
+            every_n_epochs,
+            name,
+            stopping,
+            verbose,
+            features=features,
+            input_shape=input_shape,
+            anchor_every=anchor_every,
+            anchor_advice="pass `attach` the evaluator, with an Accuracy among its metrics",
         )
+        self._reader = LogReader(
+            log_keys,
+            anchor_on,
+            "attach one to the trainer before this, as in "
+            'Accuracy(...).attach(trainer, "accuracy"), or name it in `log_keys`',
+            self._epochs.warn_once,
+        )
+        self._truth: float | None = None
+        self._estimated_at = -1
 
     @property
     def decision(self) -> Decision | None:
         """The stopping rule's last decision; None without a rule."""
         return self._epochs.decision
 
-    def attach(self, trainer: Engine, model: Any) -> AccuracyFromWeights:
+    def attach(
+        self, trainer: Engine, model: Any, evaluator: Engine | None = None
+    ) -> AccuracyFromWeights:
         """Have `trainer` estimate `model` at the end of each epoch.
 
         Parameters
@@ -90,6 +142,8 @@ class AccuracyFromWeights:
             The engine that trains.
         model
             The `torch.nn.Module` that it trains.
+        evaluator
+            The engine that evaluates on validation data, for `anchor_every`. Defaults to None.
 
         Returns
         -------
@@ -98,14 +152,23 @@ class AccuracyFromWeights:
         Raises
         ------
         InvalidArgumentError
-            When `trainer` is no Ignite engine.
+            When `trainer` or `evaluator` is no Ignite engine.
         """
         if not isinstance(trainer, Engine):
             raise InvalidArgumentError(
                 "Invalid value for argument `trainer`. Expected the ignite.engine.Engine that "
                 f"trains. Received: {trainer!r}."
             )
+        if evaluator is not None and not isinstance(evaluator, Engine):
+            raise InvalidArgumentError(
+                "Invalid value for argument `evaluator`. Expected the ignite.engine.Engine that "
+                f"evaluates, or None. Received: {evaluator!r}."
+            )
         trainer.add_event_handler(Events.STARTED, self._start)
+        if self._epochs.judge.wants_input_shape:
+            trainer.add_event_handler(Events.ITERATION_STARTED, self._see_batch)
+        if evaluator is not None:
+            evaluator.add_event_handler(Events.COMPLETED, self._evaluated, trainer, model)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._estimate, model)
         return self
 
@@ -117,12 +180,43 @@ class AccuracyFromWeights:
         """Go on from a state that `state_dict` gave."""
         self._epochs.load_state_dict(state_dict)
 
+    @harmless
     def _start(self, engine: Engine) -> None:
+        self._truth, self._estimated_at = None, -1
         if engine.state.epoch == 0:
             self._epochs.begin(resumed=False)
 
+    @harmless
+    def _see_batch(self, engine: Engine) -> None:
+        if self._epochs.wants_batch:
+            self._epochs.see_batch(engine.state.batch)
+
+    @harmless
+    def _evaluated(self, evaluator: Engine, trainer: Engine, model: Any) -> None:
+        truth = self._reader.validation(evaluator.state.metrics, ("", *VALIDATION))
+        if self._estimated_at == trainer.state.epoch:
+            self._epochs.learn(
+                lambda: model, trainer.state.epoch - 1, lambda: self._training_log(trainer), truth
+            )
+        else:
+            self._truth = truth
+
+    def _training_log(self, engine: Engine) -> dict[str, float]:
+        metrics = dict(engine.state.metrics)
+        if isinstance(engine.state.output, float):
+            metrics.setdefault("loss", engine.state.output)
+        return self._reader.training(metrics)
+
+    @harmless
     def _estimate(self, engine: Engine, model: Any) -> None:
-        seen = self._epochs.observe(lambda: model, engine.state.epoch - 1)
+        truth, self._truth = self._truth, None
+        self._estimated_at = engine.state.epoch
+        seen = self._epochs.observe(
+            lambda: model,
+            engine.state.epoch - 1,
+            log=lambda: self._training_log(engine),
+            truth=lambda: truth,
+        )
         engine.state.metrics.update(seen.values)
         if self._epochs.should_stop:
             engine.terminate()

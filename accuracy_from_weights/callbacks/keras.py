@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights._arguments import InvalidArgumentError, number_between
+from accuracy_from_weights.callbacks._epoch import (
+    DEFAULT_NAME,
+    EpochEstimator,
+    Estimator,
+    harmless,
+)
+from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._monitors import (
     caller,
     complaints,
@@ -15,6 +23,7 @@ from accuracy_from_weights.callbacks._monitors import (
     watchers,
     watching,
 )
+from accuracy_from_weights.callbacks._undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -60,6 +69,25 @@ class AccuracyFromWeights(keras.callbacks.Callback):
         Defaults to None.
     verbose
         Whether to print each new estimate. Defaults to False.
+    features
+        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
+        model's answers to synthetic inputs), or ``"weights+probes+log"`` (also training accuracy
+        and loss, read from the logs: compile with ``metrics=["accuracy"]``). Defaults to what
+        `predictor` was fitted to, and to ``"weights"`` without one.
+    input_shape
+        For probes: the shape of one example without the batch's axis. Defaults to the model's.
+    log_keys
+        The names of training accuracy and loss in the logs. Defaults to a search for usual ones.
+    anchor_every
+        Anchor the estimates to true accuracies: measured on `validation_data` at epochs 0, n, 2n,
+        ..., or else taken from the logs where ``fit`` validated, at most every n epochs. The last
+        one is logged as ``accuracy_from_weights_anchor``. Defaults to None, for no anchor.
+    validation_data
+        For `anchor_every`: ``(x, y)`` or ``(x, y, sample_weight)``, a data set as ``evaluate``
+        takes it, or a function of the model that returns its accuracy, a fraction. The model has
+        to be compiled with an accuracy among its metrics, except for a function. Defaults to None.
+    anchor_on
+        The name of the validation accuracy in the logs. Defaults to a search for usual ones.
 
     Attributes
     ----------
@@ -83,11 +111,40 @@ class AccuracyFromWeights(keras.callbacks.Callback):
         name: str = DEFAULT_NAME,
         stopping: StoppingRule | None = None,
         verbose: bool = False,
+        *,
+        features: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        log_keys: tuple[str | None, str | None] | None = None,
+        anchor_every: int | None = None,
+        validation_data: Any = None,
+        anchor_on: str | None = None,
     ) -> None:
         super().__init__()
         self._epochs = EpochEstimator(
-            type(self).__name__, predictor, every_n_epochs, name, stopping, verbose
+            type(self).__name__,
+            predictor,
+            every_n_epochs,
+            name,
+            stopping,
+            verbose,
+            features=features,
+            input_shape=input_shape,
+            anchor_every=anchor_every,
+            anchor_advice="pass it validation_data=(x, y), or give `fit` validation data, and "
+            'compile with metrics=["accuracy"]',
         )
+        self._reader = LogReader(
+            log_keys,
+            anchor_on,
+            'compile with metrics=["accuracy"], or name it in `log_keys`',
+            self._epochs.warn_once,
+        )
+        if validation_data is not None and anchor_every is None:
+            raise InvalidArgumentError(
+                "Invalid value for argument `validation_data`. Expected None without "
+                "`anchor_every`, which says how often to use it. Received: validation data."
+            )
+        self._validation_data = validation_data
         self._begun = False
         self._neighbours: list[Any] = []
 
@@ -96,28 +153,72 @@ class AccuracyFromWeights(keras.callbacks.Callback):
         """The stopping rule's last decision; None without a rule."""
         return self._epochs.decision
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, in plain numbers, strings, lists and dicts.
+
+        Keras has no place for it: keep it yourself where `BackupAndRestore` is not enough.
+        """
+        return self._epochs.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave, in a ``fit`` with an ``initial_epoch``."""
+        self._epochs.load_state_dict(state_dict)
+
+    @harmless
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Look for other callbacks that use the estimate and cannot, and say so."""
         self._begun = False
         self._neighbours = []
         self._epochs.guard("looking at the other callbacks", self._review)
 
+    @harmless
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start a run at its first epoch, which is not 0 where an earlier run is resumed."""
         if not self._begun:
             self._begun = True
             self._epochs.begin(resumed=epoch > 0)
 
+    @harmless
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the estimate into `logs`, the one dict that Keras hands to every callback."""
         # self.model, not self._model: it brings the weights of the JAX backend up to date.
-        seen = self._epochs.observe(lambda: self.model, epoch)
+        self._find_input_shape()
+        seen = self._epochs.observe(
+            lambda: self.model,
+            epoch,
+            log=lambda: self._reader.training(logs or {}),
+            truth=lambda: self._truth(logs or {}),
+        )
         if logs is not None and (seen.known or self._is_in_a_file_name()):
             logs.update(seen.values)
             if seen.failed:
                 self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
         if self._epochs.should_stop:
             self.model.stop_training = True
+
+    def _find_input_shape(self) -> None:
+        if self._epochs.wants_batch:
+            shape = getattr(self.model, "input_shape", None)
+            if isinstance(shape, tuple) and len(shape) > 1 and all(shape[1:]):
+                self._epochs.judge.input_shape = tuple(shape[1:])
+
+    def _truth(self, logs: Mapping[str, Any]) -> float | None:
+        data = self._validation_data
+        if data is None:
+            return self._reader.validation(logs)
+        model, everywhere = self.model, ("", *VALIDATION)
+        with undisturbed(model):
+            if callable(data):
+                return number_between("validation_data", float(data(model)), 0.0, 1.0)
+            arguments = data if isinstance(data, tuple) else (data,)
+            parts = dict(zip(("x", "y", "sample_weight"), arguments, strict=False))
+            measured = model.evaluate(**parts, verbose=0, return_dict=True)
+        if self._reader.validation_key(measured, everywhere) is None:
+            raise InvalidArgumentError(
+                "Expected an accuracy among the metrics that the model is compiled with, such as "
+                f'metrics=["accuracy"]. Received: {", ".join(measured)}.'
+            )
+        return self._reader.validation(measured, everywhere)
 
     def _review(self) -> None:
         fit = caller(
@@ -139,7 +240,7 @@ class AccuracyFromWeights(keras.callbacks.Callback):
                     "that yourself.",
                 )
         for text in complaints(
-            watchers(others), keys, [key for cb in ours for key in cb._epochs.keys]
+            watchers(others), keys, [key for cb in ours for key in cb._epochs.known_keys]
         ):
             self._epochs.warn_once(text, text)
         for cb in self._neighbours[: _place(self, self._neighbours)]:

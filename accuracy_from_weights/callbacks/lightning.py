@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.callbacks._epoch import (
@@ -18,7 +18,9 @@ from accuracy_from_weights.callbacks._epoch import (
     EpochEstimator,
     Estimator,
     Observation,
+    harmless,
 )
+from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._monitors import (
     complaints,
     hold_patience,
@@ -87,6 +89,26 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
         the run; its reason is printed. Its state is saved in checkpoints. Defaults to None.
     verbose
         Whether to print each new estimate. Defaults to False.
+    features
+        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
+        module's answers to synthetic inputs), or ``"weights+probes+log"`` (also training accuracy
+        and loss: ``self.log("train_acc", ..., on_epoch=True)`` in ``training_step``). Defaults to
+        what `predictor` was fitted to, and to ``"weights"`` without one.
+    input_shape
+        For probes: the shape of one example without the batch's axis. Defaults to that of the
+        first batch that passes.
+    log_keys
+        The names of training accuracy and loss among the logged metrics. Defaults to a search for
+        usual ones.
+    anchor_every
+        Anchor the estimates to the validation accuracies that the module logs, at most one every n
+        epochs, so that ``Trainer(check_val_every_n_epoch=n)`` is enough; the last one is logged as
+        ``accuracy_from_weights_anchor``. Log it in ``validation_step``: what a module's own
+        ``on_validation_epoch_end`` logs counts from the next epoch on. Defaults to None, for no
+        anchor.
+    anchor_on
+        The name of the validation accuracy among the logged metrics. Defaults to a search for
+        usual ones.
 
     Attributes
     ----------
@@ -111,13 +133,37 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
         name: str = DEFAULT_NAME,
         stopping: StoppingRule | None = None,
         verbose: bool = False,
+        *,
+        features: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        log_keys: tuple[str | None, str | None] | None = None,
+        anchor_every: int | None = None,
+        anchor_on: str | None = None,
     ) -> None:
         super().__init__()
         self._epochs = EpochEstimator(
-            type(self).__name__, predictor, every_n_epochs, name, stopping, verbose
+            type(self).__name__,
+            predictor,
+            every_n_epochs,
+            name,
+            stopping,
+            verbose,
+            features=features,
+            input_shape=input_shape,
+            anchor_every=anchor_every,
+            anchor_advice="give `fit` validation data and log the accuracy in `validation_step`, "
+            'as in self.log("val_acc", ...), or name it in `anchor_on`',
+        )
+        self._reader = LogReader(
+            log_keys,
+            anchor_on,
+            'log it in `training_step`, as in self.log("train_acc", ..., on_epoch=True), or name '
+            "it in `log_keys`",
+            self._epochs.warn_once,
         )
         self._seen: Observation | None = None
         self._seen_at = -1
+        self._earlier: dict[str, Any] = {}
 
     @property
     def decision(self) -> Decision | None:
@@ -137,6 +183,7 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
         """Go on from a checkpoint."""
         self._epochs.load_state_dict(state_dict)
 
+    @harmless
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start a run, and look for other callbacks that use the estimate and cannot."""
         self._seen = None
@@ -145,6 +192,20 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
         if trainer.is_global_zero:
             self._epochs.guard("looking at the other callbacks", lambda: self._review(trainer))
 
+    @harmless
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """See the shape of the inputs, where it is needed, in the first batch."""
+        if self._epochs.wants_batch:
+            self._epochs.see_batch(batch)
+
+    @harmless
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Remember the metrics of earlier validation runs, to know the new ones."""
+        self._earlier = dict(trainer.callback_metrics)
+
+    @harmless
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log where EarlyStopping and ModelCheckpoint may act after validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -152,16 +213,41 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
             # an epoch's end come again. Lightning wants the same answer each time.
             interval = trainer.val_check_interval
             within = isinstance(interval, int) or interval != 1.0
-            self._log(trainer, pl_module, to_loggers=within)
+            self._log(trainer, pl_module, within, lambda: self._new_truth(trainer))
 
+    @harmless
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Take an accuracy that the module logged after all callbacks had been asked."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._epochs.learn(
+                lambda: self._network(pl_module),
+                trainer.current_epoch,
+                lambda: self._training_log(trainer),
+                self._epochs.guard(
+                    "reading the validation accuracy", lambda: self._new_truth(trainer)
+                ),
+            )
+
+    @harmless
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log where they act without validation; they run after all ordinary callbacks."""
         self._log(trainer, pl_module, to_loggers=True)
 
-    def _log(self, trainer: Any, pl_module: Any, to_loggers: bool) -> None:
+    def _log(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        to_loggers: bool,
+        truth: Callable[[], float | None] | None = None,
+    ) -> None:
         seen = self._seen
         if seen is None or self._seen_at != trainer.global_step:
-            seen = self._epochs.observe(lambda: pl_module, trainer.current_epoch)
+            seen = self._epochs.observe(
+                lambda: self._network(pl_module),
+                trainer.current_epoch,
+                log=lambda: self._training_log(trainer),
+                truth=truth,
+            )
             self._seen, self._seen_at = seen, trainer.global_step
             if seen.failed:
                 self._epochs.guard(
@@ -192,9 +278,37 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
                 rank_zero_only=False,
             )
 
+    def _network(self, pl_module: Any) -> Any:
+        """Return what to look at; for probes something that can be called with inputs alone."""
+        if not self._epochs.judge.wants_input_shape:
+            return pl_module
+        has_forward = any(
+            "forward" in vars(kind)
+            for kind in type(pl_module).__mro__
+            if kind.__name__ not in ("LightningModule", "Module")
+        )
+        inner = [part for part in pl_module.children() if any(True for _ in part.parameters())]
+        # Many a module has its network in one attribute and no `forward` of its own.
+        return inner[0] if len(inner) == 1 and not has_forward else pl_module
+
+    def _training_log(self, trainer: Any) -> dict[str, float]:
+        metrics = dict(trainer.callback_metrics)
+        # While validation runs, Lightning shows the training metrics of the epoch before, if any.
+        results = getattr(trainer.fit_loop.epoch_loop, "_results", None)
+        if results is not None:
+            metrics.update(results.metrics(on_step=False)["callback"])
+        return self._reader.training(metrics)
+
+    def _new_truth(self, trainer: Any) -> float | None:
+        metrics = trainer.callback_metrics
+        key = self._reader.validation_key(metrics, VALIDATION)
+        # An accuracy of an earlier run stays among the metrics until there is a new one.
+        is_new = key is not None and metrics[key] is not self._earlier.get(key)
+        return self._reader.validation(metrics) if is_new else None
+
     def _review(self, trainer: Any) -> None:
         others = [cb for cb in trainer.callbacks if not isinstance(cb, AccuracyFromWeights)]
         ours = [cb for cb in trainer.callbacks if isinstance(cb, AccuracyFromWeights)]
-        all_keys = [key for cb in ours for key in cb._epochs.keys]
+        all_keys = [key for cb in ours for key in cb._epochs.known_keys]
         for text in complaints(watchers(others), self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from skorch.callbacks import Callback
 
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._epoch import (
+    DEFAULT_NAME,
+    EpochEstimator,
+    Estimator,
+    harmless,
+)
+from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, complaints, hold_patience, watching
 
 if TYPE_CHECKING:
@@ -53,6 +59,25 @@ class AccuracyFromWeights(Callback):
         last epoch; its reason is printed. Defaults to None.
     verbose
         Whether to print each new estimate. Defaults to False.
+    features
+        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
+        module's answers to synthetic inputs), or ``"weights+probes+log"`` (also training accuracy
+        and loss; skorch records the loss, and ``EpochScoring("accuracy", name="train_acc",
+        on_train=True)`` before this the accuracy). Defaults to what `predictor` was fitted to, and
+        to ``"weights"`` without one.
+    input_shape
+        For probes: the shape of one example without the batch's axis. Defaults to that of the
+        first batch that passes.
+    log_keys
+        The names of training accuracy and loss in the history. Defaults to a search for usual
+        ones.
+    anchor_every
+        Anchor the estimates to the validation accuracies in the history, at most one every n
+        epochs; the last one is recorded as ``accuracy_from_weights_anchor``. Defaults to None, for
+        no anchor.
+    anchor_on
+        The name of the validation accuracy in the history. Defaults to a search for usual ones,
+        among them skorch's own ``valid_acc``.
 
     Attributes
     ----------
@@ -76,12 +101,23 @@ class AccuracyFromWeights(Callback):
         name: str = DEFAULT_NAME,
         stopping: StoppingRule | None = None,
         verbose: bool = False,
+        *,
+        features: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        log_keys: tuple[str | None, str | None] | None = None,
+        anchor_every: int | None = None,
+        anchor_on: str | None = None,
     ) -> None:
         self.predictor = predictor
         self.every_n_epochs = every_n_epochs
         self.name = name
         self.stopping = stopping
         self.verbose = verbose
+        self.features = features
+        self.input_shape = input_shape
+        self.log_keys = log_keys
+        self.anchor_every = anchor_every
+        self.anchor_on = anchor_on
         self.initialize()
 
     def initialize(self) -> AccuracyFromWeights:
@@ -93,6 +129,18 @@ class AccuracyFromWeights(Callback):
             self.name,
             self.stopping,
             self.verbose,
+            features=self.features,
+            input_shape=self.input_shape,
+            anchor_every=self.anchor_every,
+            anchor_advice="give the net a `train_split`, which records valid_acc, or name what is "
+            "recorded in `anchor_on`",
+        )
+        self.reader_ = LogReader(
+            self.log_keys,
+            self.anchor_on,
+            'put EpochScoring("accuracy", name="train_acc", on_train=True) before this, or name it '
+            "in `log_keys`",
+            self.epochs_.warn_once,
         )
         self.best_: float | None = None
         return self
@@ -107,6 +155,7 @@ class AccuracyFromWeights(Callback):
         """The stopping rule's last decision; None without a rule."""
         return self.epochs_.decision
 
+    @harmless
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start or go on with a run, and look for others that use the estimate and cannot."""
         resumed = len(net.history) > 0
@@ -115,11 +164,26 @@ class AccuracyFromWeights(Callback):
             self.best_ = None
         self.epochs_.guard("looking at the other callbacks", lambda: self._review(net))
 
+    @harmless
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """See the shape of the inputs, where it is needed, in the first batch."""
+        if training and self.epochs_.wants_batch:
+            self.epochs_.see_batch(batch)
+
+    @harmless
     def on_epoch_end(
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
         """Estimate and record; end the run where the rule says so."""
-        seen = self.epochs_.observe(lambda: net.module_, len(net.history) - 1)
+        row = net.history[-1]
+        seen = self.epochs_.observe(
+            lambda: net.module_,
+            len(net.history) - 1,
+            log=lambda: self.reader_.training(row),
+            truth=lambda: self.reader_.validation(row),
+        )
         accuracy = seen.values[self.name]
         best = seen.known and not seen.failed and (self.best_ is None or accuracy > self.best_)
         if best:
@@ -133,6 +197,7 @@ class AccuracyFromWeights(Callback):
         if self.epochs_.should_stop:
             raise KeyboardInterrupt  # skorch's way to end training, and to keep what was learnt
 
+    @harmless
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Keep EarlyStopping from restoring an epoch that was best by no known accuracy."""
         if self.best_ is None:
@@ -157,7 +222,7 @@ class AccuracyFromWeights(Callback):
             for cb in others
             if isinstance(getattr(cb, "monitor", None), str)
         ]
-        all_keys = [key for cb in ours for key in (*cb.epochs_.keys, f"{cb.name}_best")]
+        all_keys = [key for cb in ours for key in (*cb.epochs_.known_keys, f"{cb.name}_best")]
         for text in complaints(found, keys, all_keys):
             self.epochs_.warn_once(text, text)
         place = next((at for at, cb in enumerate(callbacks) if cb is self), 0)

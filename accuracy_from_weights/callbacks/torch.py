@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights._arguments import InvalidArgumentError
+from accuracy_from_weights._arguments import InvalidArgumentError, number_between
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._logs import LogReader
+from accuracy_from_weights.callbacks._undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -49,6 +51,22 @@ class Monitor:
         TensorBoard. Defaults to None.
     verbose
         Whether to print each new estimate. Defaults to False.
+    features
+        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
+        model's answers to synthetic inputs, whose shape is `input_shape`), or
+        ``"weights+probes+log"`` (also training accuracy and loss, which `update` is given).
+        Defaults to what `predictor` was fitted to, and to ``"weights"`` without one.
+    input_shape
+        For probes: the shape of one example without the batch's axis. Defaults to None; it can
+        also be given to `update`.
+    anchor_every
+        Anchor the estimates to a true accuracy that `validate` measures at updates 0, n, 2n, ...;
+        the last one is returned as ``accuracy_from_weights_anchor``. Truths can also be given to
+        `update`, whenever there are some. Defaults to None.
+    validate
+        For `anchor_every`: a function of the model that returns its accuracy on validation data,
+        a fraction. The model's mode and the generators of random numbers are put back after it.
+        Defaults to None.
 
     Attributes
     ----------
@@ -72,7 +90,20 @@ class Monitor:
         stopping: StoppingRule | None = None,
         log: Callable[[dict[str, float], int], Any] | None = None,
         verbose: bool = False,
+        *,
+        features: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        anchor_every: int | None = None,
+        validate: Callable[[Any], float] | None = None,
     ) -> None:
+        if (validate is None) != (anchor_every is None) or not (
+            validate is None or callable(validate)
+        ):
+            raise InvalidArgumentError(
+                "Invalid value for argument `validate`. Expected a function of the model that "
+                "returns its accuracy, together with `anchor_every`, or neither. "
+                f"Received: validate={validate!r}, anchor_every={anchor_every!r}."
+            )
         if log is not None and not callable(log):
             raise InvalidArgumentError(
                 "Invalid value for argument `log`. Expected a function of a dict of numbers and a "
@@ -86,7 +117,18 @@ class Monitor:
             stopping,
             verbose,
             every_argument="every_n_updates",
+            features=features,
+            input_shape=input_shape,
+            anchor_every=anchor_every,
+            anchor_advice="`validate` gave none",
         )
+        self._reader = LogReader(
+            None,
+            None,
+            'pass update(model, log={"accuracy": ..., "loss": ...})',
+            self._epochs.warn_once,
+        )
+        self._validate = validate
         self._log = log
         self._updates = 0
 
@@ -100,7 +142,15 @@ class Monitor:
         """Whether the stopping rule has decided to end the run."""
         return self._epochs.should_stop
 
-    def update(self, model: Any, step: int | None = None) -> dict[str, float]:
+    def update(
+        self,
+        model: Any,
+        step: int | None = None,
+        *,
+        log: Mapping[str, float] | None = None,
+        accuracy: float | None = None,
+        input_shape: tuple[int, ...] | None = None,
+    ) -> dict[str, float]:
         """Estimate, log and return the numbers.
 
         Parameters
@@ -110,18 +160,43 @@ class Monitor:
         step
             What to log and to tell the stopping rule as the time. Defaults to the number of
             updates before this one.
+        log
+            What the loop knows for free, ``{"accuracy": fraction, "loss": nats}``, both on
+            training data. Read where `features` names the log. Defaults to None.
+        accuracy
+            The model's true accuracy, a fraction, where it is known: this estimate and those that
+            follow are anchored to it. Defaults to None.
+        input_shape
+            For probes, where the constructor was not given it: the shape of one example without
+            the batch's axis, such as ``tuple(x.shape[1:])``. Defaults to None.
 
         Returns
         -------
-        Four finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1).
+        Four finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1);
+        and the last true accuracy where there is one.
         """
         count, self._updates = self._updates, self._updates + 1
         step = count if step is None else step
-        values = self._epochs.observe(lambda: model, count, step).values
-        log = self._log
-        if log is not None:
-            self._epochs.guard("`log`", lambda: log(dict(values), step))
+        if input_shape is not None:
+            self._epochs.judge.input_shape = tuple(input_shape)
+        values = self._epochs.observe(
+            lambda: model,
+            count,
+            step,
+            log=lambda: self._reader.training(log or {}),
+            truth=lambda: self._truth(model, accuracy),
+            insist=accuracy is not None,
+        ).values
+        tracker = self._log
+        if tracker is not None:
+            self._epochs.guard("`log`", lambda: tracker(dict(values), step))
         return values
+
+    def _truth(self, model: Any, known: float | None) -> float | None:
+        if known is None and self._validate is not None:
+            with undisturbed(model):
+                known = float(self._validate(model))
+        return None if known is None else number_between("accuracy", known, 0.0, 1.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, in plain numbers, strings, lists and dicts."""

@@ -10,56 +10,13 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from scripted import Answer, ReadsWeights, Scripted, answer, digits, ours_among, untrained_accuracy
+from keras_runs import KEY, KEYS, Snapshots, X, Y, assert_same, fit, network
+from scripted import Answer, ReadsWeights, Scripted, answer, ours_among, untrained_accuracy
 
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
-
-KEY = "accuracy_from_weights"
-KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]
-X, Y = digits(128)
-
-
-def network(seed: int = 0, learning_rate: float = 0.01) -> keras.Model:
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 1)),
-            keras.layers.Conv2D(4, 3, strides=2, activation="relu"),
-            keras.layers.Dropout(0.2),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(10),
-        ]
-    )
-    model.compile(
-        keras.optimizers.SGD(learning_rate, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
-
-
-def fit(model: keras.Model, callbacks: list, epochs: int = 3, **more) -> keras.callbacks.History:
-    return model.fit(X, Y, batch_size=64, epochs=epochs, verbose=0, callbacks=callbacks, **more)
-
-
-class Snapshots(keras.callbacks.Callback):
-    """Keeps the weights, and which epochs were run, for comparison."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights: dict[int, list[np.ndarray]] = {}
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.weights[epoch] = self.model.get_weights()
-
-
-def assert_same(one: list[np.ndarray], other: list[np.ndarray]) -> None:
-    assert len(one) == len(other)
-    for a, b in zip(one, other, strict=True):
-        assert a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("validation", [None, (X, Y)])

@@ -1,0 +1,190 @@
+"""The Keras callback with probes, with the training log, and anchored to true accuracies."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras_runs import KEY, Snapshots, X, Y, assert_same, fit, network
+from scripted import Informed, ReadsWeights, ours_among
+from test_keras_callback import everything_random
+
+from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Patience
+
+HELD_OUT = (X[:40], Y[:40])
+
+
+class Raw(keras.callbacks.Callback):
+    """Notes what the estimate is without an anchor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw: list[float] = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.raw.append(ReadsWeights().estimate(self.model).accuracy)
+
+
+def test_a_predictor_is_given_the_shape_and_the_log_of_the_epoch():
+    predictor = Informed(features="weights+probes+log")
+    history = fit(network(), [AccuracyFromWeights(predictor)], validation_data=HELD_OUT).history
+    assert [given["input_shape"] for given in predictor.given] == [(8, 8, 1)] * 3
+    assert [given["log"]["accuracy"] for given in predictor.given] == history["accuracy"]
+    assert [given["log"]["loss"] for given in predictor.given] == history["loss"]
+
+
+def test_without_a_metric_one_sentence_says_how_to_compile():
+    predictor = Informed(features="weights+probes+log")
+    model = network(metrics=())
+    with pytest.warns(AccuracyFromWeightsWarning, match=r'metrics=\["accuracy"\]') as caught:
+        history = fit(model, [AccuracyFromWeights(predictor)]).history
+    assert len(ours_among(caught)) == 1
+    assert predictor.given == []
+    assert KEY not in history
+
+
+def test_metrics_of_other_names_are_read_under_the_names_given():
+    predictor = Informed(features="weights+probes+log")
+    model = network(metrics=(keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3"),))
+    ours = AccuracyFromWeights(predictor, log_keys=("top3", "loss"))
+    history = fit(model, [ours]).history
+    assert [given["log"]["accuracy"] for given in predictor.given] == history["top3"]
+
+
+def subclassed() -> keras.Model:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(10)
+
+        def call(self, x, training=False):
+            return self.dense(self.flatten(x))
+
+    keras.utils.set_random_seed(0)
+    model = Own()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def test_a_model_that_does_not_know_its_input_shape_is_probed_with_the_one_given():
+    predictor = Informed(features="weights+probes")
+    fit(subclassed(), [AccuracyFromWeights(predictor, input_shape=(8, 8, 1))], epochs=1)
+    assert predictor.given == [{"input_shape": (8, 8, 1)}]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"anchor_every": 2, "validation_data": HELD_OUT},
+        {"anchor_every": 1},
+    ],
+)
+def test_training_with_probes_log_and_anchor_is_bit_for_bit_the_same(more):
+    runs = []
+    for with_ours in (False, True):
+        model = network(seed=7)
+        # Truths of fit's own validation, or of ours.
+        validation = {} if "validation_data" in more else {"validation_data": HELD_OUT}
+        predictor = Informed(features="weights+probes+log")
+        ours = AccuracyFromWeights(predictor, stopping=Patience(99), **more)
+        history = fit(model, [ours] if with_ours else [], **validation).history
+        losses = {key: value for key, value in history.items() if KEY not in key}
+        variables = [*model.variables, *model.optimizer.variables]
+        arrays = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        runs.append((arrays, losses, everything_random()))
+    (arrays, *rest), (arrays_without, *rest_without) = runs
+    assert_same(arrays, arrays_without)
+    assert rest == rest_without
+
+
+def shifts_and_anchors(ours, epochs=6, **more):
+    raw, snapshots = Raw(), Snapshots()
+    model = network(learning_rate=0.1)
+    history = fit(model, [ours, raw, snapshots], epochs, **more).history
+    truths = []
+    for epoch in range(epochs):
+        model.set_weights(snapshots.weights[epoch])
+        truths.append(model.evaluate(*HELD_OUT, verbose=0, return_dict=True)["accuracy"])
+    shifts = [value - plain for value, plain in zip(history[KEY], raw.raw, strict=True)]
+    return shifts, history.get(f"{KEY}_anchor"), raw.raw, truths, history
+
+
+@pytest.mark.parametrize("kind", ["arrays", "function", "data set"])
+def test_every_n_epochs_it_validates_and_anchors(kind):
+    def measure(model):
+        return model.evaluate(*HELD_OUT, verbose=0, return_dict=True)["accuracy"]
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            part = slice(20 * index, 20 * (index + 1))
+            return HELD_OUT[0][part], HELD_OUT[1][part]
+
+    data = {"arrays": HELD_OUT, "function": measure, "data set": Batches()}[kind]
+    ours = AccuracyFromWeights(Informed(), anchor_every=4, validation_data=data)
+    shifts, anchors, raw, truths, history = shifts_and_anchors(ours)
+    first = truths[0] - raw[0]
+    second = (first + truths[4] - raw[4]) / 2
+    assert shifts == pytest.approx([first] * 4 + [second] * 2, abs=1e-6)
+    assert anchors == pytest.approx([truths[0]] * 4 + [truths[4]] * 2)
+    assert "val_loss" not in history
+
+
+@pytest.mark.parametrize(("frequency", "every", "taken"), [(1, 2, [0, 2, 4]), (2, 1, [1, 3, 5])])
+def test_validation_of_fit_itself_is_an_anchor_where_there_is_one(frequency, every, taken):
+    predictor = Informed()
+    ours = AccuracyFromWeights(predictor, anchor_every=every)
+    *_, truths, history = shifts_and_anchors(
+        ours, validation_data=HELD_OUT, validation_freq=frequency
+    )
+    assert predictor.truths == pytest.approx([truths[epoch] for epoch in taken])
+    assert len(history["val_accuracy"]) == 6 // frequency
+
+
+def test_truths_survive_by_hand_and_in_the_same_object():
+    ours = AccuracyFromWeights(Informed(), anchor_every=9, validation_data=lambda model: 0.25)
+    model = network()
+    fit(model, [ours], 2)
+    again = fit(model, [ours], 3, initial_epoch=2).history
+    assert again[f"{KEY}_anchor"] == [0.25]
+    other = AccuracyFromWeights(Informed(), anchor_every=9, validation_data=lambda model: 1 / 0)
+    other.load_state_dict(ours.state_dict())
+    assert fit(model, [other], 4, initial_epoch=3).history[f"{KEY}_anchor"] == [0.25]
+    fit(model, [ours], 1)
+    assert len(ours.state_dict()["truths"]) == 1
+
+
+def test_without_any_validation_one_sentence_says_where_truths_come_from():
+    ours = AccuracyFromWeights(Informed(), anchor_every=2)
+    with pytest.warns(AccuracyFromWeightsWarning, match="pass it validation_data") as caught:
+        history = fit(network(), [ours], 4).history
+    assert len(ours_among(caught)) == 1
+    assert f"{KEY}_anchor" not in history
+
+
+def test_a_model_compiled_without_accuracy_is_told_so_once():
+    model = network(metrics=())
+    ours = AccuracyFromWeights(Informed(), anchor_every=1, validation_data=HELD_OUT)
+    with pytest.warns(AccuracyFromWeightsWarning, match="an accuracy among the metrics") as caught:
+        history = fit(model, [ours], 3).history
+    assert len(ours_among(caught)) == 1
+    assert np.isfinite(history[KEY]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"features": "log"}, r"`features`. Expected one of"),
+        ({"validation_data": HELD_OUT}, r"`validation_data`. Expected None without `anchor_every`"),
+        ({"log_keys": "accuracy"}, r"`log_keys`. Expected the names"),
+        ({"anchor_every": True}, r"`anchor_every`. Expected an integer"),
+    ],
+)
+def test_bad_arguments_are_told_at_construction(arguments, expected):
+    with pytest.raises(AccuracyFromWeightsError, match=expected):
+        AccuracyFromWeights(**arguments)

@@ -1,0 +1,195 @@
+"""The Lightning callback with probes, with the training log, and anchored to true accuracies."""
+
+from __future__ import annotations
+
+import lightning.pytorch as root
+import pytest
+from lightning_runs import KEY, QUIET, fit, make_network, saver
+from scripted import Informed, ReadsWeights, ours_among, random_states, seed_all
+
+from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Patience
+
+pytestmark = pytest.mark.filterwarnings(*QUIET)
+
+
+class Measuring(type(make_network(root))):
+    """Logs its accuracies, that on validation data in one of two places."""
+
+    where, train_name = "step", "train_acc"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[float] = []
+        self.truths: list[float] = []
+
+    def accuracy(self, batch):
+        return (self.net(batch[0]).argmax(1) == batch[1]).float().mean()
+
+    def training_step(self, batch, index):
+        if self.train_name is not None:
+            share = self.accuracy(batch)
+            self.log(self.train_name, share, on_step=False, on_epoch=True, logger=False)
+        return super().training_step(batch, index)
+
+    def validation_step(self, batch, index):
+        self.found.append(float(self.accuracy(batch)))
+        if self.where == "step":
+            self.log("val_acc", self.found[-1], logger=False)
+        super().validation_step(batch, index)
+
+    def on_validation_epoch_end(self):
+        self.truths.append(sum(self.found) / len(self.found))
+        if self.where == "end":
+            self.log("val_acc", self.truths[-1], logger=False)
+        self.found.clear()
+
+
+def measuring(where: str = "step", train_name: str | None = "train_acc") -> Measuring:
+    seed_all(0)
+    network = Measuring()
+    network.where, network.train_name = where, train_name
+    return network
+
+
+class Note(root.Callback):
+    """Notes the metrics after each epoch, and what the estimate is without an anchor."""
+
+    def __init__(self) -> None:
+        self.metrics: list[dict[str, float]] = []
+        self.raw: list[float] = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.metrics.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+        self.raw.append(ReadsWeights().estimate(pl_module).accuracy)
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_a_predictor_is_given_the_shape_of_a_batch_and_the_log_of_the_epoch(validate):
+    predictor, note = Informed(features="weights+probes+log"), Note()
+    fit(root, [note, AccuracyFromWeights(predictor)], validate=validate, network=measuring())
+    assert [given["input_shape"] for given in predictor.given] == [(1, 8, 8)] * 3
+    logs = [given["log"] for given in predictor.given]
+    assert [log["accuracy"] for log in logs] == pytest.approx(
+        [metrics["train_acc"] for metrics in note.metrics]
+    )
+    assert [log["loss"] for log in logs] == pytest.approx(
+        [metrics["loss"] for metrics in note.metrics]
+    )
+
+
+def test_a_module_with_a_forward_of_its_own_is_probed_as_a_whole():
+    predictor = Informed(features="weights+probes")
+    sources = []
+    predictor.estimate = lambda source, **more: (
+        sources.append(source),
+        Informed().estimate(source),
+    )[1]
+    network = make_network(root)
+    fit(root, [AccuracyFromWeights(predictor)], 1, network=network)
+    assert sources == [network.net]
+
+    class Whole(type(network)):
+        def forward(self, x):
+            return self.net(x)
+
+    network.__class__ = Whole
+    fit(root, [AccuracyFromWeights(predictor)], 1, network=network)
+    assert sources[1] is network
+
+
+def test_where_the_log_is_missing_one_sentence_says_what_to_add():
+    predictor = Informed(features="weights+probes+log")
+    network = measuring(train_name=None)
+    with pytest.warns(AccuracyFromWeightsWarning, match=r"self\.log\(\"train_acc\"") as caught:
+        fit(root, [AccuracyFromWeights(predictor)], network=network)
+    assert len(ours_among(caught)) == 1
+    assert predictor.given == []
+
+
+def test_metrics_of_other_names_are_read_under_the_names_given():
+    predictor, note = Informed(features="weights+probes+log"), Note()
+    ours = AccuracyFromWeights(predictor, log_keys=("share_right", None))
+    fit(root, [ours, note], network=measuring(train_name="share_right"))
+    assert [given["log"]["accuracy"] for given in predictor.given] == pytest.approx(
+        [metrics["share_right"] for metrics in note.metrics]
+    )
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_training_with_probes_log_and_anchor_is_bit_for_bit_the_same(validate):
+    ends = []
+    for with_ours in (False, True):
+        predictor = Informed(features="weights+probes+log")
+        more = {"anchor_every": 2} if validate else {}
+        ours = AccuracyFromWeights(predictor, stopping=Patience(99), **more)
+        trainer, network = fit(
+            root, [ours] if with_ours else [], validate=validate, network=measuring()
+        )
+        arrays = [tensor.numpy().tobytes() for tensor in network.state_dict().values()]
+        modes = [module.training for module in network.modules()]
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if KEY not in k}
+        ends.append((arrays, modes, metrics, random_states()))
+    assert ends[0] == ends[1]
+
+
+def test_estimates_are_anchored_to_the_validation_of_every_nth_epoch():
+    # Lightning validates after epochs 1, 3, 5 (counted from 0), and before training, which is none.
+    predictor, note, network = Informed(), Note(), measuring()
+    callbacks = [AccuracyFromWeights(predictor, anchor_every=2), note]
+    fit(root, callbacks, 6, validate=True, network=network, check_val_every_n_epoch=2)
+    truths = network.truths[1:]
+    assert predictor.truths == pytest.approx(truths)
+    assert len(truths) == 3
+    gaps = [truth - note.raw[epoch] for truth, epoch in zip(truths, (1, 3, 5), strict=True)]
+    shifts = [metrics[KEY] - plain for metrics, plain in zip(note.metrics, note.raw, strict=True)]
+    means = [0.0, *[sum(gaps[:n]) / n for n in (1, 1, 2, 2, 3)]]
+    # The callbacks' own order: Note stands after ours.
+    assert shifts == pytest.approx(means, abs=1e-6)
+    assert note.metrics[2][f"{KEY}_anchor"] == pytest.approx(truths[0])
+
+
+@pytest.mark.parametrize("where", ["step", "end"])
+def test_at_most_every_n_epochs_a_truth_is_taken(where):
+    predictor, network = Informed(), measuring(where)
+    ours = AccuracyFromWeights(predictor, anchor_every=3)
+    fit(root, [ours], 6, validate=True, network=network)
+    _, *truths = network.truths
+    ours._epochs.truths.anchor(predictor)
+    assert predictor.truths == pytest.approx([truths[0], truths[3]])
+
+
+def test_the_best_checkpoint_goes_by_the_anchored_estimate(tmp_path):
+    best = saver(root, tmp_path)
+    ours = AccuracyFromWeights(Informed(), anchor_every=1)
+    _, network = fit(
+        root, [ours, best], 1, validate=True, network=measuring(), enable_checkpointing=True
+    )
+    assert float(best.best_model_score) == pytest.approx(network.truths[-1])
+
+
+def test_truths_survive_a_resumed_run(tmp_path):
+    def run(epochs, **more):
+        ours = AccuracyFromWeights(Informed(), anchor_every=9)
+        trainer, _ = fit(root, [ours], epochs, validate=True, network=measuring(), **more)
+        return ours, trainer
+
+    first, trainer = run(1)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    second, trainer = run(3, ckpt_path=tmp_path / "run.ckpt")
+    assert second.state_dict()["truths"] == first.state_dict()["truths"]
+    assert len(first.state_dict()["truths"]) == 1
+    assert f"{KEY}_anchor" in trainer.callback_metrics
+
+
+def test_without_any_validation_accuracy_one_sentence_says_what_to_add():
+    ours = AccuracyFromWeights(Informed(), anchor_every=1)
+    with pytest.warns(AccuracyFromWeightsWarning, match=r"self\.log\(\"val_acc\"") as caught:
+        fit(root, [ours], 4, validate=True)
+    assert len(ours_among(caught)) == 1
+
+
+def test_bad_arguments_are_told_at_construction():
+    with pytest.raises(AccuracyFromWeightsError, match=r"`anchor_on`. Expected the name"):
+        AccuracyFromWeights(anchor_on=3)

@@ -1,0 +1,244 @@
+"""The monitor with probes, with the training log, and anchored to true accuracies."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from loop import KEY, network, train
+from scripted import Informed, ReadsWeights, Scripted, digits, ours_among, random_states
+
+import accuracy_from_weights
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Patience
+
+SHAPE = (1, 8, 8)
+
+
+def raw(model) -> float:
+    return ReadsWeights().estimate(model).accuracy
+
+
+def validate(model: torch.nn.Module) -> float:
+    """Measure on real images, by a loader that draws from the global generator, in eval mode."""
+    x, y = (torch.from_numpy(array) for array in digits(64))
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x.permute(0, 3, 1, 2), y), batch_size=32, shuffle=True
+    )
+    model.eval()
+    with torch.no_grad():
+        right = [(model(images).argmax(1) == labels).sum() for images, labels in loader]
+    return float(sum(right)) / 64
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ("weights", {}),
+        ("weights+probes", {"input_shape": SHAPE}),
+        (
+            "weights+probes+log",
+            {"input_shape": SHAPE, "log": {"accuracy": 0.5, "loss": 2.0}},
+        ),
+    ],
+)
+def test_a_predictor_is_given_what_it_was_fitted_to(features, expected):
+    predictor = Informed(features=features)
+    monitor = Monitor(predictor, input_shape=SHAPE)
+    monitor.update(network(), log={"accuracy": 0.5, "loss": 2.0})
+    assert predictor.given == [expected]
+
+
+def test_the_shape_may_come_with_an_update():
+    predictor = Informed(features="weights+probes")
+    monitor = Monitor(predictor)
+    monitor.update(network(), input_shape=torch.ones(4, *SHAPE).shape[1:])
+    monitor.update(network())
+    assert predictor.given == [{"input_shape": SHAPE}] * 2
+
+
+def test_without_a_shape_there_is_one_sentence_and_the_loop_goes_on():
+    monitor = Monitor(Informed(features="weights+probes"))
+    with pytest.warns(AccuracyFromWeightsWarning, match="Expected input_shape") as caught:
+        values = [monitor.update(network())[KEY] for _ in range(3)]
+    assert len(ours_among(caught)) == 1
+    assert values == [0.0] * 3
+
+
+def test_where_the_log_is_missing_one_sentence_says_what_to_add():
+    predictor = Informed(features="weights+probes+log")
+    monitor = Monitor(predictor, input_shape=SHAPE)
+    with pytest.warns(AccuracyFromWeightsWarning, match=r"pass update\(model, log=") as caught:
+        values = [monitor.update(network(), log={"loss": 2.0})[KEY] for _ in range(3)]
+    assert len(ours_among(caught)) == 1
+    assert predictor.given == []
+    assert values == [0.0] * 3
+    assert monitor.update(network(), log={"accuracy": 0.5, "loss": 2.0})[KEY] > 0
+
+
+def test_training_with_probes_is_bit_for_bit_the_same_and_hooks_stay():
+    ends = []
+    for watched in (True, False):
+        model = network(seed=4)
+        passes = []
+        model.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        monitor = Monitor(
+            Informed(features="weights+probes"),
+            input_shape=SHAPE,
+            anchor_every=2,
+            validate=validate,
+        )
+
+        def after_epoch(epoch, watched=watched, model=model, monitor=monitor):
+            if watched:
+                monitor.update(model, epoch)
+
+        losses = train(model, 3, after_epoch)
+        weights = [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
+        modes = [module.training for module in model.modules()]
+        ends.append((losses, weights, modes, random_states()))
+        assert len(passes) == 3 * 2 + (2 * 2 if watched else 0)  # batches; validate's own
+    assert ends[0] == ends[1]
+
+
+def test_estimates_are_anchored_to_what_validate_measures_every_n_updates():
+    predictor, model, asked, seen = Informed(), network(), [], []
+
+    def measure(model):
+        asked.append(validate(model))
+        return asked[-1]
+
+    monitor = Monitor(predictor, anchor_every=3, validate=measure)
+
+    def after_epoch(epoch):
+        seen.append((raw(model), monitor.update(model, epoch)))
+
+    train(model, 5, after_epoch)
+    assert len(asked) == 2
+    first = asked[0] - seen[0][0]
+    second = (first + asked[1] - seen[3][0]) / 2
+    shifts = [values[KEY] - plain for plain, values in seen]
+    assert shifts == pytest.approx([first] * 3 + [second] * 2)
+    anchors = [values[f"{KEY}_anchor"] for _, values in seen]
+    assert anchors == [asked[0]] * 3 + [asked[1]] * 2
+    assert seen[0][1][KEY] == pytest.approx(asked[0])
+
+
+def test_truths_that_the_loop_knows_are_taken_whenever_they_come():
+    predictor, model = Informed(), network()
+    monitor = Monitor(predictor, every_n_updates=5)
+    plain = raw(model)
+    assert monitor.update(model) == pytest.approx(
+        {KEY: plain, f"{KEY}_low": plain - 0.1, f"{KEY}_high": plain + 0.1, f"{KEY}_in_family": 1}
+    )
+    assert monitor.update(model, accuracy=0.5)[KEY] == pytest.approx(0.5)
+    values = monitor.update(model)
+    assert values[KEY] == pytest.approx(0.5)
+    assert values[f"{KEY}_anchor"] == 0.5
+    monitor.update(model, accuracy=0.7)
+    assert predictor.truths == [0.5, 0.7]
+
+
+def test_a_resumed_run_keeps_its_truths():
+    first, model = Monitor(Informed(), anchor_every=9, validate=lambda model: 0.25), network()
+    expected = first.update(model)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = Monitor(Informed(), anchor_every=9, validate=lambda model: 1 / 0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert second.update(model) == expected
+
+
+def test_an_older_state_without_truths_is_taken_up():
+    state = Monitor(Scripted([0.5])).state_dict()
+    del state["truths"]
+    monitor = Monitor(Informed())
+    monitor.load_state_dict(state)
+    assert monitor.update(network())[KEY] > 0
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        (lambda model: 1 / 0, "getting the true accuracy failed"),
+        (lambda model: 97.0, r"`accuracy`. Expected a number from 0 to 1. Received: 97"),
+        (lambda model: None, "getting the true accuracy failed"),
+    ],
+)
+def test_truths_that_are_none_are_told_once_and_asked_for_every_n_updates_only(truth, expected):
+    asked = []
+    monitor = Monitor(
+        Informed(), anchor_every=3, validate=lambda model: (asked.append(1), truth(model))[1]
+    )
+    model = network()
+    with pytest.warns(AccuracyFromWeightsWarning, match=expected) as caught:
+        values = [monitor.update(model) for _ in range(7)]
+    assert len(ours_among(caught)) == 1
+    assert len(asked) == 3
+    assert {value[KEY] for value in values} == {raw(model)}
+    assert all(len(value) == 4 for value in values)
+
+
+def test_an_anchor_that_fails_leaves_the_plain_estimate():
+    class Loose(Informed):
+        def anchor(self, networks, accuracies):
+            raise ZeroDivisionError("injected")
+
+    model = network()
+    monitor = Monitor(Loose(), anchor_every=1, validate=lambda model: 0.5)
+    with pytest.warns(AccuracyFromWeightsWarning, match="anchoring failed") as caught:
+        values = [monitor.update(model)[KEY] for _ in range(3)]
+    assert len(ours_among(caught)) == 1
+    assert values == [raw(model)] * 3
+
+
+def test_the_shipped_predictor_is_that_of_the_features_asked_for(monkeypatch):
+    asked = []
+
+    def load(path=None, features="weights"):
+        asked.append((path, features))
+        return Informed(features=features)
+
+    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", load)
+    Monitor(features="weights+probes", input_shape=SHAPE).update(network())
+    Monitor().update(network())
+    assert asked == [(None, "weights+probes"), (None, "weights")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"features": "probes"}, r"`features`. Expected one of .* Received: 'probes'"),
+        (
+            {"predictor": Informed(), "features": "weights+probes"},
+            r"`features`. Expected 'weights', which `predictor` was fitted to",
+        ),
+        (
+            {"predictor": Scripted([0.5]), "features": "weights+probes"},
+            r"`features`. Expected 'weights', which `predictor` was fitted to",
+        ),
+        ({"input_shape": 8}, r"`input_shape`. Expected the shape of one example"),
+        ({"input_shape": (None, 8)}, r"`input_shape`. Expected an integer of at least 1"),
+        ({"anchor_every": 2}, r"`validate`. Expected a function .* together with `anchor_every`"),
+        ({"validate": validate}, r"`validate`. Expected a function .* together with"),
+        ({"validate": validate, "anchor_every": 0}, r"`anchor_every`. Expected an integer"),
+        (
+            {"predictor": Scripted([0.5]), "validate": validate, "anchor_every": 2},
+            r"`anchor_every`. Expected None, since `predictor` has no method `anchor`",
+        ),
+    ],
+)
+def test_bad_arguments_are_told_at_construction(arguments, expected):
+    with pytest.raises(AccuracyFromWeightsError, match=expected):
+        Monitor(**arguments)
+
+
+def test_stopping_goes_by_the_anchored_estimate():
+    rule = Patience(9)
+    Monitor(Informed(), anchor_every=1, validate=lambda model: 0.75, stopping=rule).update(
+        network()
+    )
+    assert rule.best == pytest.approx(0.75)
