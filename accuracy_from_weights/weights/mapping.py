@@ -14,7 +14,12 @@ from accuracy_from_weights.weights.keras_names import (
     blocks_of_keras_groups,
 )
 from accuracy_from_weights.weights.layers import Array
-from accuracy_from_weights.weights.ordering import Block, in_order_of_flow, is_sorted_by_name
+from accuracy_from_weights.weights.ordering import (
+    Block,
+    in_chaining_order,
+    in_order_of_flow,
+    is_sorted_by_name,
+)
 from accuracy_from_weights.weights.parametrised import effective_weights
 from accuracy_from_weights.weights.parts import Part
 from accuracy_from_weights.weights.registration import registered_in_flow
@@ -71,7 +76,8 @@ def parts_of_mapping(
         By the module's name.
     order_is_known : bool
         Whether the mapping's order is the data's. Default: True, except that Keras's and Flax's
-        names in alphabetical order are taken for unordered.
+        names in alphabetical order are taken for unordered, and PyTorch's where their shapes do
+        not chain in that order but do in another.
     """
     flat = [
         (path, value)
@@ -115,6 +121,8 @@ def _blocks(
         blocks.sort(key=lambda block: positions[block.path])
     if not order_is_known:
         blocks = in_order_of_flow(blocks)
+    elif not hints and is_sorted_by_name(list(groups)):
+        blocks = in_chaining_order(blocks)
     return registered_in_flow(blocks)
 
 

@@ -14,6 +14,7 @@ Where several merges chain, the one chosen need not be the network's.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ _HABITS = (
 """How people name what comes first and what comes last; decides between what chains equally."""
 
 _NO_CHAIN = 6
+
+_PICTURE = 4
+"""Channels of a picture, at most."""
 
 _NO_HABIT = _HABITS.index(r".*")
 
@@ -91,6 +95,40 @@ def in_order_of_flow(blocks: Sequence[Block]) -> list[Block]:
 def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
     """Whether the order is the alphabet's, so that nobody has put the layers in order."""
     return len(paths) > 1 and list(paths) == sorted(paths)
+
+
+def in_chaining_order(blocks: Sequence[Block]) -> list[Block]:
+    """Sort layers by data flow where their own order cannot be it and the sorted one can.
+
+    For an order that is the alphabet's, yet might be the network's as well.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    """
+    if _chains(blocks):
+        return list(blocks)
+    by_flow = in_order_of_flow(blocks)
+    return by_flow if _chains(by_flow) else list(blocks)
+
+
+def _chains(blocks: Sequence[Block]) -> bool:
+    """Whether each layer can take what the layer before gives: one path, no shortcuts."""
+    units = [_unit(".".join(block.path), [block]) for block in blocks if block.parts]
+    units = [unit for unit in units if not unit.is_normalisation]
+    return all(_takes(unit, last) for last, unit in itertools.pairwise(units))
+
+
+def _takes(unit: _Unit, last: _Unit) -> bool:
+    n_out = max(last.n_out or 1, 1)
+    is_dense = unit.rank == len(_RANKS)
+    if unit.is_convolution and last.rank == len(_RANKS):
+        # A generator's features, made into an image: of more channels than a picture has.
+        return unit.n_in is not None and unit.n_in > _PICTURE and n_out % unit.n_in == 0
+    if unit.n_in is None:
+        return last.is_convolution and unit.n_out is not None and unit.n_out % n_out == 0
+    is_flattened = is_dense and last.is_convolution and unit.n_in % n_out == 0
+    return unit.n_in == n_out or is_flattened
 
 
 def chained(members: Mapping[str, Sequence[Block]]) -> list[Block]:

@@ -212,3 +212,40 @@ def test_flax_parameters_come_sorted_and_are_put_in_order() -> None:
         np.testing.assert_allclose(layer.kernel, kernel, rtol=1e-5)
         bias = (params[f"Conv_{i}"]["bias"] - found["mean"]) * scale + norm["bias"]
         np.testing.assert_allclose(layer.bias, bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("classes", [2, 4, 9, 10, 12])
+def test_alphabet_gives_way_where_shapes_allow_one_order(channels: int, classes: int) -> None:
+    shapes = {
+        "classifier": (classes, 16),
+        "features.0": (8, channels, 3, 3),
+        "features.11": (16, 12, 3, 3),
+        "features.3": (12, 8, 3, 3),
+    }
+    state = randomised_state(shapes)
+    assert [layer.name for layer in read_weights(state).layers] == [
+        "features.0",
+        "features.3",
+        "features.11",
+        "classifier",
+    ]
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"fc": (128, 20), "grow.0": (8, 8, 3, 3), "grow.1": (1, 8, 3, 3)},  # a generator
+        {"a": (5, 7), "b": (5, 5), "c": (3, 5)},
+        {"conv1": (8, 3, 3, 3), "conv2": (8, 8, 3, 3), "fc": (10, 32)},
+        {"a": (5, 7), "b": (9, 3), "c": (4, 8)},  # no order chains
+    ],
+)
+def test_alphabet_stays_where_it_may_be_the_order(shapes: dict[str, tuple[int, ...]]) -> None:
+    names = [layer.name for layer in read_weights(randomised_state(shapes)).layers]
+    assert names == list(shapes)
+
+
+def randomised_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {f"{name}.weight": rng.normal(size=shape) for name, shape in shapes.items()}

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
 from accuracy_from_weights.zoo.builder import batch_alike, build_zoo
 from accuracy_from_weights.zoo.engines import open_engine
 from accuracy_from_weights.zoo.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes import NetworkRecipe
 from accuracy_from_weights.zoo.store import ZooStore
-from accuracy_from_weights.zoo.training import ImageData
+from accuracy_from_weights.zoo.training import DataFacts, ImageData
 
 HERE = Path(__file__).parent
 
@@ -137,18 +139,41 @@ def test_workers_end_with_their_killed_builder(tmp_path: Path) -> None:
     assert before.items() <= marks(store).items()
 
 
+class KillsItsWorker(NetworkRecipe):
+    """Kills the process that it is sent to, as the system does when memory runs out."""
+
+    def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
+        return signal.raise_signal, (signal.SIGKILL,)
+
+
+class KillsOnce:
+    """Draws as `RECIPE` does; network 5 kills the first worker that is to train it.
+
+    A kill from outside might find the worker idle, and nothing lost.
+    """
+
+    family = RECIPE.family
+
+    def __init__(self) -> None:
+        self.drawn: list[int] = []
+
+    def draw(self, index: int, seed: int, facts: DataFacts) -> NetworkRecipe:
+        recipe = RECIPE.draw(index, seed, facts)
+        self.drawn.append(index)
+        if self.drawn.count(5) == 1 and index == 5:
+            return KillsItsWorker(**vars(recipe))
+        return recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        return RECIPE.to_dict()
+
+
 def test_lost_workers_are_replaced(tmp_path: Path) -> None:
-    """One worker process dies in the middle, as when the system runs out of memory."""
-    killed = []
-
-    def kill_one(done: int, total: int) -> None:
-        if done == 3:
-            killed.extend(kill_children())
-
+    recipe, data = KillsOnce(), random_images()
     with pytest.warns(AccuracyFromWeightsWarning, match="A worker died"):
-        store = build_zoo(tmp_path, RECIPE, random_images(), 12, n_jobs=2, progress=kill_one)
-    assert killed
-    assert store.indices() == list(range(12))
+        store = build_zoo(tmp_path / "killed", recipe, data, 12, n_jobs=2)
+    assert recipe.drawn.count(5) == 2
+    assert_same_networks(store, build_zoo(tmp_path / "whole", RECIPE, data, 12))
 
 
 @pytest.mark.parametrize(
@@ -201,16 +226,6 @@ def test_dask_that_does_not_answer() -> None:
         open_engine("dask", random_images(), address="tcp://127.0.0.1:1"),
     ):
         pass
-
-
-def kill_children() -> list[int]:
-    from joblib.externals.loky import get_reusable_executor
-
-    executor = get_reusable_executor(reuse=True)
-    victims = list(executor._processes)[:1]
-    for victim in victims:
-        os.kill(victim, signal.SIGKILL)
-    return victims
 
 
 def processes_of_session(session: int) -> list[int]:
