@@ -8,6 +8,7 @@ by how much the errors outgrow the interval.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.calibration import conformal_widths
 from accuracy_from_weights.family import FamilyCheck
+from accuracy_from_weights.inputs import FEWEST_RUNS
 from accuracy_from_weights.regressors import Ensemble, ExpectedError
 
 Floats = NDArray[np.float64]
@@ -43,9 +45,11 @@ def widening_outside(
     X : ndarray of shape (n_rows, n_features)
     y, guess : ndarray of shape (n_rows,)
         See `CrossFit.of`.
-    runs, domains : ndarray of shape (n_rows,)
+    runs : ndarray of shape (n_rows,)
     errors, scores : ndarray of shape (n_rows,)
         Of the cross-fit: absolute, and over the expected error.
+    domains : ndarray of shape (n_rows,) or (n_rows, k)
+        Each value of each column is left out once.
     level : float
         The p-value below which a network is called outside the family.
     coverage : float
@@ -57,18 +61,15 @@ def widening_outside(
     float
         At least 1; 1 where fewer than two domains, or too few strangers, leave nothing to learn.
     """
-    names = np.unique(domains)
-    if len(names) < 2:
-        return 1.0
     generator = np.random.default_rng(random_state)
     width = conformal_widths(scores, runs, [coverage])[0]
     factors, strangers = [], []
-    for name in names:
-        inside = np.flatnonzero(domains != name)
-        if len(np.unique(runs[inside])) < 10:
+    for is_outside in _each_left_out(domains):
+        inside = np.flatnonzero(~is_outside)
+        if len(np.unique(runs[inside])) < FEWEST_RUNS:
             continue
         chosen = generator.permutation(inside)[:_MOST_ROWS]
-        left_out = generator.permutation(np.flatnonzero(domains == name))[:_MOST_ROWS]
+        left_out = generator.permutation(np.flatnonzero(is_outside))[:_MOST_ROWS]
         family = FamilyCheck.fit(X[chosen], runs[chosen], random_state)
         outside = left_out[family.p_values(X[left_out]) < level]
         if not len(outside):
@@ -82,3 +83,11 @@ def widening_outside(
         return 1.0
     found = conformal_widths(np.concatenate(factors), np.concatenate(strangers), [coverage])[0]
     return float(max(found, 1.0)) if np.isfinite(found) else float(np.concatenate(factors).max())
+
+
+def _each_left_out(domains: NDArray[Any]) -> Iterator[NDArray[np.bool_]]:
+    """Masks of the rows of each domain, where a column has several."""
+    for column in np.atleast_2d(domains.T):
+        names = np.unique(column)
+        if len(names) > 1:
+            yield from (column == name for name in names)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.cli.options import jobs_option, json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import AccuracyFromWeightsError
@@ -48,6 +49,12 @@ def command(
     from accuracy_from_weights import load_predictor
 
     predictor = load_predictor(predictor_file)
+    if predictor.features != "weights":
+        raise InvalidArgumentError(
+            "Expected a predictor that reads weights alone, since a file holds no network to run "
+            f"and no log. Received: {predictor_file}, which reads {predictor.features}; use it in "
+            "Python, predictor.estimate(model, log=...)."
+        )
     results = list(zip(files, _estimate_files(files, predictor, jobs), strict=True))
     if as_json:
         click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))

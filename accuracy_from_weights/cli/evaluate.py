@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from accuracy_from_weights.cli.options import (
+    features_option,
     jobs_option,
     json_option,
     predictor_option,
@@ -23,6 +24,7 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError
 if TYPE_CHECKING:
     from accuracy_from_weights.evaluation import Evaluation
     from accuracy_from_weights.evaluation.inspection import Inspector
+    from accuracy_from_weights.predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.table import ZooTable
 
 
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     help="Write a page with pictures, too: calibration, errors by accuracy and epoch, the family "
     "check, features that matter. Needs matplotlib.",
 )
+@features_option
 @json_option
 @jobs_option
 @seed_option
@@ -60,6 +63,7 @@ def command(
     folds: int,
     hold_out: str,
     report_file: Path | None,
+    features: str,
     as_json: bool,
     jobs: int,
     seed: int,
@@ -67,26 +71,29 @@ def command(
     """Measure a predictor on unseen runs of each ZOO, beside simple baselines.
 
     Without --predictor, predictors are fitted to a part of the runs and scored on the rest, in
-    turn. With it, the given predictor is scored on all networks of the zoo.
+    turn. With it, the given predictor is scored on all networks of the zoo, by what it reads.
     """
+    from accuracy_from_weights import load_predictor
     from accuracy_from_weights.evaluation import cross_validate, format_evaluations
     from accuracy_from_weights.evaluation.inspection import Inspector
     from accuracy_from_weights.predictor import AccuracyPredictor
 
     if report_file is not None:
         _check_report(report_file)
-    table = read_zoos(zoos, jobs)
+    given = None if predictor_file is None else load_predictor(predictor_file)
+    predictor = given or AccuracyPredictor(features, n_jobs=jobs)
+    table = read_zoos(zoos, jobs, probes="probes" in predictor.features)
     inspector = None
     if report_file is not None:
         strangers = hold_out == "run" and predictor_file is None
         inspector = Inspector(table, strangers=strangers, random_state=seed)
     if predictor_file is not None:
-        evaluations = _score_given(table, predictor_file, seed, inspector)
+        evaluations = _score_given(table, predictor, predictor_file, seed, inspector)
     else:
         with progress_bar("Fitting and scoring") as report:
             evaluations = cross_validate(
                 table,
-                AccuracyPredictor(n_jobs=jobs),
+                predictor,
                 n_folds=folds,
                 hold_out=hold_out,
                 random_state=seed,
@@ -123,12 +130,14 @@ def _check_report(path: Path) -> None:
 
 
 def _score_given(
-    table: ZooTable, predictor_file: Path, seed: int, inspector: Inspector | None
+    table: ZooTable,
+    predictor: AccuracyPredictor,
+    predictor_file: Path,
+    seed: int,
+    inspector: Inspector | None,
 ) -> list[Evaluation]:
-    from accuracy_from_weights import load_predictor
     from accuracy_from_weights.evaluation import score_predictor
 
-    predictor = load_predictor(predictor_file)
     if predictor.card_.get("zoo", {}).get("fingerprint") == table.fingerprint:
         click.echo(
             f"Warning: {predictor_file} was fitted to these very networks, so the scores say "

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from accuracy_from_weights.features.sets import FEATURE_SETS
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 jobs_option = click.option(
     "--jobs",
@@ -22,6 +24,14 @@ predictor_option = click.option(
     "predictor_file",
     type=click.Path(path_type=Path),
     help="A predictor's file, as retrain writes it.  [default: the one that ships]",
+)
+features_option = click.option(
+    "--features",
+    type=click.Choice(FEATURE_SETS),
+    default="weights",
+    show_default=True,
+    help="What is read of a network: its weights; also its answers to synthetic inputs; also the "
+    "training log. A zoo in the published format has weights alone.",
 )
 zoo_arguments = click.argument(
     "zoos", metavar="ZOO...", nargs=-1, required=True, type=click.Path(path_type=Path)

@@ -10,7 +10,13 @@ from typing import Any
 import click
 
 from accuracy_from_weights._text import align
-from accuracy_from_weights.cli.options import jobs_option, json_option, seed_option, zoo_arguments
+from accuracy_from_weights.cli.options import (
+    features_option,
+    jobs_option,
+    json_option,
+    seed_option,
+    zoo_arguments,
+)
 from accuracy_from_weights.cli.zoos import read_zoos
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 
@@ -30,11 +36,18 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError
     show_default=True,
     help="Share of the truths that the intervals are to hold.",
 )
+@features_option
 @json_option
 @jobs_option
 @seed_option
 def command(
-    zoos: tuple[Path, ...], output: Path, coverage: float, as_json: bool, jobs: int, seed: int
+    zoos: tuple[Path, ...],
+    output: Path,
+    coverage: float,
+    features: str,
+    as_json: bool,
+    jobs: int,
+    seed: int,
 ) -> None:
     """Fit a predictor to each ZOO's networks together and write it to a file.
 
@@ -52,14 +65,15 @@ def command(
         raise AccuracyFromWeightsError(
             f"Expected --output in a folder that can be written to. Received: {output}."
         )
-    table = read_zoos(zoos, jobs)
+    table = read_zoos(zoos, jobs, probes="probes" in features)
+    inputs = table.inputs(features)
     click.echo(
         f"Fitting to {len(table)} checkpoints of {len(np.unique(table.runs))} runs, "
         "and measuring on runs left out",
         err=True,
     )
-    predictor = AccuracyPredictor(coverage=coverage, random_state=seed, n_jobs=jobs)
-    predictor.fit(table.features, table.accuracy, groups=table.runs)
+    predictor = AccuracyPredictor(features, coverage=coverage, random_state=seed, n_jobs=jobs)
+    predictor.fit(inputs, table.accuracy, groups=table.runs, domains=table.domains)
     predictor.card_["zoo"] = {
         "fingerprint": table.fingerprint,
         "datasets": np.unique(table.datasets).tolist(),

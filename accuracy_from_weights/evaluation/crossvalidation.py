@@ -194,6 +194,7 @@ def score_predictor(
         where the zoo has it: nothing can be fitted here.
     """
     datasets = np.asarray(table.datasets)
+    features = table.inputs(predictor.features)
     evaluations = []
     for name in np.unique(datasets[np.isfinite(table.accuracy)]):
         rows = np.flatnonzero(np.isfinite(table.accuracy) & (datasets == name))
@@ -203,11 +204,11 @@ def score_predictor(
             predictions["training accuracy as logged"] = (logged, None)
         estimated = np.full(len(datasets), np.nan)
         bounds = np.full((len(datasets), 2), np.nan)
-        estimated[rows] = predictor.predict(table.features[rows])
-        bounds[rows] = predictor.predict_interval(table.features[rows])
+        estimated[rows] = predictor.predict(features[rows])
+        bounds[rows] = predictor.predict_interval(features[rows])
         predictions[OURS] = (estimated, bounds)
         if inspect is not None:
-            inspect(str(name), predictor, table.features, rows)
+            inspect(str(name), predictor, features, rows)
         evaluations.append(
             _evaluation(
                 table,
@@ -258,13 +259,19 @@ def _predictions(
         yield baseline.name, (predicted, None)
     predicted = np.full(truth.size, np.nan)
     bounds = np.full((truth.size, 2), np.nan)
+    features = table.inputs(predictor.features)
     for train, test in splits:
         model = clone(predictor)
-        model.fit(table.features[train], truth[train], groups=table.runs[train])
-        predicted[test] = model.predict(table.features[test])
-        bounds[test] = model.predict_interval(table.features[test])
+        model.fit(
+            features[train],
+            truth[train],
+            groups=table.runs[train],
+            domains=table.domains[train],
+        )
+        predicted[test] = model.predict(features[test])
+        bounds[test] = model.predict_interval(features[test])
         if inspect is not None:
-            inspect(model, table.features, test)
+            inspect(model, features, test)
         report.one_more()
     yield OURS, (predicted, bounds)
 

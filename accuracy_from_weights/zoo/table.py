@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import UnreadableFileError, ZooError
+from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.probes.answers import PROBE_NAMES
 from accuracy_from_weights.zoo.describing import Described, describe_pieces
 from accuracy_from_weights.zoo.joining import join_columns, join_matrices
-from accuracy_from_weights.zoo.packing import Column, pack, unpack
+from accuracy_from_weights.zoo.packing import Column
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
-
-TABLE_VERSION = 2
+from accuracy_from_weights.zoo.table_file import read_table, write_table
 
 Floats = NDArray[np.floating[Any]]
 
@@ -134,6 +130,14 @@ class ZooTable:
         hyperparameters = {name: values[rows] for name, values in self.hyperparameters.items()}
         return dataclasses.replace(self, **kept, hyperparameters=hyperparameters)
 
+    @property
+    def domains(self) -> NDArray[np.str_]:
+        """Data set and kind of architecture of each checkpoint, shape (n, 2): see `fit`."""
+        blank = np.full(len(self), "")
+        kind = [self.hyperparameters.get(name, blank) for name in ("family", "dnn_architecture")]
+        texts = [values.astype(str) for values in kind]
+        return np.stack([self.datasets, np.char.add(np.char.add(texts[0], " "), texts[1])], axis=1)
+
     def inputs(self, features: str = "weights") -> NDArray[np.float32]:
         """Give what a predictor reads of each checkpoint.
 
@@ -184,39 +188,23 @@ class ZooTable:
         ----------
         path : str or Path
         compact : bool, default False
-            Round features to a relative error of at most 1/4096, which halves the file.
+            Round features to a relative error of at most 1/512, which makes the file
+            less than half as large.
 
         Raises
         ------
         ZooError
             When it cannot be written.
         """
-        path = Path(path)
         columns = {name: getattr(self, name) for name in _ROW_ARRAYS}
         columns |= {_RECIPE + name: values for name, values in self.hyperparameters.items()}
-        arrays: dict[str, Any] = {}
-        for name, column in columns.items():
-            if column is not None:
-                arrays |= pack(name, column, rounded=compact)
         head = {
-            "table_version": TABLE_VERSION,
             "feature_names": list(self.feature_names),
             "probe_names": list(self.probe_names),
             "fingerprint": self.fingerprint,
         }
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                content = np.frombuffer(json.dumps(head).encode(), np.uint8)
-                np.savez_compressed(file, head=content, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise ZooError(
-                f"Expected to write a table to {path}. Received: {error.strerror}."
-            ) from error
+        known = {name: column for name, column in columns.items() if column is not None}
+        write_table(Path(path), head, known, compact)
 
     @classmethod
     def load(cls, path: str | Path) -> ZooTable:
@@ -227,25 +215,8 @@ class ZooTable:
         UnreadableFileError
             When the file is missing, damaged, no table, or of a later version.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                head = json.loads(file["head"].tobytes())
-                version = head["table_version"]
-                if version > TABLE_VERSION:
-                    raise UnreadableFileError(
-                        f"Expected a table of version {TABLE_VERSION} or older in {path}. "
-                        f"Received: version {version}. Install a newer accuracy-from-weights."
-                    )
-                arrays: dict[str, Any] = unpack(
-                    {name: file[name] for name in file.files if name != "head"}
-                )
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            if isinstance(error, UnreadableFileError):
-                raise
-            raise UnreadableFileError(
-                f"Expected {path} to be a table that describes a zoo. "
-                f"Received: {type(error).__name__} ({error})."
-            ) from error
+        head, columns = read_table(Path(path))
+        arrays: dict[str, Any] = columns
         recipe = {name[len(_RECIPE) :]: arrays.pop(name) for name in list(arrays) if "/" in name}
         return cls(
             **{"paper_statistics": None, **arrays},
