@@ -39,12 +39,14 @@ SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 class Interval(RegressorMixin, BaseEstimator):
     """A scikit-learn regressor with the parts of AccuracyPredictor that an evaluation calls."""
 
+    features = "weights"
+
     def __init__(self, regressor=None, width=0.1, coverage=0.9):
         self.regressor = regressor
         self.width = width
         self.coverage = coverage
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, domains=None):
         self.fitted_ = (self.regressor or LinearRegression()).fit(X, y)
         return self
 

@@ -40,12 +40,13 @@ HOSTILE = "<script>alert('x')</script> & \"quoted\" $title"
 class Light(RegressorMixin, BaseEstimator):
     """What an inspector asks of a predictor, in no time: linear, with the real family check."""
 
+    features = "weights"
     feature_names_ = FEATURE_NAMES
 
     def __init__(self, coverage=0.9):
         self.coverage = coverage
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, domains=None):
         self.model_ = make_pipeline(StandardScaler(), Ridge(10.0)).fit(X, y)
         self.deviation_ = max(float(np.std(self.model_.predict(X) - y)), 0.01)
         self.family_ = FamilyCheck.fit(X, groups, 0)

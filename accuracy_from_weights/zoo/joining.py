@@ -52,3 +52,24 @@ def join_columns(columns: Sequence[Column | None], lengths: Sequence[int]) -> Co
             for column, length in zip(columns, lengths, strict=True)
         ]
     )
+
+
+def tell_runs_apart(
+    runs: Sequence[NDArray[np.str_]], names: Sequence[str]
+) -> list[NDArray[np.str_]]:
+    """Put a zoo's name before its runs where several zoos use the same names for their runs.
+
+    Parameters
+    ----------
+    runs : sequence of ndarray of str
+        One array a zoo.
+    names : sequence of str
+        One a zoo.
+    """
+    seen: set[str] = set()
+    for of_zoo in runs:
+        own = set(np.unique(of_zoo).tolist())
+        if own & seen:
+            return [np.char.add(f"{n}/", r.astype(str)) for n, r in zip(names, runs, strict=True)]
+        seen |= own
+    return list(runs)

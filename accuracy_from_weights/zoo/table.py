@@ -17,7 +17,7 @@ from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.probes.answers import PROBE_NAMES
 from accuracy_from_weights.zoo.describing import Described, describe_pieces
-from accuracy_from_weights.zoo.joining import join_columns, join_matrices
+from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart
 from accuracy_from_weights.zoo.packing import Column
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
 from accuracy_from_weights.zoo.table_file import read_table, write_table
@@ -156,7 +156,7 @@ class ZooTable:
         ZooError
             When there is no such choice, or the zoo lacks it altogether.
         """
-        names = feature_names(features)
+        feature_names(features)  # refuses what is no choice
         columns = [self.features]
         if "probes" in features:
             if self.probes is None or self.probe_names != PROBE_NAMES:
@@ -175,9 +175,7 @@ class ZooTable:
                     f"choose other features or another zoo."
                 )
             columns.append(log.astype(np.float32))
-        table = np.concatenate(columns, axis=1, dtype=np.float32)
-        assert table.shape[1] == len(names)
-        return table
+        return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def save(self, path: str | Path, compact: bool = False) -> None:
         """Write the table to one compressed ``.npz`` file without pickled objects.
@@ -346,20 +344,6 @@ def _current(path: Path, table: ZooTable) -> ZooTable:
     return table
 
 
-def _tell_runs_apart(tables: Sequence[ZooTable], names: Sequence[str]) -> Sequence[ZooTable]:
-    """Put the folder's name before the runs where zoos use the same names for their runs."""
-    seen: set[str] = set()
-    for table in tables:
-        runs = set(np.unique(table.runs).tolist())
-        if runs & seen:
-            return [
-                dataclasses.replace(table, runs=np.char.add(f"{name}/", table.runs))
-                for table, name in zip(tables, names, strict=True)
-            ]
-        seen |= runs
-    return tables
-
-
 def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) -> ZooTable:
     """Put tables below each other.
 
@@ -387,12 +371,14 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
             "Expected tables with the same features. Received: tables that different versions of "
             "accuracy-from-weights wrote; describe their zoos anew."
         )
-    tables = _tell_runs_apart(tables, names or [str(i) for i in range(len(tables))])
+    names = names or [str(i) for i in range(len(tables))]
     digests = "".join(table.fingerprint for table in tables)
     arrays: dict[str, Any] = {}
     lengths = [len(table) for table in tables]
     for name in _ROW_ARRAYS:
         columns = [getattr(table, name) for table in tables]
+        if name == "runs":
+            columns = tell_runs_apart(columns, names)
         arrays[name] = (
             join_matrices(columns, lengths) if name in _OPTIONAL else np.concatenate(columns)
         )
