@@ -43,8 +43,8 @@ def command(
 ) -> None:
     """Estimate the accuracy of saved networks from their weights.
 
-    FILE is a .keras, .weights.h5, .pt, .pth, .ckpt, .safetensors or .npz file. Files that cannot
-    be read are named on stderr, and the others are estimated all the same.
+    FILE is a .keras, .weights.h5, .pt, .pth, .ckpt, .pt2, .safetensors or .npz file. Files that
+    cannot be read are named on stderr, and the others are estimated all the same.
     """
     from accuracy_from_weights import load_predictor
 

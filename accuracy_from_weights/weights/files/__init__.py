@@ -22,6 +22,7 @@ _READERS = {
     ".pth": "pickled",
     ".ckpt": "pickled",
     ".bin": "pickled",
+    ".pt2": "exported",
     ".safetensors": "safetensors",
     ".npz": "npz",
 }
@@ -30,6 +31,7 @@ _SIGNATURES = {
     "keras_archive": (b"PK\x03\x04",),
     "hdf5": (b"\x89HDF\r\n\x1a\n",),
     "pickled": (b"PK\x03\x04", b"\x80"),
+    "exported": (b"PK\x03\x04",),
     "npz": (b"PK\x03\x04", b"PK\x05\x06"),
 }
 """What a file of the format begins with; ``.safetensors`` begins with a length."""
