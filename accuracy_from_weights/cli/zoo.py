@@ -61,7 +61,11 @@ def command() -> None:
 @click.option(
     "--networks", required=True, type=click.IntRange(min=1), help="Networks wanted in all."
 )
-@click.option("--output", required=True, type=_PATH, help="Folder of the zoo, new or to go on in.")
+@click.option(
+    "--output",
+    type=_PATH,
+    help="Folder of the zoo, new or to go on in.  [default: DATA-RECIPE, here]",
+)
 @size_option
 @seed_option
 @jobs_option
@@ -87,7 +91,7 @@ def build(
     data: str,
     recipe: str,
     networks: int,
-    output: Path,
+    output: Path | None,
     size: int | None,
     seed: int,
     jobs: int,
@@ -105,6 +109,7 @@ def build(
     from accuracy_from_weights.zoo.builder import build_zoo
     from accuracy_from_weights.zoo.recipe_files import load_recipe
 
+    output = output or Path(f"{Path(data).stem}-{Path(recipe).stem}")
     distribution = load_recipe(recipe)
     images = _load(data, size)
     with build_bar() as report:
