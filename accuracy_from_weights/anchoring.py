@@ -9,11 +9,15 @@ never changes an order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
+
+from accuracy_from_weights._arguments import InvalidArgumentError
+from accuracy_from_weights.estimate import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -101,6 +105,49 @@ class Anchor:
         """
         p, half = np.asarray(accuracies, float), self.widening * np.asarray(half_widths, float)
         return np.stack([self.centre(p - half), self.centre(p + half)], axis=-1)
+
+
+def numbers_of(estimates: Iterable[Estimate]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Take estimates apart that were made without an anchor.
+
+    Parameters
+    ----------
+    estimates : iterable of Estimate
+
+    Returns
+    -------
+    centres, half_widths : ndarray of shape (n,)
+        Fractions, and units of accuracy.
+    usable : ndarray of shape (n,)
+        False for diverged networks, of which nothing is to be learned.
+    """
+    rows = [
+        (e.accuracy, max(e.accuracy - e.low, e.high - e.accuracy), e.condition != "diverged")
+        for e in estimates
+    ]
+    centres, half, usable = np.array(rows, float).T
+    return centres, half, usable.astype(bool)
+
+
+def check_truths(accuracies: Floats, n_networks: int) -> None:
+    """Check that there is one true accuracy a network, and that each is a fraction.
+
+    Parameters
+    ----------
+    accuracies : ndarray of shape (n,)
+    n_networks : int
+
+    Raises
+    ------
+    InvalidArgumentError
+        When not.
+    """
+    if len(accuracies) != n_networks or not ((accuracies >= 0) & (accuracies <= 1)).all():
+        raise InvalidArgumentError(
+            "Expected one accuracy in [0, 1] for each network. Received: "
+            f"{len(accuracies)} accuracies for {n_networks} networks, "
+            f"{accuracies.min(initial=1):.3g} to {accuracies.max(initial=0):.3g}."
+        )
 
 
 _HALF_WIDTH_IN_DEVIATIONS = 1.645

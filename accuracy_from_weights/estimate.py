@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -60,3 +61,41 @@ class Estimate:
         if not self.in_family and self.condition != "diverged":
             notes.append("outside the family")
         return ", ".join([text, *notes])
+
+
+def estimates_of(
+    accuracies: Iterable[float],
+    intervals: Iterable[Iterable[float]],
+    p_values: Iterable[float],
+    conditions: Iterable[str],
+    coverage: float,
+    family_level: float,
+) -> list[Estimate]:
+    """Make estimates of columns of numbers.
+
+    Parameters
+    ----------
+    accuracies : iterable of float
+    intervals : iterable of (low, high)
+    p_values : iterable of float
+        Of the family check.
+    conditions : iterable of str
+    coverage : float
+        Of the intervals, a fraction.
+    family_level : float
+        The p-value below which a network is called outside the family.
+    """
+    return [
+        Estimate(
+            accuracy=float(accuracy),
+            low=float(low),
+            high=float(high),
+            in_family=bool(p_value >= family_level),
+            coverage=float(coverage),
+            family_p_value=float(p_value),
+            condition=condition,
+        )
+        for accuracy, (low, high), p_value, condition in zip(
+            accuracies, intervals, p_values, conditions, strict=True
+        )
+    ]

@@ -48,3 +48,21 @@ def run_folds(runs: ArrayLike, n_folds: int, random_state: int = 0) -> list[tupl
         (np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold))
         for fold in range(n_folds)
     ]
+
+
+def last_of_each(runs: ArrayLike) -> NDArray[np.bool_]:
+    """Mark the last row of each run.
+
+    Parameters
+    ----------
+    runs : array_like of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    names = np.asarray(runs)
+    _, position = np.unique(names[::-1], return_index=True)
+    last = np.zeros(len(names), bool)
+    last[len(names) - 1 - position] = True
+    return last

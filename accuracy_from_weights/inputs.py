@@ -53,6 +53,41 @@ def as_features(X: ArrayLike | Sequence[Any], features: str = "weights") -> NDAr
     )
 
 
+def fitted_columns(
+    rows: NDArray[np.float32], names: Sequence[str], fitted_names: Sequence[str], n_features: int
+) -> NDArray[np.float32]:
+    """Keep the columns that a predictor was fitted to.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_networks, k)
+    names : sequence of str
+        Of the columns that this release describes networks by.
+    fitted_names : sequence of str
+        Of the predictor's columns; none where they have no names.
+    n_features : int
+        Number of the predictor's columns.
+
+    Returns
+    -------
+    ndarray of shape (n_networks, n_features)
+
+    Raises
+    ------
+    InvalidArgumentError
+        When the rows have another number of columns.
+    """
+    if fitted_names and rows.shape[1] == len(names) != n_features:
+        # Fitted by an earlier release that described networks by fewer numbers.
+        position = {name: k for k, name in enumerate(names)}
+        return rows[:, [position[name] for name in fitted_names]]
+    if rows.shape[1] != n_features:
+        raise InvalidArgumentError(
+            f"Expected {n_features} features a network. Received: an array of shape {rows.shape}."
+        )
+    return rows
+
+
 def _is_numbers(row: Any) -> bool:
     return isinstance(row, Sequence) and all(isinstance(value, (int, float)) for value in row)
 

@@ -14,16 +14,18 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from accuracy_from_weights import saved_predictor
-from accuracy_from_weights._arguments import InvalidArgumentError, number_between, positive_int
-from accuracy_from_weights.anchoring import Anchor
+from accuracy_from_weights._arguments import number_between, positive_int
+from accuracy_from_weights.anchoring import Anchor, check_truths, numbers_of
 from accuracy_from_weights.calibration import conformal_widths, width_at
 from accuracy_from_weights.conditions import name_conditions
 from accuracy_from_weights.crossfitting import CrossFit, fold_count
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
-from accuracy_from_weights.estimate import Estimate
+from accuracy_from_weights.estimate import Estimate, estimates_of
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.features.sets import feature_names
-from accuracy_from_weights.inputs import as_features, check_zoo, finite_rows
+from accuracy_from_weights.folds import last_of_each
+from accuracy_from_weights.forecast import Forecaster, checked_progress, final_accuracies
+from accuracy_from_weights.inputs import as_features, check_zoo, finite_rows, fitted_columns
 from accuracy_from_weights.regressors import Ensemble
 from accuracy_from_weights.rows import complete_log, row_of
 from accuracy_from_weights.strangers import widening_outside
@@ -93,6 +95,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         y: ArrayLike,
         groups: ArrayLike | None = None,
         domains: ArrayLike | None = None,
+        progress: ArrayLike | None = None,
     ) -> AccuracyPredictor:
         """Fit to networks of known accuracy.
 
@@ -107,14 +110,17 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             Test accuracies, fractions in [0, 1].
         groups : array-like of shape (n_networks,), optional
             The training run of each network. Left out, each network is a run of its own.
-        domains : array-like of shape (n_networks,), optional
-            The data set, or the kind of architecture, of each network. Where there are several,
-            each is left out once to learn how wide an interval has to be outside the family.
+        domains : array-like of shape (n_networks,) or (n_networks, k), optional
+            Data set, kind of architecture, … of each network, as `ZooTable.domains`. Each is left
+            out once to learn how wide an interval has to be outside the family.
+        progress : array-like of shape (n_networks,), optional
+            Share of its run's planned training that each network had behind it, fractions. Given,
+            the predictor also learns to forecast what accuracy a run will end with.
 
         Raises
         ------
         ZooError
-            When lengths differ, an accuracy is no fraction, or there are fewer than 10 runs.
+            When lengths differ, a value is no fraction, or there are fewer than 10 runs.
         """
         number_between("coverage", self.coverage, 0.01, 0.999)
         if self.n_folds is not None:
@@ -125,19 +131,26 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         runs = np.arange(len(truth)) if groups is None else np.asarray(groups)
         self.n_features_in_ = rows.shape[1]
         self.feature_names_ = names if rows.shape[1] == len(names) else ()
-        rows = self._completed(rows)
+        rows = complete_log(rows, self.feature_names_)
         check_zoo(rows, truth, runs)
         finite = finite_rows(rows)
         lowest = np.sort(truth)[: max(len(truth) // 10, 3)]
         self._untrained = np.quantile(truth[~finite] if (~finite).any() else lowest, (0.5, 0, 1))
         self.anchor_ = Anchor()
         kept = None if domains is None else np.asarray(domains)[finite]
-        self._fit_finite(rows[finite], truth[finite], runs[finite], kept)
+        cross = self._fit_finite(rows[finite], truth[finite], runs[finite], kept)
+        self._forecaster = None
+        if progress is not None:
+            finals = final_accuracies(truth, progress, runs)[finite]
+            course = cross.predicted, np.asarray(progress, float)[finite], finals, runs[finite]
+            how = self.coverage, len(cross.folds), self.random_state, self.n_jobs
+            self._forecaster, worth = Forecaster.fit(rows[finite], *course, *how)
+            self.card_ |= {"forecast": worth} if worth else {}
         return self
 
     def _fit_finite(
         self, X: Rows, y: Floats, runs: NDArray[Any], domains: NDArray[Any] | None
-    ) -> None:
+    ) -> CrossFit:
         guess = self._guess(X)
         n_folds = fold_count(len(np.unique(runs))) if self.n_folds is None else self.n_folds
         cross = CrossFit.of(X, y, runs, guess, n_folds, self.random_state, self.n_jobs)
@@ -146,25 +159,18 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         self._widening = 1.0
         if domains is not None:
             misses = np.abs(cross.predicted - y), cross.scores
+            level = _FAMILY_LEVEL, self.coverage
             known = X, y, runs, guess, *misses, domains
-            self._widening = widening_outside(
-                *known, _FAMILY_LEVEL, self.coverage, self.random_state
-            )
+            self._widening = widening_outside(*known, *level, self.random_state)
         self._family = FamilyCheck.fit(X, runs, self.random_state)
         self._ensemble = Ensemble.fit(X, y - guess, self.random_state)
-        _, last = np.unique(runs[::-1], return_index=True)
-        is_last = np.zeros(len(y), bool)
-        is_last[len(y) - 1 - last] = True
+        is_last = last_of_each(runs)
         self.card_: dict[str, Any] = {
             "n_networks": len(y),
-            "n_runs": len(last),
+            "n_runs": int(is_last.sum()),
             "quality": cross.quality(y, runs, is_last, self.coverage),
         }
-
-    def _completed(self, rows: Rows) -> Rows:
-        if not self._reads_log:
-            return rows
-        return complete_log(rows, self.feature_names_.index("architecture.log_outputs"))
+        return cross
 
     @property
     def _reads_log(self) -> bool:
@@ -210,26 +216,36 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         return self._judged(*self._checked(X), coverage)[1]
 
     def _judged(
-        self, rows: Rows, finite: NDArray[np.bool_], coverage: float | None = None
+        self,
+        rows: Rows,
+        finite: NDArray[np.bool_],
+        coverage: float | None = None,
+        progress: Floats | None = None,
     ) -> tuple[Floats, Floats, Floats]:
         """Accuracies, intervals and p-values of rows."""
         level = self.coverage if coverage is None else number_between("coverage", coverage, 0, 1)
-        accuracies = np.full(len(rows), self._untrained[0])
-        intervals = np.tile(self._untrained[1:], (len(rows), 1))
+        centres, half, p_values = self._unanchored(rows, finite, level, progress)
+        accuracies = np.where(finite, self.anchor_.centre(centres), self._untrained[0])
+        ends = self.anchor_.ends(centres, half)
+        return accuracies, np.where(finite[:, None], ends, self._untrained[1:]), p_values
+
+    def _unanchored(
+        self, rows: Rows, finite: NDArray[np.bool_], level: float, progress: Floats | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Centres, half-widths, p-values before the anchor's correction; 0 for diverged rows."""
+        centres, half = np.zeros((2, len(rows)))
         p_values = np.full(len(rows), 1 / (len(self._family.distances) + 1))
         if finite.any():
             known = rows[finite]
             p_values[finite] = self._family.p_values(known)
-            centres, half = self._unanchored(known, p_values[finite], level)
-            accuracies[finite] = self.anchor_.centre(centres)
-            intervals[finite] = self.anchor_.ends(centres, half)
-        return accuracies, intervals, p_values
-
-    def _unanchored(self, known: Rows, p_values: Floats, level: float) -> tuple[Floats, Floats]:
-        """Centres and half-widths for finite rows, before the anchor's correction."""
-        centres = np.clip(self._guess(known) + self._ensemble.predict(known), 0, 1)
-        half = width_at(self._widths, level) * self._error.predict(known)
-        return centres, np.where(p_values < _FAMILY_LEVEL, self._widening * half, half)
+            centre = np.clip(self._guess(known) + self._ensemble.predict(known), 0, 1)
+            width = width_at(self._widths, level) * self._error.predict(known)
+            if progress is not None and self._forecaster is not None:
+                now = centre, width, progress[finite]
+                centre, width = self._forecaster.forecast(known, *now, level)
+            widening = np.where(p_values[finite] < _FAMILY_LEVEL, self._widening, 1)
+            centres[finite], half[finite] = centre, widening * width
+        return centres, half, p_values
 
     def family_p_values(self, X: ArrayLike | Sequence[Any]) -> Floats:
         """Tell how usual each network is among those fitted on.
@@ -250,35 +266,33 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         """Tell which networks look like those fitted on, as booleans of shape (n_networks,)."""
         return self.family_p_values(X) >= _FAMILY_LEVEL
 
-    def estimate_features(self, X: ArrayLike | Sequence[Any]) -> list[Estimate]:
+    def estimate_features(
+        self,
+        X: ArrayLike | Sequence[Any],
+        horizon: str = "now",
+        progress: ArrayLike | None = None,
+    ) -> list[Estimate]:
         """Estimate many networks, without warnings.
 
         Parameters
         ----------
         X : array-like of shape (n_networks, n_features), or sequence of networks
+        horizon, progress
+            As in `estimate`; `progress` may have the shape (n_networks,).
         """
         features, finite = self._checked(X)
-        accuracies, intervals, p_values = self._judged(features, finite)
+        done = checked_progress(horizon, progress, len(features), self._forecaster)
+        judged = self._judged(features, finite, progress=done)
         conditions = name_conditions(features, self.feature_names_)
-        rows = zip(accuracies, intervals, p_values, conditions, strict=True)
-        return [
-            Estimate(
-                accuracy=float(accuracy),
-                low=float(low),
-                high=float(high),
-                in_family=bool(p_value >= _FAMILY_LEVEL),
-                coverage=float(self.coverage),
-                family_p_value=float(p_value),
-                condition=condition,
-            )
-            for accuracy, (low, high), p_value, condition in rows
-        ]
+        return estimates_of(*judged, conditions, self.coverage, _FAMILY_LEVEL)
 
     def estimate(
         self,
         source: Any,
         input_shape: Sequence[int] | None = None,
         log: Mapping[str, float] | None = None,
+        horizon: str = "now",
+        progress: float | None = None,
     ) -> Estimate:
         """Estimate the accuracy of one network.
 
@@ -291,6 +305,10 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         log : mapping, optional
             What the training loop reported of its last epoch: ``{"accuracy": fraction, "loss":
             nats}``. Needed by a predictor that reads the log; otherwise not looked at.
+        horizon : {"now", "final"}, default="now"
+            "final" forecasts the accuracy that the training run will end with.
+        progress : float, optional
+            For "final": epochs done divided by epochs planned, fraction.
 
         Returns
         -------
@@ -301,9 +319,10 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         UnsupportedModelError, UnreadableFileError
             As `read_weights` and `probes.probe`.
         InvalidArgumentError
-            When the log is needed and missing.
+            When the log or progress is needed and missing, or the predictor cannot forecast.
         """
-        (estimate,) = self.estimate_features(row_of(source, self.features, input_shape, log))
+        row = row_of(source, self.features, input_shape, log)
+        (estimate,) = self.estimate_features(row, horizon, progress)
         if estimate.caution is not None:
             warnings.warn(estimate.caution, AccuracyFromWeightsWarning, stacklevel=2)
         return estimate
@@ -337,24 +356,12 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "card_")
         truths = np.asarray(accuracies, float).ravel()
-        estimates = [network for network in networks if isinstance(network, Estimate)]
-        if estimates and len(estimates) == len(networks):
-            centres = np.array([estimate.accuracy for estimate in estimates])
-            half = np.array([max(e.accuracy - e.low, e.high - e.accuracy) for e in estimates])
-            usable = np.array([estimate.condition != "diverged" for estimate in estimates])
+        if len(networks) and all(isinstance(network, Estimate) for network in networks):
+            centres, half, usable = numbers_of(networks)
         else:
             rows, usable = self._checked(networks)
-            centres, half = np.zeros((2, len(rows)))
-            if usable.any():
-                known = rows[usable]
-                p_values = self._family.p_values(known)
-                centres[usable], half[usable] = self._unanchored(known, p_values, self.coverage)
-        if len(centres) != len(truths) or not ((truths >= 0) & (truths <= 1)).all():
-            raise InvalidArgumentError(
-                "Expected one accuracy in [0, 1] for each network. Received: "
-                f"{len(truths)} accuracies for {len(centres)} networks, "
-                f"{truths.min(initial=1):.3g} to {truths.max(initial=0):.3g}."
-            )
+            centres, half, _ = self._unanchored(rows, usable, self.coverage)
+        check_truths(truths, len(centres))
         anchored = copy.copy(self)
         anchored.anchor_ = Anchor.fit(centres[usable], half[usable], truths[usable])
         return anchored
@@ -387,15 +394,6 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         """Rows of this predictor's columns, and which of them are free of NaN."""
         check_is_fitted(self, "card_")
         rows = as_features(X, self.features)
-        names = feature_names(self.features)
-        if self.feature_names_ and rows.shape[1] == len(names) != self.n_features_in_:
-            # Fitted by an earlier release that described networks by fewer numbers.
-            position = {name: k for k, name in enumerate(names)}
-            rows = rows[:, [position[name] for name in self.feature_names_]]
-        if rows.shape[1] != self.n_features_in_:
-            raise InvalidArgumentError(
-                f"Expected {self.n_features_in_} features a network. Received: an array of shape "
-                f"{rows.shape}."
-            )
-        rows = self._completed(rows)
+        names, fitted = feature_names(self.features), self.feature_names_
+        rows = complete_log(fitted_columns(rows, names, fitted, self.n_features_in_), fitted)
         return rows, finite_rows(rows)

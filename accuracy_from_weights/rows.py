@@ -71,15 +71,14 @@ def _log_row(log: Mapping[str, float] | None) -> NDArray[np.float32]:
     return numbers
 
 
-def complete_log(rows: NDArray[np.float32], log_outputs: int) -> NDArray[np.float32]:
+def complete_log(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
     """Fill in what the log lacks: before the first epoch ends, a network guesses.
 
     Parameters
     ----------
     rows : ndarray of shape (n_networks, n_features)
-        Columns of ``"weights+probes+log"``; the last two are accuracy and loss of the log.
-    log_outputs : int
-        The column with the logarithm of the number of outputs.
+    names : sequence of str
+        Of the columns; where the log is not among them, the rows stay as they are.
 
     Returns
     -------
@@ -87,8 +86,10 @@ def complete_log(rows: NDArray[np.float32], log_outputs: int) -> NDArray[np.floa
         A missing accuracy is that of guessing among the network's outputs, a missing loss that
         of an even answer.
     """
+    if not names or names[-1] != f"log.{LOG_NAMES[-1]}":
+        return rows
     rows = rows.copy()
-    even = np.maximum(rows[:, log_outputs], np.log(2))
+    even = np.maximum(rows[:, list(names).index("architecture.log_outputs")], np.log(2))
     for column, guess in ((-2, np.exp(-even)), (-1, even)):
         missing = ~np.isfinite(rows[:, column])
         rows[missing, column] = guess[missing]

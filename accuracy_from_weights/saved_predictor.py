@@ -17,9 +17,13 @@ from accuracy_from_weights.calibration import LEVELS
 from accuracy_from_weights.errors import UnreadableFileError
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.features.sets import feature_names
+from accuracy_from_weights.forecast import Forecaster
 from accuracy_from_weights.forest import Forest
 from accuracy_from_weights.perceptron import Perceptron
 from accuracy_from_weights.regressors import Ensemble, ExpectedError
+
+_FORECAST = "forecast."
+"""Before the names of what belongs to the forecast, which not every predictor has."""
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor import AccuracyPredictor
@@ -43,6 +47,11 @@ def save(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         **vars(predictor._error),
         "family": predictor._family,
     }
+    forecaster = predictor._forecaster
+    if forecaster is not None:
+        models = {**vars(forecaster.ensemble), **vars(forecaster.error)}
+        parts |= {_FORECAST + name: model for name, model in models.items()}
+        arrays[_FORECAST + "widths"] = forecaster.widths
     for name, part in parts.items():
         arrays |= {f"{name}.{key}": np.asarray(value) for key, value in vars(part).items()}
     facts = {
@@ -88,15 +97,23 @@ def _fill(
         prefix = f"{name}."
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-    ensemble = Ensemble(
-        Forest(**part("boosted")), Forest(**part("randomised")), Perceptron(**part("smooth"))
-    )
-    error = ExpectedError(Forest(**part("logarithm")))
+    def models(prefix: str = "") -> tuple[Ensemble, ExpectedError]:
+        ensemble = Ensemble(
+            Forest(**part(prefix + "boosted")),
+            Forest(**part(prefix + "randomised")),
+            Perceptron(**part(prefix + "smooth")),
+        )
+        return ensemble, ExpectedError(Forest(**part(prefix + "logarithm")))
+
+    ensemble, error = models()
     family = FamilyCheck(**part("family"))
     untrained, widths = arrays["untrained"], arrays["widths"]
     # Version 1 knew neither.
     widening = float(arrays.get("widening", np.array(1.0)))
     anchor = Anchor(**facts.get("anchor", {}))
+    forecaster = None
+    if _FORECAST + "widths" in arrays:
+        forecaster = Forecaster(*models(_FORECAST), arrays[_FORECAST + "widths"])
     n_features, names = int(facts["n_features"]), tuple(facts["feature_names"])
     fits = (
         untrained.shape == (3,)
@@ -108,11 +125,12 @@ def _fill(
         and max(ensemble.n_features_needed, error.n_features_needed) <= n_features
         and len(names) in (0, n_features)
         and set(names) <= set(feature_names(predictor.features))
+        and (forecaster is None or forecaster.fits(n_features))
     )
     if not fits:
         raise ValueError("parts of different predictors, or features that this release lacks")
     predictor._ensemble, predictor._error, predictor._family = ensemble, error, family
     predictor._untrained, predictor._widths, predictor._widening = untrained, widths, widening
     predictor.n_features_in_, predictor.feature_names_ = n_features, names
-    predictor.anchor_ = anchor
+    predictor.anchor_, predictor._forecaster = anchor, forecaster
     predictor.card_ = dict(facts["card"], made_with=facts["made_with"])

@@ -55,11 +55,12 @@ def command(
     columns file, run and accuracy.
 
     What it is worth is measured by cross-validation over training runs, printed, and written into
-    the file.
+    the file. Where runs have several checkpoints, it also learns to forecast how they will end.
     """
     import numpy as np
 
     from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo.trajectories import progress_of
 
     if not os.access(output.parent, os.W_OK):
         raise AccuracyFromWeightsError(
@@ -73,7 +74,8 @@ def command(
         err=True,
     )
     predictor = AccuracyPredictor(features, coverage=coverage, random_state=seed, n_jobs=jobs)
-    predictor.fit(inputs, table.accuracy, groups=table.runs, domains=table.domains)
+    course = {"groups": table.runs, "progress": progress_of(table)}
+    predictor.fit(inputs, table.accuracy, domains=table.domains, **course)
     predictor.card_["zoo"] = {
         "fingerprint": table.fingerprint,
         "datasets": np.unique(table.datasets).tolist(),
