@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,22 @@ from sklearn.metrics import mean_absolute_error, r2_score
 
 from accuracy_from_weights.calibration import conformal_widths
 from accuracy_from_weights.folds import run_folds
-from accuracy_from_weights.regressors import Ensemble, ExpectedError
+from accuracy_from_weights.regressors import N_RANDOMISED, Ensemble, ExpectedError
 
 Floats = NDArray[np.float64]
+
+
+def each_domain(domains: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Name and rows of each domain, where a column of domains has several.
+
+    Parameters
+    ----------
+    domains : ndarray of shape (n_rows,) or (n_rows, k)
+    """
+    for column in np.atleast_2d(domains.T):
+        names = np.unique(column)
+        if len(names) > 1:
+            yield from ((str(name), column == name) for name in names)
 
 
 def fold_count(n_runs: int) -> int:
@@ -24,7 +38,7 @@ def fold_count(n_runs: int) -> int:
     The fewer runs, the more an ensemble gains from each, and the more the errors of one that lacks
     a fold exceed those of the whole: intervals would come out too wide.
     """
-    return 12 if n_runs < 400 else 6 if n_runs < 2_000 else 4
+    return 12 if n_runs < 400 else 6 if n_runs < 2_000 else 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +72,7 @@ class CrossFit:
         n_folds: int,
         random_state: int,
         n_jobs: int | None,
+        n_randomised: int = N_RANDOMISED,
     ) -> CrossFit:
         """Fit an ensemble for each fold.
 
@@ -71,10 +86,12 @@ class CrossFit:
             Accuracies that the ensembles are to correct; zeros where there is no first guess.
         n_folds, random_state, n_jobs
             As in `AccuracyPredictor`.
+        n_randomised : int
+            As in `Ensemble.fit`.
         """
         folds = run_folds(runs, n_folds, random_state)
         ensembles = Parallel(n_jobs=n_jobs)(
-            delayed(Ensemble.fit)(X[train], y[train] - guess[train], random_state)
+            delayed(Ensemble.fit)(X[train], y[train] - guess[train], random_state, n_randomised)
             for train, _ in folds
         )
         predicted, expected = np.empty(len(y)), np.empty(len(y))
@@ -87,7 +104,12 @@ class CrossFit:
         return cls(predicted, ExpectedError.fit(X, errors), errors / expected, folds)
 
     def quality(
-        self, y: Floats, runs: NDArray[Any], last: NDArray[np.bool_], coverage: float
+        self,
+        y: Floats,
+        runs: NDArray[Any],
+        last: NDArray[np.bool_],
+        coverage: float,
+        domains: NDArray[Any] | None = None,
     ) -> dict[str, Any]:
         """Score the predictions; JSON can hold what this gives.
 
@@ -99,18 +121,34 @@ class CrossFit:
             Which rows are a run's last ones.
         coverage : float
             What the intervals promise, a fraction.
+        domains : ndarray of shape (n_rows,) or (n_rows, k), optional
+            Each value of each column is scored by itself as well.
         """
         covered = np.empty(len(y), bool)
         for train, test in self.folds:
             width = conformal_widths(self.scores[train], runs[train], [coverage])[0]
             covered[test] = self.scores[test] <= width
-        return {
+
+        def scores(part: NDArray[np.bool_]) -> dict[str, Any]:
+            return {
+                "n_networks": int(part.sum()),
+                **_scores(y[part], self.predicted[part]),
+                "coverage": float(covered[part].mean()),
+                "last_checkpoints": _scores(y[part & last], self.predicted[part & last]),
+            }
+
+        quality = {
             "protocol": f"{len(self.folds)}-fold by run, all checkpoints",
-            **_scores(y, self.predicted),
-            "coverage": float(covered.mean()),
             "stated_coverage": float(coverage),
-            "last_checkpoints": _scores(y[last], self.predicted[last]),
+            **scores(np.ones(len(y), bool)),
         }
+        if domains is not None:
+            quality["by_domain"] = {
+                name.strip(): scores(part)
+                for name, part in each_domain(domains)
+                if (part & last).sum() > 9
+            }
+        return quality
 
 
 def _scores(truth: Floats, predicted: Floats) -> dict[str, float]:

@@ -57,7 +57,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         Share of unseen runs' networks that the interval is to hold, fraction in (0, 1).
     n_folds : int or None, default=None
         Folds, by run, that give the errors from which the intervals are made. None: 12 for fewer
-        than 400 runs, 6 for fewer than 2,000, else 4.
+        than 400 runs, 6 for fewer than 2,000, else 3.
     random_state : int, default=0
         Seed of the folds and the trees: equal seeds and data give equal predictors.
     n_jobs : int or None, default=None
@@ -168,7 +168,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         self.card_: dict[str, Any] = {
             "n_networks": len(y),
             "n_runs": int(is_last.sum()),
-            "quality": cross.quality(y, runs, is_last, self.coverage),
+            "quality": cross.quality(y, runs, is_last, self.coverage, domains),
         }
         return cross
 

@@ -8,20 +8,20 @@ by how much the errors outgrow the interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.calibration import conformal_widths
+from accuracy_from_weights.crossfitting import each_domain
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.inputs import FEWEST_RUNS
 from accuracy_from_weights.regressors import Ensemble, ExpectedError
 
 Floats = NDArray[np.float64]
 
-_MOST_ROWS = 6_000
+_MOST_ROWS = 4_000
 """Rows that an ensemble is fitted to: how far off it is elsewhere does not hang on more."""
 _FEWEST_STRANGERS = 30
 
@@ -64,7 +64,7 @@ def widening_outside(
     generator = np.random.default_rng(random_state)
     width = conformal_widths(scores, runs, [coverage])[0]
     factors, strangers = [], []
-    for is_outside in _each_left_out(domains):
+    for _, is_outside in each_domain(domains):
         inside = np.flatnonzero(~is_outside)
         if len(np.unique(runs[inside])) < FEWEST_RUNS:
             continue
@@ -83,11 +83,3 @@ def widening_outside(
         return 1.0
     found = conformal_widths(np.concatenate(factors), np.concatenate(strangers), [coverage])[0]
     return float(max(found, 1.0)) if np.isfinite(found) else float(np.concatenate(factors).max())
-
-
-def _each_left_out(domains: NDArray[Any]) -> Iterator[NDArray[np.bool_]]:
-    """Masks of the rows of each domain, where a column has several."""
-    for column in np.atleast_2d(domains.T):
-        names = np.unique(column)
-        if len(names) > 1:
-            yield from (column == name for name in names)

@@ -16,9 +16,10 @@ PACKAGE = Path(accuracy_from_weights.__file__).parent
 NAME = "accuracy_from_weights"
 HEAVY = {"torch", "keras", "tensorflow", "jax", "lightning", "sklearn", "scipy", "pandas"}
 FRAMEWORKS = HEAVY - {"sklearn", "scipy"} | {"pytorch_lightning", "transformers", "matplotlib"}
+FRAMEWORKS |= {"mlflow", "flwr"}
 
 # Whose file is not called as the framework is.
-HOMES = {"pytorch_lightning": "lightning", "transformers": "huggingface"}
+HOMES = {"pytorch_lightning": "lightning", "transformers": "huggingface", "flwr": "flower"}
 
 # From left to right; nothing on the left may know anything on the right.
 LAYERS = (
@@ -27,7 +28,11 @@ LAYERS = (
     ("probes",),
     ("features",),
     (
+        "rows",
         "inputs",
+        "conditions",
+        "crossfitting",
+        "strangers",
         "forest",
         "perceptron",
         "regressors",
@@ -43,7 +48,8 @@ LAYERS = (
     ),
     ("predictor", "saved_predictor", "pretrained"),
     ("stopping", "histories", "evaluation", "plotting", "zoo"),
-    ("callbacks",),
+    ("callbacks", "trackers"),
+    ("federated",),
     ("demo",),
     ("cli", "__main__"),
 )

@@ -93,15 +93,21 @@ def command(
 
 
 def _format_quality(quality: dict[str, Any]) -> str:
-    return align(
+    heads = ["", "networks", "R2", "tau", "mean abs. error", "truths in interval", "R2 at the end"]
+    parts = {"all": quality, **quality.get("by_domain", {})}
+    rows = [
         [
-            ["measured by", quality["protocol"]],
-            ["R2", f"{quality['r2']:.3f}"],
-            ["Kendall's tau", f"{quality['kendall_tau']:.3f}"],
-            ["mean absolute error", f"{quality['mean_absolute_error']:.3f}"],
-            [
-                f"truths in the {quality['stated_coverage']:.0%} interval",
-                f"{quality['coverage']:.1%}",
-            ],
+            name,
+            f"{part['n_networks']:,}",
+            f"{part['r2']:.3f}",
+            f"{part['kendall_tau']:.3f}",
+            f"{part['mean_absolute_error']:.3f}",
+            f"{part['coverage']:.1%}",
+            f"{part['last_checkpoints']['r2']:.3f}",
         ]
+        for name, part in parts.items()
+    ]
+    return (
+        f"Measured by {quality['protocol']}; intervals promise {quality['stated_coverage']:.0%}\n"
+        + align([heads, *rows])
     )
