@@ -26,6 +26,9 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 HORIZONS = ("now", "final")
+_MOST_ROWS = 8_000
+_N_RANDOMISED = 20
+"""Trees of the randomised kind: what the estimate lacks is simpler than the estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,8 @@ class Forecaster:
         estimates : ndarray of shape (n_rows,)
             Of the present accuracy, by models that had not seen the row's run; fractions.
         progress : ndarray of shape (n_rows,)
-            See `checked_progress`; rows at 1, or where it is NaN, are left out.
+            See `checked_progress`; rows at 1, or where it is NaN, are left out. Of many runs some
+            are drawn, since the estimate knows them all.
         finals : ndarray of shape (n_rows,)
             See `final_accuracies`.
         runs : ndarray of shape (n_rows,)
@@ -84,17 +88,18 @@ class Forecaster:
         quality : dict or None
             Scores on runs left out of the fit; JSON can hold it.
         """
-        young = progress < 1
+        young = _some_runs(runs, progress < 1, random_state)
         n_runs = len(np.unique(runs[young]))
         if n_runs < FEWEST_RUNS:
             return None, None
         estimates, runs, y = estimates[young], runs[young], finals[young]
         columns = _columns(X[young], estimates, progress[young])
         folds = min(n_folds, n_runs)
-        cross = CrossFit.of(columns, y, runs, estimates, folds, random_state, n_jobs)
+        how = random_state, n_jobs, _N_RANDOMISED
+        cross = CrossFit.of(columns, y, runs, estimates, folds, *how)
         quality = cross.quality(y, runs, last_of_each(runs), coverage)
         quality["if_it_stayed"] = float(np.abs(estimates - y).mean())
-        ensemble = Ensemble.fit(columns, y - estimates, random_state)
+        ensemble = Ensemble.fit(columns, y - estimates, random_state, _N_RANDOMISED)
         return cls(ensemble, cross.error, conformal_widths(cross.scores, runs)), quality
 
     def fits(self, n_features: int) -> bool:
@@ -211,6 +216,16 @@ def final_accuracies(accuracies: ArrayLike, progress: ArrayLike, runs: ArrayLike
     starts = np.searchsorted(run[order], np.arange(run.max() + 1))
     first, last = order[starts], order[np.append(starts[1:], len(run)) - 1]
     return np.where(done[last] < 1, truth[first], truth[last])[run]
+
+
+def _some_runs(
+    runs: NDArray[Any], usable: NDArray[np.bool_], random_state: int
+) -> NDArray[np.bool_]:
+    """Keep usable rows of as many runs as make up `_MOST_ROWS`."""
+    names, counts = np.unique(runs[usable], return_counts=True)
+    order = np.random.default_rng(random_state).permutation(len(names))
+    kept = names[order[np.cumsum(counts[order]) <= _MOST_ROWS]]
+    return usable & np.isin(runs, kept)
 
 
 def _columns(X: Rows, estimates: Floats, progress: Floats) -> Rows:

@@ -17,6 +17,7 @@ from accuracy_from_weights.perceptron import Perceptron
 
 Floats = NDArray[np.float64]
 
+N_RANDOMISED = 100
 _SMALLEST_ERROR = 0.003
 """Floor of the expected error, in units of accuracy: what a few thousand test images resolve."""
 
@@ -36,7 +37,13 @@ class Ensemble:
     smooth: Perceptron
 
     @classmethod
-    def fit(cls, X: NDArray[np.float32], y: Floats, random_state: int) -> Ensemble:
+    def fit(
+        cls,
+        X: NDArray[np.float32],
+        y: Floats,
+        random_state: int,
+        n_randomised: int = N_RANDOMISED,
+    ) -> Ensemble:
         """Fit.
 
         Parameters
@@ -46,6 +53,8 @@ class Ensemble:
         y : ndarray of shape (n_rows,)
             Accuracies, or differences of accuracies.
         random_state : int
+        n_randomised : int
+            Trees of the randomised kind, which are most of the time and of the file.
         """
         boosting = HistGradientBoostingRegressor(
             learning_rate=0.06,
@@ -58,7 +67,7 @@ class Ensemble:
             random_state=random_state,
         )
         randomised = ExtraTreesRegressor(
-            100,
+            n_randomised,
             max_features=0.3,
             min_samples_leaf=2,
             max_leaf_nodes=1024,
