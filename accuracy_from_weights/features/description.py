@@ -121,10 +121,11 @@ def _gathered_statistics(layers: _Layers) -> list[FloatArray]:
 def _prepared(layer: Layer) -> Layer | LargeLayer:
     if is_large(layer):
         return LargeLayer.of(layer)
-    kernel, *others = (
-        None if a is None else a.astype(np.float32, copy=False) for a in layer.arrays
-    )
-    assert kernel is not None
+    others = [None if a is None else a.astype(np.float32, copy=False) for a in layer.others]
+    if len(layer.stored) == 1 and layer.stored.dtype == np.float32:
+        # Folded whenever it is asked for: all small layers together may outweigh the largest one.
+        return Layer(layer.name, layer.kind, layer.stored, *others, layer.gain)
+    kernel = layer.kernel.astype(np.float32, copy=False)
     return Layer(layer.name, layer.kind, kernel, *others)
 
 

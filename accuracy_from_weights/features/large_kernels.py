@@ -1,8 +1,11 @@
 """One large kernel, passed over in blocks that fit a processor's cache.
 
-A block is a few rows (neurons) of the kernel as a matrix of shape (out, fan_in): folded, float32
-and contiguous, whatever the kernel is stored as. Nothing as large as the kernel is ever made, and
-each number is worked out by matrix products wherever it is a sum of products.
+A block is a part of the kernel as a matrix of shape (out, fan_in), in float32: a few rows
+(neurons) where the kernel is stored in that order, as PyTorch does; a few inputs at one position
+where it is stored the other way round, as Keras does and as embeddings are; copied only where it
+is neither. Nothing as large as the kernel is ever made, and each number is worked out by matrix
+products wherever it is a sum of products. A batch normalisation's gain multiplies a row's sums,
+not its weights, unless the powers would leave single precision.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from accuracy_from_weights.weights.layers import Layer
 _BLOCK = 2**16
 _FEWEST_ROWS = 32
 """Fewer rows at a time make a matrix product slow, and a transposed kernel slow to read."""
+
+_ORDINARY_GAINS = (1e-3, 1e3)
+"""Of others, the weights before the gain may be so small or large that their powers vanish."""
 
 _COLUMNS = 8
 """Matrix products with fewer columns take longer than with so many."""
@@ -74,22 +80,42 @@ class LargeKernel:
         self.positions = math.prod(self._stored.shape[2:])
         self.fan_in = self.inputs * self.positions
         self._is_clipped = False
+        self._is_folded = self._gain is not None and not _are_ordinary(self._gain)
         sums = self._power_sums(0.0)
         self.is_finite = bool(np.isfinite(sums.lowest) and np.isfinite(sums.highest))
         if self.is_finite and max(-sums.lowest, sums.highest) > DIVERGED:
-            self._is_clipped = True
+            self._is_clipped = self._is_folded = True
             sums = self._power_sums(0.0)
         if self.is_finite and sums.mean**2 > sums.central[0]:
             # Differences of large numbers would be left of the central moments.
+            self._is_folded = True
             sums = self._power_sums(sums.mean)
         self.sums = sums
 
-    def blocks(self) -> Iterator[tuple[slice, FloatArray]]:
-        """Give which rows, and these, of shape (rows, fan_in); valid until the next are asked."""
+    def blocks(self) -> Iterator[tuple[slice, slice, FloatArray]]:
+        """Give parts of the matrix of shape (out, fan_in), each of its entries in one of them.
+
+        Yields
+        ------
+        rows, columns : slice
+            Which part.
+        block : ndarray of shape (rows, columns)
+            To be multiplied by `row_gain`; valid until the next is asked for.
+        """
+        if self._is_transposed:
+            for inputs in self._input_slices():
+                for position, block in enumerate(self._of_inputs(inputs)):
+                    first, last = (i * self.positions + position for i in _ends(inputs))
+                    yield slice(0, self.out), slice(first, last, self.positions), block
+        else:
+            for rows, block in self._row_blocks():
+                yield rows, slice(0, self.fan_in), block
+
+    def _row_blocks(self) -> Iterator[tuple[slice, FloatArray]]:
         size = max(_FEWEST_ROWS, _BLOCK // self.fan_in)
         stored = self._stored
         is_ready = stored.dtype == np.float32 and stored.flags.c_contiguous
-        is_copied = not is_ready or self._gain is not None or self._is_clipped
+        is_copied = not is_ready or self._is_folded
         buffer = np.empty((min(size, self.out), self.fan_in), np.float32) if is_copied else None
         for start in range(0, self.out, size):
             rows = slice(start, min(start + size, self.out))
@@ -97,19 +123,40 @@ class LargeKernel:
                 yield rows, stored[rows].reshape(-1, self.fan_in)
                 continue
             block = buffer[: rows.stop - start]
-            self._fill(block, rows)
+            self._fill(block, rows, self._is_folded)
             yield rows, block
 
+    @property
+    def _is_transposed(self) -> bool:
+        stored = self._stored
+        is_read_as_stored = stored.dtype == np.float32 and not self._is_folded
+        return is_read_as_stored and _reversed(stored).flags.c_contiguous and self.inputs > 1
+
+    def _input_slices(self) -> Iterator[slice]:
+        size = max(_FEWEST_ROWS, _BLOCK // self.out)
+        for start in range(0, self.inputs, size):
+            yield slice(start, min(start + size, self.inputs))
+
+    def _of_inputs(self, inputs: slice) -> FloatArray:
+        """View some inputs of a transposed kernel, of shape (positions, out, inputs)."""
+        last_out = _reversed(self._stored).reshape(self.positions, self.inputs, self.out)
+        return last_out[:, inputs].transpose(0, 2, 1)
+
+    @property
+    def row_gain(self) -> FloatArray | None:
+        """Gain of shape (out,) that the blocks lack; None where they lack none."""
+        return None if self._is_folded else self._gain
+
     def take(self, rows: NDArray[np.intp]) -> FloatArray:
-        """Copy some rows; of shape (len(rows), inputs, *spatial)."""
+        """Copy some rows, gain included; of shape (len(rows), inputs, *spatial)."""
         taken = np.empty((len(rows), *self._stored.shape[1:]), np.float32)
-        self._fill(taken.reshape(len(rows), -1), rows)
+        self._fill(taken.reshape(len(rows), -1), rows, True)
         return taken
 
-    def _fill(self, block: FloatArray, rows: slice | NDArray[np.intp]) -> None:
+    def _fill(self, block: FloatArray, rows: slice | NDArray[np.intp], is_folded: bool) -> None:
         source = self._stored[rows]
         shaped = block.reshape(source.shape)
-        if self._gain is None:
+        if self._gain is None or not is_folded:
             shaped[...] = source
         else:
             gain = self._gain[rows].reshape(-1, *(1,) * (source.ndim - 1))
@@ -118,30 +165,38 @@ class LargeKernel:
             np.clip(block, -DIVERGED, DIVERGED, out=block)
 
     def _power_sums(self, centre: float) -> PowerSums:
-        highest, lowest = (np.empty(self.out, np.float32) for _ in range(2))
-        row_squares, columns = np.empty(self.out), np.zeros(self.fan_in)
-        ones = np.ones(max(self.fan_in, self.out), np.float32)
-        totals = np.zeros(4)
+        highest, lowest = (np.full(self.out, x, np.float32) for x in (-np.inf, np.inf))
+        row_squares, columns = np.zeros(self.out), np.zeros(self.fan_in)
+        row_powers = np.zeros((4, self.out))
+        gain = self.row_gain
+        gain_squares = np.ones(self.out, np.float32) if gain is None else gain**2
         scratch = np.empty(0, np.float32)
-        for rows, block in self.blocks():
+        for rows, part, block in self.blocks():
             if scratch.size < block.size:
                 scratch = np.empty(block.size, np.float32)
-            squares = scratch[: block.size].reshape(block.shape)
-            highest[rows], lowest[rows] = block.max(axis=1), block.min(axis=1)
+            squares = _shaped_like(block, scratch)
+            ones = np.ones(block.shape[1], np.float32)
+            np.maximum(highest[rows], block.max(axis=1), out=highest[rows])
+            np.minimum(lowest[rows], block.min(axis=1), out=lowest[rows])
             np.multiply(block, block, out=squares)
-            own = squares @ ones[: self.fan_in]
-            row_squares[rows] = own
-            columns += ones[: len(block)] @ squares
+            second = squares @ ones
+            row_squares[rows] += second
+            columns[part] += gain_squares[rows] @ squares
             if centre:
                 block = block - np.float32(centre)
                 np.multiply(block, block, out=squares)
-                own = squares @ ones[: self.fan_in]
-            values, powers = block.reshape(-1), squares.reshape(-1)
-            totals[0] += (block @ ones[: self.fan_in]).sum(dtype=float)
-            totals[1] += own.sum(dtype=float)
-            totals[2] += powers @ values
-            totals[3] += powers @ powers
-        first, second, third, fourth = totals / (self.out * self.fan_in)
+                second = squares @ ones
+            powers = row_powers[:, rows]
+            powers[0] += block @ ones
+            powers[1] += second
+            powers[2] += np.einsum("ij,ij->i", squares, block)
+            powers[3] += np.einsum("ij,ij->i", squares, squares)
+        if gain is not None:
+            row_powers *= gain.astype(float) ** np.arange(1, 5)[:, None]
+            row_squares *= gain_squares
+            ends = np.stack([highest * gain, lowest * gain])
+            highest, lowest = ends.max(axis=0), ends.min(axis=0)
+        first, second, third, fourth = row_powers.sum(axis=1) / (self.out * self.fan_in)
         central = (
             second - first**2,
             third - 3 * first * second + 2 * first**3,
@@ -172,13 +227,14 @@ class LargeKernel:
         ndarray of shape (out, k)
         ndarray of shape (fan_in,)
         """
-        along = np.empty((self.out, directions.shape[1]), np.float32)
-        weights = weights.astype(np.float32)
+        along = np.zeros((self.out, directions.shape[1]), np.float32)
+        gain = self.row_gain
+        weights = (weights if gain is None else weights * gain).astype(np.float32)
         weighted = np.zeros(self.fan_in)
-        for rows, block in self.blocks():
-            np.matmul(block, directions, out=along[rows])
-            weighted += weights[rows] @ block
-        return along, weighted
+        for rows, part, block in self.blocks():
+            along[rows] += block @ directions[part]
+            weighted[part] += weights[rows] @ block
+        return (along if gain is None else along * gain[:, None]), weighted
 
     def carry(
         self, mean: FloatArray, variance: FloatArray, depthwise: bool = False
@@ -198,21 +254,63 @@ class LargeKernel:
             Means; variances if the inputs' positions are independent, and if they are alike.
         """
         means, variances = (_as_columns(values) for values in (mean, variance))
-        results = np.empty((3, self.out, means.shape[1]), np.float32)
+        results = np.zeros((3, self.out, means.shape[1]), np.float32)
+
+        send = np.multiply if depthwise else np.matmul
+        for rows, part, summed, energy in self._over_positions():
+            seen = rows if depthwise else part
+            results[0, rows] += send(summed, means[seen])
+            results[1, rows] += send(energy, variances[seen])
+            if self.positions > 1:
+                results[2, rows] += send(summed * summed, variances[seen])
+        if self.positions == 1:
+            results[2] = results[1]
+        if self.row_gain is not None:
+            results[0] *= self.row_gain[:, None]
+            results[1:] *= self.row_gain[:, None] ** 2
+        mean, apart, together = results[:, :, : len(mean)].transpose(0, 2, 1).astype(float)
+        return mean, apart, together
+
+    def _over_positions(self) -> Iterator[tuple[slice, slice, FloatArray, FloatArray]]:
+        """Give parts of the matrices (out, inputs) of sums over positions, and of squares' sums."""
+        if self._is_transposed:
+            for inputs in self._input_slices():
+                parts = self._of_inputs(inputs)
+                summed, energy = parts[0], parts[0] * parts[0]
+                for part in parts[1:]:
+                    summed = summed + part
+                    energy += part * part
+                yield slice(0, self.out), inputs, summed, energy
+            return
         ones = np.ones(self.positions, np.float32)
-        for rows, block in self.blocks():
+        for rows, block in self._row_blocks():
             summed, energy = block, block * block
-            together = energy
             if self.positions > 1:
                 summed = (block.reshape(-1, self.positions) @ ones).reshape(-1, self.inputs)
                 energy = (energy.reshape(-1, self.positions) @ ones).reshape(-1, self.inputs)
-                together = summed * summed
-            for result, matrix, values in zip(
-                results, (summed, energy, together), (means, variances, variances), strict=True
-            ):
-                result[rows] = matrix * values[rows] if depthwise else matrix @ values
-        mean, apart, together = results[:, :, : len(mean)].transpose(0, 2, 1).astype(float)
-        return mean, apart, together
+            yield rows, slice(0, self.inputs), summed, energy
+
+
+def _ends(part: slice) -> tuple[int, int]:
+    return part.start, part.stop
+
+
+def _reversed(kernel: FloatArray) -> FloatArray:
+    """With axes (*spatial, inputs, out): as Keras stores kernels."""
+    return kernel.transpose(*range(2, kernel.ndim), 1, 0)
+
+
+def _shaped_like(block: FloatArray, scratch: FloatArray) -> FloatArray:
+    """Part of the scratch memory in the block's shape and order."""
+    if block.flags.c_contiguous:
+        return scratch[: block.size].reshape(block.shape)
+    return scratch[: block.size].reshape(block.shape[::-1]).T
+
+
+def _are_ordinary(gain: FloatArray) -> bool:
+    smallest, largest = _ORDINARY_GAINS
+    size = np.abs(gain)
+    return bool(np.all((size == 0) | ((size >= smallest) & (size <= largest))))
 
 
 def _as_columns(rows: FloatArray) -> FloatArray:

@@ -115,7 +115,7 @@ def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
 def _neurons(layer: Layer, scaled: FloatArray) -> dict[str, FloatArray]:
     n, out, fan_in = scaled.shape
     norms = np.sqrt((scaled**2).mean(axis=2))
-    channels = layer.kernel.shape[2]
+    channels = layer.shape[2]
     by_input = np.sqrt((scaled.reshape(n, out, channels, -1) ** 2).mean(axis=(1, 3)))
     unit = scaled / np.maximum(norms, TINY)[:, :, None] / np.sqrt(fan_in)
     cosines = np.abs(unit @ unit.transpose(0, 2, 1))

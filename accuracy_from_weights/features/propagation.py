@@ -76,22 +76,6 @@ class _Gaussian:
     def of(cls, mean: FloatArray, covariance: FloatArray) -> _Gaussian:
         return cls(mean, np.maximum(np.einsum("...cc->...c", covariance), 0), covariance)
 
-    @classmethod
-    def joined(cls, parts: Sequence[_Gaussian]) -> _Gaussian:
-        """Several views of the same channels as one."""
-        covariances = [part.covariance for part in parts if part.covariance is not None]
-        return cls(
-            np.concatenate([part.mean for part in parts]),
-            np.concatenate([part.variance for part in parts]),
-            np.concatenate(covariances) if covariances else None,
-        )
-
-    def split(self, n: int) -> list[_Gaussian]:
-        """Cut the views into n equal parts."""
-        means, variances = np.split(self.mean, n), np.split(self.variance, n)
-        covariances = [None] * n if self.covariance is None else np.split(self.covariance, n)
-        return list(map(_Gaussian, means, variances, covariances))
-
     @property
     def power(self) -> FloatArray:
         """Mean square of a channel, shape (v, n)."""
@@ -106,7 +90,8 @@ class _Gaussian:
         """Each channel times its gain, which broadcasts against (v, n, c)."""
         covariance = self.covariance
         if covariance is not None:
-            covariance = covariance * (gain[..., :, None] * gain[..., None, :])
+            covariance = covariance * gain[..., :, None]
+            covariance *= gain[..., None, :]
         return _Gaussian(self.mean * gain, self.variance * gain**2, covariance)
 
     def fitted_to(self, channels: int) -> _Gaussian:
@@ -170,40 +155,37 @@ def _through(layer: Layer | LargeLayer, before: _Gaussian, overlap: FloatArray) 
     covariance = before.full_covariance()
     if depthwise:
         own = kernel[:, :, 0]
-        apart = own @ own.transpose(0, 2, 1)
-        together = summed * summed.transpose(0, 2, 1)
-        return _Gaussian.of(mean, ((1 - overlap) * apart + overlap * together) * covariance)
+        factor = (1 - overlap) * (own @ own.transpose(0, 2, 1))
+        factor += overlap * (summed * summed.transpose(0, 2, 1))
+        factor *= covariance
+        return _Gaussian.of(mean, factor)
     # Positions before inputs, so that both products below are plain batched matrix products.
     spread = np.ascontiguousarray(kernel.transpose(0, 1, 3, 2)).reshape(n, -1, inputs)
     moved = (spread @ covariance).reshape(len(covariance), n, out, -1)
     apart = moved @ spread.reshape(n, out, -1).transpose(0, 2, 1)
-    together = summed @ covariance @ summed.transpose(0, 2, 1)
-    return _Gaussian.of(mean, (1 - overlap) * apart + overlap * together)
+    if kernel.shape[3] > 1:  # of a single position there is nothing to be correlated with
+        apart *= 1 - overlap
+        apart += overlap * (summed @ covariance @ summed.transpose(0, 2, 1))
+    return _Gaussian.of(mean, apart)
 
 
-def _rectified(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
-    deviation = np.sqrt(np.maximum(before.variance, _TINY))
-    ratio = before.mean / deviation
+def _rectified(mean: FloatArray, variance: FloatArray) -> tuple[FloatArray, ...]:
+    """Mean and variance after the activation, and its expected slope."""
+    deviation = np.sqrt(np.maximum(variance, _TINY))
+    ratio = mean / deviation
     active = ndtr(ratio)
     density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
-    mean = before.mean * active + deviation * density
-    square = (before.mean**2 + deviation**2) * active + before.mean * deviation * density
-    variance = np.maximum(square - mean**2, 0)
-    if before.covariance is None:
-        return _Gaussian(mean, variance, None), active
-    covariance = before.covariance * active[..., :, None] * active[..., None, :]
-    diagonal = np.arange(mean.shape[-1])
-    covariance[..., diagonal, diagonal] = variance
-    return _Gaussian(mean, variance, covariance), active
+    after = mean * active + deviation * density
+    square = (mean**2 + deviation**2) * active + mean * deviation * density
+    return after, np.maximum(square - after**2, 0), active
 
 
-def _saturated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
-    widened = 1 + 0.5 * np.pi * before.variance
-    ratio = before.mean / np.sqrt(widened)
+def _saturated(mean: FloatArray, variance: FloatArray) -> tuple[FloatArray, ...]:
+    """Mean and variance after the activation, and its expected slope."""
+    widened = 1 + 0.5 * np.pi * variance
+    ratio = mean / np.sqrt(widened)
     slope = np.exp(-0.25 * np.pi * ratio**2) / np.sqrt(widened)
-    after = before.scaled(slope)
-    mean = erf(0.5 * np.sqrt(np.pi) * ratio)
-    return _Gaussian(mean, after.variance, after.covariance), slope
+    return erf(0.5 * np.sqrt(np.pi) * ratio), variance * slope**2, slope
 
 
 def _normalised(layer: Layer | LargeLayer, before: _Gaussian) -> _Gaussian:
@@ -221,8 +203,10 @@ def _normalised(layer: Layer | LargeLayer, before: _Gaussian) -> _Gaussian:
 
 def _rank(covariance: FloatArray | None, variance: FloatArray) -> FloatArray:
     """Participation ratio of the eigenvalues over the number of channels, in [0, 1]."""
-    squares = variance**2 if covariance is None else covariance**2
-    total = squares.reshape(*variance.shape[:2], -1).sum(axis=-1)
+    if covariance is None:
+        total = (variance**2).sum(axis=-1)
+    else:
+        total = np.einsum("...ij,...ij->...", covariance, covariance)
     return variance.sum(axis=-1) ** 2 / np.maximum(total, _TINY**2) / variance.shape[-1]
 
 
@@ -272,9 +256,17 @@ def _output_numbers(outputs: _Gaussian) -> dict[str, FloatArray]:
 def _activated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
     """After the activations, each in its own views; and how active the channels are."""
     activate = {"relu": _rectified, "tanh": _saturated}
-    views = before.split(len(ACTIVATIONS))
-    pairs = [activate[name](view) for name, view in zip(ACTIVATIONS, views, strict=True)]
-    return _Gaussian.joined([after for after, _ in pairs]), np.concatenate([a for _, a in pairs])
+    n = len(ACTIVATIONS)
+    views = zip(ACTIVATIONS, np.split(before.mean, n), np.split(before.variance, n), strict=True)
+    results = [activate[name](mean, variance) for name, mean, variance in views]
+    mean, variance, slope = map(np.concatenate, zip(*results, strict=True))
+    if before.covariance is None:
+        return _Gaussian(mean, variance, None), slope
+    covariance = before.covariance * slope[..., :, None]
+    covariance *= slope[..., None, :]
+    diagonal = np.arange(mean.shape[-1])
+    covariance[..., diagonal, diagonal] = variance
+    return _Gaussian(mean, variance, covariance), slope
 
 
 def propagate(layers: Sequence[Layer | LargeLayer], n_networks: int) -> FloatArray:
