@@ -1,0 +1,79 @@
+"""How well accuracy is estimated, beside what is free, simple or published.
+
+    python benchmarks/quality.py [zoo/table.npz] [--zoos FOLDER ...] [--cache FOLDER]
+
+Fits this package's predictor and its rivals to some runs of a zoo and scores them on others: on the
+same data set, on a data set and on a kind of network left out, with more and fewer runs, by epoch,
+within a recipe, and where training accuracy misleads. Needs `pip install --group study`; a column
+whose package or raw weights are missing is left out and named. A run that was killed goes on where
+it stopped if it is given the same cache folder. Writes benchmarks/results/quality.json, the tables
+in docs/quality.md and docs/pictures/quality.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from quality_study.cache import Cache
+from quality_study.columns import Columns
+from quality_study.parts import PARTS, Settings, run_study
+from quality_study.picture import draw
+from quality_study.raw_columns import Raw
+from quality_study.report import fill_page
+
+from accuracy_from_weights.zoo.table import read_zoo
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("table", nargs="?", type=Path, default=ROOT / "zoo" / "table.npz")
+    add("--zoos", nargs="*", type=Path, default=[], help="folders with raw weights of the table")
+    add("--cache", type=Path, help="folder that keeps finished fits")
+    add("--parts", nargs="*", choices=PARTS, default=PARTS)
+    add("--most-rows", type=int, default=Settings.most_rows, help="checkpoints fitted on")
+    add("--interval-rows", type=int, default=Settings.interval_rows)
+    add("--interval-features", nargs="*", default=Settings.interval_features)
+    add("--weight-watcher", type=int, default=300, help="runs of each raw zoo that it looks at")
+    add("--nfn", nargs="*", default=["mnist"], help="data sets to train nfn on")
+    add("--nfn-steps", type=int, default=1_500)
+    add("--json", type=Path, default=ROOT / "benchmarks" / "results" / "quality.json")
+    add("--page", type=Path, default=ROOT / "docs" / "quality.md", help="page with the tables")
+    add("--picture", type=Path, default=ROOT / "docs" / "pictures" / "quality.png")
+    return parser
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    table = read_zoo(arguments.table)
+    cache = Cache(arguments.cache)
+    watched, nfn = arguments.weight_watcher, arguments.nfn
+    raw = Raw(table, arguments.zoos, cache, watched, nfn, arguments.nfn_steps)
+    columns = Columns(table, cache, raw)
+    for name, why in columns.left_out.items():
+        tell(f"left out: {name}. {why}")
+    settings = Settings(
+        most_rows=arguments.most_rows,
+        interval_rows=arguments.interval_rows,
+        interval_features=tuple(arguments.interval_features),
+        parts=tuple(part for part in PARTS if part in arguments.parts),
+    )
+    results = run_study(table, columns, settings, tell)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    rows = json.dumps(results, ensure_ascii=False).replace('}, {"', '},\n{"')
+    arguments.json.write_text(rows + "\n", encoding="utf-8")
+    fill_page(arguments.page, results)
+    draw(results, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The predictor of this package without its intervals, which take most of the time of a fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.family import FamilyCheck
+from accuracy_from_weights.features.sets import feature_names
+from accuracy_from_weights.inputs import finite_rows
+from accuracy_from_weights.predictor import AccuracyPredictor
+from accuracy_from_weights.regressors import Ensemble
+from accuracy_from_weights.rows import complete_log
+
+Floats = NDArray[np.float64]
+Inputs = NDArray[np.float32]
+
+
+def point_estimates(
+    features: str,
+    train: Inputs,
+    accuracies: Floats,
+    runs: NDArray[np.str_],
+    test: Inputs,
+    random_state: int = 0,
+) -> tuple[Floats, Floats]:
+    """Say what `AccuracyPredictor` would.
+
+    Parameters
+    ----------
+    features : str
+    train : ndarray of shape (n, n_features)
+    accuracies : ndarray of shape (n,)
+    runs : ndarray of shape (n,)
+        Of the rows fitted on.
+    test : ndarray of shape (m, n_features)
+    random_state : int
+
+    Returns
+    -------
+    estimates, p_values : ndarray of shape (m,)
+        Estimates, and how usual the network is among those fitted on.
+    """
+    names = feature_names(features)
+    train, test = complete_log(train, names), complete_log(test, names)
+    known, usable = finite_rows(train), finite_rows(test)
+    lowest = np.sort(accuracies)[: max(len(accuracies) // 10, 3)]
+    untrained = np.median(accuracies[~known] if (~known).any() else lowest)
+    family = FamilyCheck.fit(train[known], runs[known], random_state)
+    guess = _guess(features, train[known])
+    ensemble = Ensemble.fit(train[known], accuracies[known] - guess, random_state)
+    estimates = np.full(len(test), untrained)
+    p_values = np.full(len(test), 1 / (len(family.distances) + 1))
+    if usable.any():
+        rows = test[usable]
+        estimates[usable] = np.clip(_guess(features, rows) + ensemble.predict(rows), 0, 1)
+        p_values[usable] = family.p_values(rows)
+    return estimates, p_values
+
+
+def _guess(features: str, rows: Inputs) -> Floats:
+    if "log" in features:
+        return np.clip(rows[:, -2].astype(np.float64), 0, 1)
+    return np.zeros(len(rows))
+
+
+def interval_estimates(
+    features: str,
+    train: Inputs,
+    accuracies: Floats,
+    runs: NDArray[np.str_],
+    domains: NDArray[np.str_] | None,
+    test: Inputs,
+    n_folds: int,
+) -> tuple[Floats, Floats, Floats]:
+    """Fit the whole predictor; estimates (m,), intervals (m, 2) and p-values (m,)."""
+    predictor: Any = AccuracyPredictor(features, n_folds=n_folds)
+    predictor.fit(train, accuracies, groups=runs, domains=domains)
+    estimates = predictor.estimate_features(test)
+    return (
+        np.array([e.accuracy for e in estimates]),
+        np.array([(e.low, e.high) for e in estimates]),
+        np.array([e.family_p_value for e in estimates]),
+    )
