@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/early_stopping.py`` and ``benchmarks/forecast.py``."""
