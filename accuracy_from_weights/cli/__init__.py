@@ -14,6 +14,7 @@ COMMANDS = {
     "estimate": ("estimate", "Estimate the accuracy of saved networks from their weights."),
     "retrain": ("retrain", "Fit a predictor to a zoo of networks with known accuracy."),
     "evaluate": ("evaluate", "Measure a predictor on unseen runs, beside simple baselines."),
+    "annotate": ("annotate", "Write estimates to the past runs of a tracker: mlflow."),
     "zoo": ("zoo", "Build, import, export and inspect zoos of networks."),
     "demo": ("demo", "Train a small network and watch the estimate beside the truth."),
 }

@@ -1,0 +1,111 @@
+"""``annotate``: estimates of a tracker's past runs, written back to the tracker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accuracy_from_weights._text import align
+from accuracy_from_weights.cli.estimate import OUTSIDE_FAMILY
+from accuracy_from_weights.cli.options import json_option, predictor_option
+from accuracy_from_weights.cli.progress import progress_bar
+from accuracy_from_weights.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.trackers.mlflow import Annotation
+
+
+@click.group()
+def command() -> None:
+    """Write estimates to the past runs of a tracker."""
+
+
+@command.command("mlflow")
+@click.option("--experiment", required=True, help="Name of the experiment.")
+@click.option(
+    "--tracking-uri",
+    help="Where MLflow keeps its runs, e.g. sqlite:///mlflow.db.  [default: MLflow's own choice, "
+    "which MLFLOW_TRACKING_URI sets]",
+)
+@predictor_option
+@json_option
+@click.pass_context
+def mlflow_command(
+    ctx: click.Context,
+    experiment: str,
+    tracking_uri: str | None,
+    predictor_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Estimate every model that an experiment's runs have logged, and write it to the runs.
+
+    Each run gains the metric accuracy_from_weights, with _low, _high and _in_family, at the step of
+    its model. Nothing else is touched; a second call changes nothing. Models that cannot be read
+    are named on stderr, and the others are estimated all the same. No code in a model is run.
+    """
+    from accuracy_from_weights import load_predictor
+
+    try:
+        from accuracy_from_weights.trackers.mlflow import annotate
+    except ImportError as missing:
+        raise MissingDependencyError(
+            f"Expected MLflow to be installed. Received: {missing}. Install it with: "
+            "pip install 'accuracy-from-weights[mlflow]'"
+        ) from missing
+    predictor = load_predictor(predictor_file)
+    with progress_bar(f"Annotating {experiment}") as report:
+        done = annotate(experiment, predictor, tracking_uri, report)
+    if as_json:
+        click.echo(json.dumps([_as_dict(one) for one in done], indent=2))
+    elif any(one.estimate for one in done):
+        click.echo(align([_HEADER, *(_row(one) for one in done if one.estimate is not None)]))
+    errors = [one.error for one in done if one.error is not None]
+    for error in errors:
+        click.echo(f"Error: {error}", err=True)
+    estimates = [one.estimate for one in done if one.estimate is not None]
+    n_outside = sum(not estimate.in_family for estimate in estimates)
+    n_written = sum(one.written for one in done)
+    click.echo(
+        f"{n_written} of {len(done)} models written, {len(estimates) - n_written} unchanged, "
+        f"{len(errors)} unreadable, {n_outside} outside the family that the predictor knows",
+        err=True,
+    )
+    if errors:
+        ctx.exit(max(error.exit_code for error in errors))
+    if n_outside:
+        ctx.exit(OUTSIDE_FAMILY)
+
+
+_HEADER = ["run", "model", "step", "accuracy", "low", "high", "in family", ""]
+
+
+def _row(one: Annotation) -> list[str]:
+    estimate = one.estimate
+    assert estimate is not None
+    numbers = (f"{value:.3f}" for value in (estimate.accuracy, estimate.low, estimate.high))
+    family = "yes" if estimate.in_family else "no"
+    remark = "written" if one.written else "unchanged"
+    return [one.run_name, one.model, str(one.step), *numbers, family, remark]
+
+
+def _as_dict(one: Annotation) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "run_id": one.run_id,
+        "run_name": one.run_name,
+        "model": one.model,
+        "step": one.step,
+    }
+    if one.estimate is None:
+        return {**about, "error": str(one.error)}
+    return {
+        **about,
+        "accuracy": one.estimate.accuracy,
+        "low": one.estimate.low,
+        "high": one.estimate.high,
+        "in_family": one.estimate.in_family,
+        "condition": one.estimate.condition,
+        "written": one.written,
+    }
