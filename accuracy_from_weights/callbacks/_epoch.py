@@ -2,37 +2,36 @@
 
 A training run must never end because of this package, and nothing that it logs may be NaN, since
 frameworks stop or crash on one. So everything that can fail happens in `EpochEstimator.observe`,
-which always returns finite numbers and says whether they are known, fresh, or a stand-in; and
-around every hook of every callback stands `harmless`, for what nobody thought of.
+which always returns finite numbers and says whether they are known or a stand-in; and around
+every hook of every callback stands `harmless`, for what nobody thought of.
 """
 
 from __future__ import annotations
 
-import functools
+import json
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights._arguments import InvalidArgumentError, flag, positive_int
-from accuracy_from_weights.callbacks import _predictor
+from accuracy_from_weights.callbacks._guarding import Guard
 from accuracy_from_weights.callbacks._inputs import input_shape_of
+from accuracy_from_weights.callbacks._names import (
+    ANCHOR_SUFFIX,
+    DEFAULT_NAME,
+    SUFFIXES,
+    checked_name,
+)
 from accuracy_from_weights.callbacks._predictor import Estimator, Judge
+from accuracy_from_weights.callbacks._telling import tell_estimate, tell_stop
 from accuracy_from_weights.callbacks._truths import Truths
-from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Decision, StoppingRule
 
 if TYPE_CHECKING:
     from accuracy_from_weights.estimate import Estimate
 
-__all__ = ["DEFAULT_NAME", "EpochEstimator", "Estimator", "Observation", "harmless"]
-
-DEFAULT_NAME = "accuracy_from_weights"
-SUFFIXES = ("", "_low", "_high", "_in_family")
-ANCHOR_SUFFIX = "_anchor"
-
-Hook = TypeVar("Hook", bound=Callable[..., Any])
+__all__ = ["DEFAULT_NAME", "EpochEstimator", "Estimator", "Observation"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Observation:
     failed: bool
 
 
-class EpochEstimator:
+class EpochEstimator(Guard):
     """Estimates at the epochs that are due and repeats the last value between them.
 
     Parameters
@@ -100,9 +99,9 @@ class EpochEstimator:
         anchor_every: int | None = None,
         anchor_advice: str = "",
     ) -> None:
-        self.owner = owner
+        super().__init__(owner)
         self.every = positive_int(every_argument, every)
-        self.name = _checked_name(name)
+        self.name = checked_name(name)
         self.keys = tuple(self.name + suffix for suffix in SUFFIXES)
         self.anchor_key = self.name + ANCHOR_SUFFIX
         self.verbose = flag("verbose", verbose)
@@ -113,19 +112,16 @@ class EpochEstimator:
                 f"Received: {stopping!r}."
             )
         self.stopping = stopping
-        self.truths = Truths(anchor_every)
+        self.truths = Truths(anchor_every, self, anchor_advice)
         self.judge = Judge(predictor, features, input_shape, needs_anchor=anchor_every is not None)
-        self._anchor_advice = anchor_advice
-        self._said: set[str] = set()
         self.decision: Decision | None = None
         self._values: dict[str, float] | None = None
-        self._first: int | None = None
+        self._failed = False
         self._looked = False
 
     def begin(self, resumed: bool) -> None:
         """Start a run: forget the last one's values, and what a resumed run goes on with."""
-        self._values = None
-        self._first = None
+        self._values, self._failed = None, False
         self._looked = False
         if not resumed:
             self.decision = None
@@ -143,6 +139,10 @@ class EpochEstimator:
         """All names that may be logged."""
         return (*self.keys, self.anchor_key)
 
+    def nothing_known(self) -> dict[str, float]:
+        """Return the four numbers for a network of which there is no estimate."""
+        return dict(zip(self.keys, (0.0, 0.0, 1.0, 0.0), strict=True))
+
     @property
     def wants_batch(self) -> bool:
         """Whether the shape of an input is needed and no batch was looked at; see `see_batch`."""
@@ -154,7 +154,7 @@ class EpochEstimator:
         if self.wants_batch:
             self._looked = True
             self.judge.input_shape = self.guard(
-                "reading the shape of a batch", lambda: input_shape_of(batch)
+                "reading the shape of a batch", lambda: input_shape_of(batch), "the estimate"
             )
 
     def observe(
@@ -183,28 +183,21 @@ class EpochEstimator:
         insist
             Whether estimate and truth are due whatever the epoch.
         """
-        if self._values is not None and epoch % self.every and not insist:
-            return Observation(self._with_truth(self._values), known=True, failed=False)
-        # First, since in some frameworks it is something that all processes do together.
-        evidence = self._read_log(log)
-        if self._is_blind(evidence):
+        if self._values is None or epoch % self.every == 0 or insist:
+            # First, since in some frameworks it is something that all processes do together.
+            evidence = self._read_log(log)
+            if truth is not None and not (insist or self.truths.due(epoch)):
+                truth = None
             estimate = None
-        else:
-            if truth is not None and (insist or self.truths.due(epoch)):
-                self._learn(read, epoch, evidence, truth)
-            estimate = self.guard(
-                f"the estimate of epoch {epoch}", lambda: self._estimate(read, evidence)
-            )
-        if estimate is None:
-            last = 0.0 if self._values is None else self._values[self.name]
-            stand_in = dict(zip(self.keys, (last, 0.0, 1.0, 0.0), strict=True))
-            known = self._values is not None
-            return Observation(self._with_truth(stand_in), known=known, failed=True)
-        numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)
-        self._values = dict(zip(self.keys, map(float, numbers), strict=True))
-        self._comment(estimate, epoch)
-        self._decide(estimate, float(epoch if step is None else step))
-        return Observation(self._with_truth(self._values), known=True, failed=False)
+            if not self._is_blind(evidence):
+                estimate = self.guard(
+                    f"the estimate of epoch {epoch}",
+                    lambda: self._estimate(read, epoch, evidence, truth),
+                )
+            self._failed = estimate is None
+            if estimate is not None:
+                self._take(estimate, epoch, step)
+        return self._observation()
 
     def learn(
         self,
@@ -217,45 +210,43 @@ class EpochEstimator:
         if accuracy is not None and self.truths.due(epoch) and epoch % self.every == 0:
             evidence = self._read_log(log)
             if not self._is_blind(evidence):
-                self._learn(read, epoch, evidence, lambda: accuracy)
-
-    def warn_once(self, topic: str, text: str) -> None:
-        """Warn the user, once a topic for the life of the callback."""
-        if topic not in self._said:
-            self._said.add(topic)
-            with _predictor.WARNING_FILTERS:
-                warnings.warn(f"{self.owner}: {text}", AccuracyFromWeightsWarning, stacklevel=3)
-
-    def guard(self, what: str, work: Callable[[], Any]) -> Any:
-        """Return what `work` gives; on any `Exception` warn once that `what` failed, give None."""
-        try:
-            return work()
-        except Exception as error:  # noqa: BLE001 - no error of ours may end a training run
-            self.warn_once(
-                f"failure of {what.split(' of ')[0]}",
-                f"{what} failed and training goes on ({type(error).__name__}: {error}).",
-            )
-            return None
+                self.guard(
+                    f"the estimate of epoch {epoch}",
+                    lambda: self.truths.learn(
+                        epoch, self.judge.ask(self.judge.load(), read(), evidence), lambda: accuracy
+                    ),
+                )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, in plain numbers, strings, lists and dicts."""
-        return {
-            "values": None if self._values is None else dict(self._values),
-            "stopping": None if self.stopping is None else self.stopping.state_dict(),
-            "truths": self.truths.state_dict(),
-        }
+        """Return what a resumed run needs, in plain numbers, strings, lists and dicts.
+
+        Empty, with a warning, where a stopping rule of the user's own does not give that.
+        """
+        return self.guard("keeping the state", self._state) or {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave; what does not fit is left, with a warning."""
         self.guard("taking up the saved state", lambda: self._load_state(state))
 
+    def _state(self) -> Any:
+        state = {
+            "values": self._values,
+            "failed": self._failed,
+            "stopping": None if self.stopping is None else self.stopping.state_dict(),
+            "truths": self.truths.state_dict(),
+        }
+        # Some frameworks write JSON, others files that hold nothing but plain values: what a rule
+        # keeps has to survive both, and an error now is better than one in the framework's saving.
+        return json.loads(json.dumps(state))
+
     def _load_state(self, state: Mapping[str, Any]) -> None:
-        values = state["values"]
+        values = state.get("values")
         if values is not None:
             self._values = {key: float(values[key]) for key in self.keys}
-        if self.stopping is not None and state["stopping"] is not None:
+        # Releases that did not anchor wrote neither this nor truths.
+        self._failed = bool(state.get("failed", False))
+        if self.stopping is not None and state.get("stopping") is not None:
             self.stopping.load_state_dict(state["stopping"])
-        # Releases that did not anchor wrote none.
         self.truths.load_state_dict(state.get("truths", []))
 
     def _read_log(self, log: Callable[[], Mapping[str, float]] | None) -> Any:
@@ -267,107 +258,42 @@ class EpochEstimator:
         """Tell whether the training accuracy is missing, which a predictor takes for guessing."""
         return self.judge.wants_log and "accuracy" not in (evidence or {})
 
-    def _with_truth(self, values: Mapping[str, float]) -> dict[str, float]:
-        truth = self.truths.latest
-        return dict(values) if truth is None else {**values, self.anchor_key: truth}
+    def _observation(self) -> Observation:
+        known = self._values is not None
+        values = self.nothing_known() if self._values is None else dict(self._values)
+        if self._failed:
+            values = {**self.nothing_known(), self.name: values[self.name]}
+        if self.truths.latest is not None:
+            values[self.anchor_key] = self.truths.latest
+        return Observation(values, known, self._failed)
 
-    def _estimate(self, read: Callable[[], Any], log: Mapping[str, float] | None) -> Estimate:
-        predictor = self.judge.load()
-        source = read()
-        anchored = self.guard("anchoring", lambda: self.truths.anchor(predictor))
-        return self._ask(predictor if anchored is None else anchored, source, log)
-
-    def _ask(self, predictor: Any, source: Any, log: Mapping[str, float] | None) -> Estimate:
-        return self.judge.ask(predictor, source, self.judge.input_shape, log)
-
-    def _learn(
+    def _estimate(
         self,
         read: Callable[[], Any],
         epoch: int,
         log: Mapping[str, float] | None,
-        truth: Callable[[], float | None],
-    ) -> None:
-        def learn() -> bool:
-            accuracy = truth()
-            if accuracy is not None:
-                plain = self._ask(self.judge.load(), read(), log)
-                self.truths.add(epoch, plain, accuracy)
-            return True
+        truth: Callable[[], float | None] | None,
+    ) -> Estimate:
+        predictor, source = self.judge.load(), read()
+        if truth is not None:
+            self.truths.learn(epoch, self.judge.ask(predictor, source, log), truth)
+        anchored = self.guard("anchoring", lambda: self.truths.anchor(predictor))
+        return self.judge.ask(predictor if anchored is None else anchored, source, log)
 
-        if self.guard("getting the true accuracy", learn) is None:
-            self.truths.miss(epoch)
-        if self._first is None:
-            self._first = epoch
-        late = self.truths.every is not None and epoch - self._first >= self.truths.every
-        if late and not self.truths:
-            self.warn_once(
-                "no truth",
-                f"no true accuracy to anchor to was found up to epoch {epoch}: "
-                f"{self._anchor_advice}.",
-            )
-
-    def _comment(self, estimate: Estimate, epoch: int) -> None:
-        if getattr(estimate, "condition", "ok") == "diverged":
-            self.warn_once(
-                "diverged",
-                f"at epoch {epoch} the weights hold NaN or infinity. The estimate from here on is "
-                "that of an untrained network.",
-            )
-        elif not estimate.in_family:
-            self.warn_once(
-                "family",
-                f"at epoch {epoch} the network lies outside the family that the predictor knows. "
-                "Its estimates go on, with less to rely on; a predictor fitted to such networks "
-                "(accuracy-from-weights retrain) would know them.",
-            )
-        if self.verbose:
-            print(
-                f"Epoch {epoch}: {self.name} {estimate.accuracy:.4f} "
-                f"[{estimate.low:.4f}, {estimate.high:.4f}]"
-                + ("" if estimate.in_family else ", outside the family")
-            )
+    def _take(self, estimate: Estimate, epoch: int, step: float | None) -> None:
+        numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)
+        self._values = dict(zip(self.keys, map(float, numbers), strict=True))
+        self.guard(
+            "telling of the estimate",
+            lambda: tell_estimate(self, self.name, estimate, epoch, self.verbose),
+        )
+        if self.stopping is not None and not self.should_stop:
+            time = epoch if step is None else step
+            self.guard("the stopping rule", lambda: self._decide(estimate, float(time)))
 
     def _decide(self, estimate: Estimate, step: float) -> None:
-        rule = self.stopping
-        if rule is None or self.should_stop:
-            return
-        decision = self.guard("the stopping rule", lambda: rule.update(estimate, step))
-        if decision is None:
-            return
+        decision = None if self.stopping is None else self.stopping.update(estimate, step)
+        if not isinstance(decision, Decision):
+            raise TypeError(f"Expected a Decision from {self.stopping!r}. Received: {decision!r}")
         self.decision = decision
-        if decision.stop:
-            print(f"{self.owner}: stopped at step {step:g} ({decision.reason}): {decision.text}.")
-
-
-def harmless(hook: Hook) -> Hook:
-    """Keep every `Exception` inside a hook of a callback, with one warning a hook."""
-
-    @functools.wraps(hook)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return hook(self, *args, **kwargs)
-        except AccuracyFromWeightsWarning:
-            raise  # warnings are errors here because the user wants them to be
-        except Exception as error:  # noqa: BLE001 - no error of ours may end a training run
-            failed = vars(self).setdefault("_failed_hooks", set())
-            if hook.__name__ not in failed:
-                failed.add(hook.__name__)
-                warnings.warn(
-                    f"{type(self).__name__}: {hook.__name__} failed and training goes on "
-                    f"({type(error).__name__}: {error}).",
-                    AccuracyFromWeightsWarning,
-                    stacklevel=2,
-                )
-            return None
-
-    return guarded  # type: ignore[return-value]  # same signature, by functools.wraps
-
-
-def _checked_name(name: Any) -> str:
-    if not isinstance(name, str) or not name or name.startswith("val_"):
-        raise InvalidArgumentError(
-            "Invalid value for argument `name`. Expected a text such as "
-            f"{DEFAULT_NAME!r}, not starting with 'val_' (frameworks keep that for metrics on "
-            f"validation data). Received: {name!r}."
-        )
-    return name
+        tell_stop(self.owner, decision, step)

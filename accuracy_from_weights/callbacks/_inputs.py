@@ -1,8 +1,8 @@
-"""The shape of one input, read from a batch as it passes."""
+"""What probes need to know of a network's inputs: their shape, read from a batch as it passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _USUAL_NAMES = ("pixel_values", "image", "images", "inputs", "input", "x")
@@ -33,3 +33,46 @@ def input_shape_of(batch: Any) -> tuple[int, ...] | None:
     elif isinstance(batch, (tuple, list)):
         parts = batch
     return next((shape for part in parts if (shape := input_shape_of(part)) is not None), None)
+
+
+class FirstBatch:
+    """Shows the inputs of a PyTorch module's next forward pass to somebody, once.
+
+    Parameters
+    ----------
+    see
+        Called with a list of what the module was called with.
+    """
+
+    def __init__(self, see: Callable[[Any], None]) -> None:
+        self._see = see
+        self._hook: Any = None
+
+    def watch(self, module: Any) -> None:
+        """Wait for the module's next forward pass."""
+        self.leave()
+        self._hook = module.register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def leave(self) -> None:
+        """Take the hook off the module."""
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook.remove()
+
+    def _look(self, module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.leave()
+        self._see([named, *inputs])
+
+
+def network_of(module: Any) -> Any:
+    """Return what of a LightningModule can be called with inputs alone.
+
+    Many a module has its network in one attribute and no ``forward`` of its own.
+    """
+    has_forward = any(
+        "forward" in vars(kind)
+        for kind in type(module).__mro__
+        if kind.__name__ not in ("LightningModule", "Module")
+    )
+    inner = [part for part in module.children() if any(True for _ in part.parameters())]
+    return inner[0] if len(inner) == 1 and not has_forward else module

@@ -86,8 +86,8 @@ class LogReader:
                 )
             elif meaning == "loss" and value is not None and math.isfinite(value):
                 found[meaning] = value
-            elif meaning == "accuracy" and self.is_fraction(key, value):
-                found[meaning] = float(value)  # type: ignore[arg-type]  # a fraction is no None
+            elif meaning == "accuracy" and (fraction := self._fraction(key, value)) is not None:
+                found[meaning] = fraction
         return found
 
     def validation_key(self, metrics: Mapping[str, Any], prefixes: Sequence[str]) -> str | None:
@@ -101,20 +101,19 @@ class LogReader:
     ) -> float | None:
         """Return the accuracy on validation data, a fraction; None where it is not there."""
         key = self.validation_key(metrics, prefixes)
-        value = None if key is None else _number(metrics[key])
-        return value if key is not None and self.is_fraction(key, value) else None
+        return None if key is None else self._fraction(key, _number(metrics[key]))
 
-    def is_fraction(self, name: str, value: Any) -> bool:
-        """Tell whether an accuracy is a fraction in [0, 1]; one that is not is said, once."""
-        if value is not None and math.isfinite(value) and 0 <= value <= 1:
-            return True
+    def _fraction(self, name: str, value: float | None) -> float | None:
+        """Return an accuracy that is a fraction in [0, 1]; say, once, of one that is none."""
+        if value is not None and 0 <= value <= 1:
+            return value
         if value is None or math.isfinite(value):
             self._say(
                 f"no fraction {name}",
                 f"an accuracy has to be a fraction in [0, 1]. Received: {name!r} of {value}, "
                 "which is left aside.",
             )
-        return False
+        return None
 
 
 def find(metrics: Mapping[str, Any], stems: Sequence[str], prefixes: Sequence[str]) -> str | None:

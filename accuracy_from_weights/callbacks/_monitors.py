@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any, NamedTuple
 
 
@@ -82,10 +83,10 @@ def caller(matches: Callable[[Any], bool]) -> Any:
     neighbours and its logger are. None when nobody on the stack matches: then only those extras
     are lost.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         candidate = frame.f_locals.get("self")
         if candidate is not None and matches(candidate):
             return candidate
-        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost frame ends the loop
+        frame = frame.f_back
     return None

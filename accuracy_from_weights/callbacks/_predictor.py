@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from accuracy_from_weights._arguments import InvalidArgumentError, positive_int
-from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+from accuracy_from_weights.callbacks._guarding import quiet
 
 if TYPE_CHECKING:
     from accuracy_from_weights.estimate import Estimate
 
 FEATURES = ("weights", "weights+probes", "weights+probes+log")
-
-# Python's warning filters belong to the whole process: while one thread has ours switched off, no
-# other may put its own filters back, nor warn of anything.
-WARNING_FILTERS = threading.RLock()
-
-
-def _renew_lock() -> None:
-    global WARNING_FILTERS
-    WARNING_FILTERS = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    # A thread that held it stays behind in the parent, and the child would wait for ever.
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Estimator(Protocol):
@@ -91,7 +75,7 @@ class Judge:
                 "Invalid value for argument `anchor_every`. Expected None, since `predictor` has "
                 f"no method `anchor`. Received: predictor={self.predictor!r}."
             )
-        self.input_shape = _checked_shape(input_shape)
+        self.input_shape = checked_shape(input_shape)
 
     @property
     def wants_input_shape(self) -> bool:
@@ -113,13 +97,7 @@ class Judge:
             self.predictor = load_predictor(**more)
         return self.predictor
 
-    def ask(
-        self,
-        predictor: Any,
-        source: Any,
-        input_shape: tuple[int, ...] | None,
-        log: Mapping[str, float] | None,
-    ) -> Estimate:
+    def ask(self, predictor: Any, source: Any, log: Mapping[str, float] | None) -> Estimate:
         """Return the estimate of `predictor`, the held one or an anchored copy, without warnings.
 
         Raises
@@ -129,12 +107,10 @@ class Judge:
         """
         evidence: dict[str, Any] = {}
         if self.wants_input_shape:
-            evidence["input_shape"] = input_shape
+            evidence["input_shape"] = self.input_shape
         if self.wants_log:
             evidence["log"] = log
-        with WARNING_FILTERS, warnings.catch_warnings():
-            # The callback says these things itself, once, where the predictor would at each epoch.
-            warnings.simplefilter("ignore", AccuracyFromWeightsWarning)
+        with quiet():  # the predictor would say at each epoch what the callback says once
             estimate: Estimate = predictor.estimate(source, **evidence)
         numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)
         if not all(math.isfinite(number) for number in numbers):
@@ -157,7 +133,8 @@ def _checked_predictor(predictor: Any) -> Any:
     return predictor
 
 
-def _checked_shape(shape: Any) -> tuple[int, ...] | None:
+def checked_shape(shape: Any) -> tuple[int, ...] | None:
+    """Return the shape of an input as a tuple, or raise `InvalidArgumentError` when it is none."""
     if shape is None:
         return None
     if not isinstance(shape, (tuple, list)) or not shape:

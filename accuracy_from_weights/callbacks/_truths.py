@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights._arguments import positive_int
 
 if TYPE_CHECKING:
+    from accuracy_from_weights.callbacks._guarding import Guard
     from accuracy_from_weights.estimate import Estimate
 
 
@@ -20,10 +21,16 @@ class Truths:
     every
         A truth is due at the first epoch and again n epochs after the last one. None where none is
         ever due.
+    guard
+        What keeps an error in getting a truth from ending the run.
+    advice
+        Where truths come from in this framework: a clause that follows a colon.
     """
 
-    def __init__(self, every: int | None) -> None:
+    def __init__(self, every: int | None, guard: Guard, advice: str) -> None:
         self.every = None if every is None else positive_int("anchor_every", every)
+        self._guard = guard
+        self._advice = advice
         self.clear()
 
     def clear(self) -> None:
@@ -31,10 +38,7 @@ class Truths:
         self._seen: list[tuple[int, Estimate, float]] = []
         self._anchored: Any = None
         self._missed_at: int | None = None
-
-    def __bool__(self) -> bool:
-        """Tell whether there is a truth, or was one that could not be had."""
-        return bool(self._seen) or self._missed_at is not None
+        self._first: int | None = None
 
     @property
     def latest(self) -> float | None:
@@ -50,14 +54,36 @@ class Truths:
         ]
         return not last or epoch - max(last) >= self.every
 
-    def miss(self, epoch: int) -> None:
-        """Note that getting the truth of an epoch failed, so that it is not tried at each one."""
-        self._missed_at = epoch
+    def learn(self, epoch: int, plain: Estimate, truth: Callable[[], float | None]) -> None:
+        """Take the truth of an epoch, and what the predictor says of it without an anchor.
 
-    def add(self, epoch: int, estimate: Estimate, accuracy: float) -> None:
-        """Take the truth of an epoch, and what the predictor says of it without an anchor."""
-        self._seen.append((epoch, estimate, float(accuracy)))
-        self._anchored = None
+        Parameters
+        ----------
+        epoch
+            Counted from 0.
+        plain
+            The estimate without an anchor.
+        truth
+            Gives the accuracy, a fraction, or None where there is none yet.
+        """
+
+        def take() -> bool:
+            accuracy = truth()
+            if accuracy is not None:
+                self._seen.append((epoch, plain, float(accuracy)))
+                self._anchored = None
+            return True
+
+        if self._guard.guard("getting the true accuracy", take) is None:
+            self._missed_at = epoch  # so that it is not tried at each one
+        if self._first is None:
+            self._first = epoch
+        is_late = self.every is not None and epoch - self._first >= self.every
+        if is_late and not self._seen and self._missed_at is None:
+            self._guard.warn_once(
+                "no truth",
+                f"no true accuracy to anchor to was found up to epoch {epoch}: {self._advice}.",
+            )
 
     def anchor(self, predictor: Any) -> Any:
         """Return `predictor` anchored to all truths; itself where there is none."""

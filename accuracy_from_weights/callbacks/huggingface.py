@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import transformers
 
-from accuracy_from_weights.callbacks._epoch import (
-    DEFAULT_NAME,
-    EpochEstimator,
-    Estimator,
-    Observation,
-    harmless,
-)
+from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Observation
+from accuracy_from_weights.callbacks._guarding import harmless
+from accuracy_from_weights.callbacks._inputs import FirstBatch
 from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaints, hold_patience
+from accuracy_from_weights.callbacks._predictor import Estimator
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -137,7 +134,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             self._epochs.warn_once,
         )
         self._logs: dict[str, Any] = {}
-        self._hook: Any = None
+        self._first_batch = FirstBatch(self._epochs.see_batch)
         self._training = False
         self._trainer: Any = None
         self._seen: Observation | None = None
@@ -161,13 +158,15 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         self._epochs.guard("looking at the other callbacks", lambda: self._review(args))
         model = kwargs.get("model")
         if self._epochs.wants_batch and model is not None:
-            self._epochs.guard("watching for the first batch", lambda: self._watch(model))
+            self._epochs.guard(
+                "watching for the first batch", lambda: self._first_batch.watch(model)
+            )
 
     @harmless
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave evaluations after training alone: the Trainer may have loaded other weights."""
         self._training = False
-        self._unwatch()
+        self._first_batch.leave()
 
     @harmless
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -212,19 +211,6 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             folder = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
             if os.path.isdir(folder):
                 state.best_model_checkpoint = folder
-
-    def _watch(self, model: Any) -> None:
-        def look(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            self._epochs.see_batch([named, *inputs])
-            self._unwatch()
-
-        self._unwatch()
-        self._hook = model.register_forward_pre_hook(look, with_kwargs=True)
-
-    def _unwatch(self) -> None:
-        hook, self._hook = self._hook, None
-        if hook is not None:
-            hook.remove()
 
     def _epoch(self, state: Any) -> int:
         # state.epoch is a float and reaches 1.0 with the last step of the first epoch.
@@ -312,19 +298,14 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         all_keys = [key for cb in ours for key in cb._epochs.known_keys]
         for text in complaints(found, self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)
-        kinds = [type(cb) for cb in neighbours]
-        stoppers = [at for at, kind in enumerate(kinds) if _is_early_stopping(kind)]
         place = next((at for at, cb in enumerate(neighbours) if cb is self), 0)
-        if self._decides_best(args) and stoppers and stoppers[0] < place:
+        early = transformers.EarlyStoppingCallback
+        if self._decides_best(args) and any(isinstance(cb, early) for cb in neighbours[:place]):
             self._epochs.warn_once(
                 "order",
                 "EarlyStoppingCallback stands before it in the list of callbacks and will not see "
                 f"{self._epochs.name!r}. Put AccuracyFromWeights first.",
             )
-
-
-def _is_early_stopping(kind: type) -> bool:
-    return issubclass(kind, transformers.EarlyStoppingCallback)
 
 
 def _kept_states(state: Any) -> dict[str, Any]:

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine, Events
 
 from accuracy_from_weights._arguments import InvalidArgumentError
-from accuracy_from_weights.callbacks._epoch import (
-    DEFAULT_NAME,
-    EpochEstimator,
-    Estimator,
-    harmless,
-)
+from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 
 if TYPE_CHECKING:

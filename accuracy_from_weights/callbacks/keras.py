@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from accuracy_from_weights._arguments import InvalidArgumentError, number_between
-from accuracy_from_weights.callbacks._epoch import (
-    DEFAULT_NAME,
-    EpochEstimator,
-    Estimator,
-    harmless,
-)
+from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._monitors import (
     caller,
@@ -182,7 +178,7 @@ class AccuracyFromWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the estimate into `logs`, the one dict that Keras hands to every callback."""
         # self.model, not self._model: it brings the weights of the JAX backend up to date.
-        self._find_input_shape()
+        self._epochs.guard("reading the shape of an input", self._find_input_shape, "the estimate")
         seen = self._epochs.observe(
             lambda: self.model,
             epoch,

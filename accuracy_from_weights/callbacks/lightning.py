@@ -13,20 +13,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights.callbacks._epoch import (
-    DEFAULT_NAME,
-    EpochEstimator,
-    Estimator,
-    Observation,
-    harmless,
-)
+from accuracy_from_weights.callbacks import _monitors
+from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Observation
+from accuracy_from_weights.callbacks._guarding import harmless
+from accuracy_from_weights.callbacks._inputs import network_of
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
-from accuracy_from_weights.callbacks._monitors import (
-    complaints,
-    hold_patience,
-    watchers,
-    watching,
-)
+from accuracy_from_weights.callbacks._predictor import Estimator
 from accuracy_from_weights.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -53,7 +45,10 @@ def _callback_classes() -> tuple[type, ...]:
     return tuple(found)
 
 
-class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases known at run time
+_Callback: Any = type("_Callback", _callback_classes(), {})
+
+
+class AccuracyFromWeights(_Callback):
     """Log an estimate of the accuracy, made from the weights alone, at each epoch of a Trainer.
 
     Logs ``accuracy_from_weights`` with ``_low``, ``_high`` (fractions in [0, 1]) and
@@ -252,9 +247,7 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
             if seen.failed:
                 self._epochs.guard(
                     "holding the patience of other callbacks",
-                    lambda: hold_patience(
-                        watching(trainer.callbacks, self._epochs.keys), "wait_count"
-                    ),
+                    lambda: self._hold_patience(trainer),
                 )
         to_loggers = to_loggers and bool(trainer.loggers)  # without one, Lightning would warn
         self._epochs.guard("logging", lambda: self._hand_over(pl_module, seen, to_loggers))
@@ -278,18 +271,12 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
                 rank_zero_only=False,
             )
 
+    def _hold_patience(self, trainer: Any) -> None:
+        others = _monitors.watching(trainer.callbacks, self._epochs.keys)
+        _monitors.hold_patience(others, "wait_count")
+
     def _network(self, pl_module: Any) -> Any:
-        """Return what to look at; for probes something that can be called with inputs alone."""
-        if not self._epochs.judge.wants_input_shape:
-            return pl_module
-        has_forward = any(
-            "forward" in vars(kind)
-            for kind in type(pl_module).__mro__
-            if kind.__name__ not in ("LightningModule", "Module")
-        )
-        inner = [part for part in pl_module.children() if any(True for _ in part.parameters())]
-        # Many a module has its network in one attribute and no `forward` of its own.
-        return inner[0] if len(inner) == 1 and not has_forward else pl_module
+        return network_of(pl_module) if self._epochs.judge.wants_input_shape else pl_module
 
     def _training_log(self, trainer: Any) -> dict[str, float]:
         metrics = dict(trainer.callback_metrics)
@@ -310,5 +297,6 @@ class AccuracyFromWeights(*_callback_classes()):  # type: ignore[misc]  # bases 
         others = [cb for cb in trainer.callbacks if not isinstance(cb, AccuracyFromWeights)]
         ours = [cb for cb in trainer.callbacks if isinstance(cb, AccuracyFromWeights)]
         all_keys = [key for cb in ours for key in cb._epochs.known_keys]
-        for text in complaints(watchers(others), self._epochs.keys, all_keys):
+        found = _monitors.watchers(others)
+        for text in _monitors.complaints(found, self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)

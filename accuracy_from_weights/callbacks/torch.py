@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from accuracy_from_weights._arguments import InvalidArgumentError, number_between
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
 from accuracy_from_weights.callbacks._logs import LogReader
+from accuracy_from_weights.callbacks._predictor import checked_shape
 from accuracy_from_weights.callbacks._undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -178,15 +179,20 @@ class Monitor:
         count, self._updates = self._updates, self._updates + 1
         step = count if step is None else step
         if input_shape is not None:
-            self._epochs.judge.input_shape = tuple(input_shape)
-        values = self._epochs.observe(
-            lambda: model,
-            count,
-            step,
-            log=lambda: self._reader.training(log or {}),
-            truth=lambda: self._truth(model, accuracy),
-            insist=accuracy is not None,
-        ).values
+            shape = self._epochs.guard("taking `input_shape`", lambda: checked_shape(input_shape))
+            self._epochs.judge.input_shape = shape
+        seen = self._epochs.guard(
+            "the update",
+            lambda: self._epochs.observe(
+                lambda: model,
+                count,
+                step,
+                log=lambda: self._reader.training(log or {}),
+                truth=lambda: self._truth(model, accuracy),
+                insist=accuracy is not None,
+            ),
+        )
+        values: dict[str, float] = self._epochs.nothing_known() if seen is None else seen.values
         tracker = self._log
         if tracker is not None:
             self._epochs.guard("`log`", lambda: tracker(dict(values), step))
@@ -204,5 +210,5 @@ class Monitor:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
-        self._updates = int(state["updates"])
+        self._updates = int(state.get("updates", 0))
         self._epochs.load_state_dict(state)

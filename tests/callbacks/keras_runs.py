@@ -8,7 +8,7 @@ from scripted import digits
 
 KEY = "accuracy_from_weights"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]
-X, Y = digits(128)
+X, Y = DATA = digits(128)
 
 
 def network(

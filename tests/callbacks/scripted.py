@@ -12,6 +12,7 @@ import numpy as np
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.estimate import Estimate
+from accuracy_from_weights.stopping import Diverged, FirstOf, Hopeless, Patience, Plateau
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Scripted:
         if isinstance(item, BaseException):
             raise item
         return item if isinstance(item, Answer) else answer(item)
+
+
+# Rule, what is estimated, after how many epochs it ends the run, and why. Intervals are 0.2 wide.
+RULES = [
+    (lambda: Patience(2, bound="low"), [0.3, 0.6, 0.5, 0.4], 4, "no improvement"),
+    (lambda: Plateau(3, share=0.5), [0.3, 0.6, 0.65, 0.62], 4, "plateau"),
+    (lambda: Hopeless(0.9, patience=2), [0.85, 0.3], 3, "hopeless"),
+    (lambda: FirstOf(Diverged(), Patience(9), Hopeless(0.9)), [0.3, 0.4], 2, "hopeless"),
+]
 
 
 def digits(n: int = 256) -> tuple[np.ndarray, np.ndarray]:

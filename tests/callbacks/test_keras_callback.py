@@ -11,7 +11,15 @@ import keras
 import numpy as np
 import pytest
 from keras_runs import KEY, KEYS, Snapshots, X, Y, assert_same, fit, network
-from scripted import Answer, ReadsWeights, Scripted, answer, ours_among, untrained_accuracy
+from scripted import (
+    RULES,
+    Answer,
+    ReadsWeights,
+    Scripted,
+    answer,
+    ours_among,
+    untrained_accuracy,
+)
 
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
@@ -169,6 +177,13 @@ def test_a_stopping_rule_ends_the_run_and_says_why(capsys):
     said = capsys.readouterr().out
     assert "stopped at step 1 (hopeless)" in said
     assert "0.9000" in said
+
+
+@pytest.mark.parametrize(("rule", "answers", "epochs", "reason"), RULES)
+def test_every_rule_ends_a_run_for_its_reason(rule, answers, epochs, reason):
+    ours = AccuracyFromWeights(Scripted(answers), stopping=rule())
+    assert fit(network(), [ours], 6).epoch == list(range(epochs))
+    assert ours.decision.reason == reason
 
 
 def test_verbose_prints_each_new_estimate(capsys):

@@ -26,7 +26,7 @@ def test_the_callback_works_on_jax():
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

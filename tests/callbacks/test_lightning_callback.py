@@ -20,6 +20,7 @@ from lightning_runs import (
     stopper,
 )
 from scripted import (
+    RULES,
     Answer,
     ReadsWeights,
     Scripted,
@@ -212,6 +213,14 @@ def test_a_stopping_rule_ends_the_run_and_says_why(root, capsys):
     _, network = fit(root, [ours], 9)
     assert sorted(network.snapshots) == [0, 1, 2]
     assert "stopped at step 2 (no improvement)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("rule", "answers", "epochs", "reason"), RULES)
+def test_every_rule_ends_a_run_for_its_reason(root, rule, answers, epochs, reason):
+    ours = AccuracyFromWeights(Scripted(answers), stopping=rule())
+    _, network = fit(root, [ours], 6)
+    assert sorted(network.snapshots) == list(range(epochs))
+    assert ours.decision.reason == reason
 
 
 @each_root

@@ -16,7 +16,7 @@ def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
         env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

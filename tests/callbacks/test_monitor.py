@@ -10,6 +10,7 @@ import pytest
 import torch
 from loop import KEY, KEYS, network, train
 from scripted import (
+    RULES,
     Answer,
     ReadsWeights,
     Scripted,
@@ -60,6 +61,55 @@ def test_the_rule_is_told_the_step():
     for step in (10, 20):
         monitor.update(network(), step)
     assert steps == [10, 20]
+
+
+@pytest.mark.parametrize(("rule", "answers", "epochs", "reason"), RULES)
+def test_every_rule_ends_a_run_for_its_reason(rule, answers, epochs, reason):
+    monitor, model = Monitor(Scripted(answers), stopping=rule()), network()
+    losses = train(model, 6, lambda epoch: monitor.update(model) and monitor.should_stop)
+    assert len(losses) == epochs
+    assert monitor.decision.reason == reason
+
+
+def test_a_rule_that_gives_no_decision_ends_no_loop():
+    class Hasty(Patience):
+        def update(self, estimate, step):
+            return True
+
+    monitor = Monitor(Scripted([0.5]), stopping=Hasty())
+    with pytest.warns(AccuracyFromWeightsWarning, match="Expected a Decision from") as caught:
+        seen = [monitor.update(network())[KEY] for _ in range(3)]
+    assert len(ours_among(caught)) == 1
+    assert seen == [0.5] * 3
+    assert not monitor.should_stop
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"step": "first"}, "the stopping rule failed"),
+        ({"input_shape": 8}, r"taking `input_shape` failed .* Expected the shape of one example"),
+    ],
+)
+def test_an_update_with_bad_arguments_says_so_and_gives_its_numbers(arguments, expected):
+    monitor = Monitor(Scripted([0.5]), stopping=Patience(3))
+    with pytest.warns(AccuracyFromWeightsWarning, match=expected) as caught:
+        seen = [monitor.update(network(), **arguments)[KEY] for _ in range(2)]
+    assert len(ours_among(caught)) == 1
+    assert seen == [0.5, 0.5]
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_left_out_with_a_warning():
+    class Hoarder(Patience):
+        def state_dict(self):
+            return {"all": object()}
+
+    monitor = Monitor(Scripted([0.5]), stopping=Hoarder())
+    monitor.update(network())
+    with pytest.warns(AccuracyFromWeightsWarning, match="keeping the state failed"):
+        state = monitor.state_dict()
+    assert state == {"updates": 1}
+    monitor.load_state_dict(state)
 
 
 def test_a_tracker_that_keeps_the_dict_cannot_change_what_is_returned():
@@ -187,7 +237,8 @@ def test_after_a_failure_the_last_known_accuracy_is_repeated_without_any_certain
     with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
         seen = [list(monitor.update(network()).values()) for _ in range(5)]
     assert seen[0] == pytest.approx([0.7, 0.6, 0.8, 1.0])
-    assert seen[2] == [0.7, 0.0, 1.0, 0.0]
+    # Repeated between estimates with what is known of it: nothing.
+    assert seen[2] == seen[3] == [0.7, 0.0, 1.0, 0.0]
     assert seen[4] == pytest.approx([0.8, 0.7, 0.9, 1.0])
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from scripted import ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
+from faults import ALL_FEATURES, check_every_fault
+from scripted import RULES, ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
@@ -38,6 +39,8 @@ class Network(transformers.PreTrainedModel):
 
     def forward(self, x, labels=None):
         logits = self.last(self.dropout(torch.relu(self.hidden(x))))
+        if labels is None:
+            return {"logits": logits}
         return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
@@ -57,7 +60,9 @@ def dataset() -> list[dict]:
     ]
 
 
-def make(folder: Path, callbacks: list, epochs: int = 2, model=None, **arguments) -> Trainer:
+def make(
+    folder: Path, callbacks: list, epochs: int = 2, model=None, compute_metrics=None, **arguments
+) -> Trainer:
     seed_all(0)
     data = dataset()
     arguments = {
@@ -77,6 +82,7 @@ def make(folder: Path, callbacks: list, epochs: int = 2, model=None, **arguments
         train_dataset=data,
         eval_dataset=data[:32] if arguments.get("eval_strategy") else None,
         callbacks=callbacks,
+        compute_metrics=compute_metrics,
     )
 
 
@@ -150,6 +156,13 @@ def test_without_evaluation_a_rule_stops_and_the_best_model_is_kept_and_loaded(t
     assert_same(trainer.model.state_dict(), snapshots.weights[1])
 
 
+@pytest.mark.parametrize(("rule", "answers", "epochs", "reason"), RULES)
+def test_every_rule_ends_a_run_for_its_reason(tmp_path, rule, answers, epochs, reason):
+    ours = AccuracyFromWeights(Scripted(answers), stopping=rule())
+    assert train(tmp_path, [ours], 6).state.epoch == epochs
+    assert ours.decision.reason == reason
+
+
 def test_evaluation_within_an_epoch_gets_estimates_of_its_own(tmp_path):
     ours = AccuracyFromWeights(Scripted([0.1, 0.2, 0.3, 0.4]))
     trainer = train(tmp_path, [ours], eval_strategy="steps", eval_steps=STEPS // 2)
@@ -189,6 +202,32 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_callback(tmp_path
         logs = [logged(trainer, key) for key in ("loss", "eval_loss", "learning_rate")]
         ends.append((arrays, logs, random_states()))
     assert ends[0] == ends[1]
+
+
+def test_whatever_fails_training_ends_as_without_and_warns_once(tmp_path):
+    def measure(prediction):
+        return {"accuracy": float((prediction[0].argmax(-1) == prediction[1]).mean())}
+
+    def run(callback: AccuracyFromWeights | None):
+        trainer = train(
+            tmp_path,
+            [] if callback is None else [callback],
+            compute_metrics=measure,
+            eval_strategy="epoch",
+            logging_strategy="steps",
+            logging_steps=1,
+        )
+        arrays = [tensor.numpy().tobytes() for tensor in trainer.model.state_dict().values()]
+        return arrays, [logged(trainer, key) for key in ("loss", "eval_loss")], random_states()
+
+    def make() -> AccuracyFromWeights:
+        # The Trainer logs no training accuracy; its learning rate is a fraction, too.
+        keys = ("learning_rate", "loss")
+        return AccuracyFromWeights(**ALL_FEATURES, stopping=Patience(99), log_keys=keys)
+
+    reached = check_every_fault(make, run)
+    assert {"AccuracyFromWeights._log", "AccuracyFromWeights._keep_state", "caller"} <= reached
+    assert {"LogReader.validation", "FirstBatch.watch"} <= reached
 
 
 @pytest.mark.parametrize("arguments", [{}, {**EVALUATION, **BY_ESTIMATE}])

@@ -23,7 +23,7 @@ def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from faults import ALL_FEATURES, check_every_fault
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from ignite.metrics import Accuracy
-from scripted import ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
+from scripted import RULES, ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
 from torch.utils.data import DataLoader, TensorDataset
 
 from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
@@ -106,6 +107,13 @@ def test_a_rule_stops_and_says_why(capsys):
     assert "stopped at step 2 (no improvement)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("rule", "answers", "epochs", "reason"), RULES)
+def test_every_rule_ends_a_run_for_its_reason(rule, answers, epochs, reason):
+    ours = AccuracyFromWeights(Scripted(answers), stopping=rule())
+    assert len(Run(ours).go(6).estimates) == epochs
+    assert ours.decision.reason == reason
+
+
 def test_between_the_epochs_that_are_due_the_last_value_is_repeated():
     ours = AccuracyFromWeights(Scripted([0.1, 0.2, 0.3]), every_n_epochs=2)
     assert Run(ours).go(5).estimates == [0.1, 0.1, 0.2, 0.2, 0.3]
@@ -157,6 +165,29 @@ def test_when_every_estimate_fails_training_ends_as_without():
     assert len(ours_among(caught)) == 1
     assert [list(metrics.values()) for metrics in run.metrics] == [[0.0, 0.0, 1.0, 0.0]] * 4
     assert_same(run.model.state_dict(), plain.model.state_dict())
+
+
+def test_whatever_fails_training_ends_as_without_and_warns_once():
+    def attached(run: Run, ours: AccuracyFromWeights) -> AccuracyFromWeights:
+        return ours.attach(run.trainer, run.model, run.evaluator)
+
+    def make() -> AccuracyFromWeights:
+        return attached(Run(None), AccuracyFromWeights(**ALL_FEATURES, stopping=Patience(99)))
+
+    def train(ours: AccuracyFromWeights | None):
+        run = Run(None, evaluate=True)
+        metrics = {"accuracy": 0.5, "loss": 2.0}
+        run.trainer.add_event_handler(
+            Events.EPOCH_COMPLETED, lambda: run.trainer.state.metrics.update(metrics)
+        )
+        if ours is not None:
+            attached(run, ours)
+        run.go()
+        arrays = [tensor.numpy().tobytes() for tensor in run.model.state_dict().values()]
+        return arrays, run.trainer.state.output, random_states()
+
+    reached = check_every_fault(make, train)
+    assert {"AccuracyFromWeights._training_log", "LogReader.validation"} <= reached
 
 
 def test_bad_arguments_are_told_at_once():

@@ -7,12 +7,13 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from scripted import ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
+from faults import ALL_FEATURES, check_every_fault
+from scripted import RULES, ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback as SkorchCallback
-from skorch.callbacks import Checkpoint, EarlyStopping
+from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring
 from skorch.dataset import ValidSplit
 from skorch.exceptions import SkorchException
 
@@ -122,6 +123,13 @@ def test_a_rule_stops_and_says_why(capsys):
     assert "stopped at step 2 (no improvement)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("rule", "answers", "epochs", "reason"), RULES)
+def test_every_rule_ends_a_run_for_its_reason(rule, answers, epochs, reason):
+    ours = AccuracyFromWeights(Scripted(answers), stopping=rule())
+    assert len(fit([ours], 6).history) == epochs
+    assert ours.decision.reason == reason
+
+
 def test_between_the_epochs_that_are_due_the_last_value_is_repeated():
     net = fit([AccuracyFromWeights(Scripted([0.1, 0.2, 0.3]), every_n_epochs=2)], 5)
     assert estimates(net) == [0.1, 0.1, 0.2, 0.2, 0.3]
@@ -192,6 +200,20 @@ def test_when_every_estimate_fails_training_ends_as_without(load_best):
     assert estimates(net) == [0.0] * 4
     assert net.history[:, f"{KEY}_best"] == [False] * 4
     assert_same(net.module_.state_dict(), plain.module_.state_dict())
+
+
+def test_whatever_fails_training_ends_as_without_and_warns_once():
+    def train(callback: AccuracyFromWeights | None):
+        scores = EpochScoring("accuracy", name="train_acc", on_train=True)
+        callbacks = [scores] if callback is None else [scores, callback]
+        net = fit(callbacks, 2, WITH_VALIDATION)
+        arrays = [tensor.numpy().tobytes() for tensor in net.module_.state_dict().values()]
+        return arrays, net.history[:, ("train_loss", "valid_loss")], random_states()
+
+    reached = check_every_fault(
+        lambda: AccuracyFromWeights(**ALL_FEATURES, stopping=Patience(99)), train
+    )
+    assert {"AccuracyFromWeights._review", "LogReader.validation", "input_shape_of"} <= reached
 
 
 def test_epochs_whose_estimate_failed_do_not_count_against_patience():

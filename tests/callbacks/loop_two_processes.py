@@ -1,0 +1,47 @@
+"""Trains a loop of one's own in two processes; each writes down what it saw. Run by a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed
+from loop import KEY, network, train
+from scripted import ReadsWeights, Scripted
+
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.stopping import Patience
+
+
+def main(folder: Path) -> None:
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    seen = {}
+    for name, monitor in (("without", None), ("with", Monitor(ReadsWeights()))):
+        model = network(seed=1)
+        shared = torch.nn.parallel.DistributedDataParallel(model)
+        torch.manual_seed(rank)  # each process draws batches of its own
+        estimates = []
+
+        def after_epoch(epoch, monitor=monitor, shared=shared, estimates=estimates):
+            if monitor is not None:
+                estimates.append(monitor.update(shared, epoch)[KEY])
+
+        train(shared, 2, after_epoch)
+        weights = [parameter.sum().item() for parameter in model.parameters()]
+        seen[name] = {"estimates": estimates, "weights": weights}
+
+    monitor = Monitor(Scripted([0.5, 0.4, 0.3]), stopping=Patience(2))
+    shared = torch.nn.parallel.DistributedDataParallel(network())
+    epochs = train(shared, 9, lambda epoch: monitor.update(shared) and monitor.should_stop)
+    seen["stopped after"] = len(epochs)
+    (folder / f"rank{rank}.json").write_text(json.dumps(seen))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main(Path(sys.argv[1]))

@@ -1,0 +1,142 @@
+"""Thousands of epochs, many threads, a fork: nothing leaks, nothing waits, nothing mixes."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import threading
+import tracemalloc
+import warnings
+
+import keras
+import keras_runs
+import loop
+import numpy as np
+import pytest
+from loop import KEY
+from scripted import ReadsWeights, answer
+
+from accuracy_from_weights.callbacks._guarding import quiet
+from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import FirstOf, Hopeless, Patience, Plateau
+
+EPOCHS = 10_000
+BYTES = 20_000  # that may be held at the end and not after the first thousand epochs
+
+
+class Fleeting:
+    """Fails at times, is outside its family at times, and can be anchored; keeps nothing."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def estimate(self, source):
+        self.calls += 1
+        if self.calls % 7 == 0:
+            raise OSError(f"call {self.calls}")
+        return answer(0.5 + 0.4 * np.sin(self.calls), in_family=self.calls % 5 > 0)
+
+
+def rules() -> FirstOf:
+    return FirstOf(Patience(10**6), Plateau(50, share=0.0), Hopeless(0.0))
+
+
+def growth(one_epoch) -> int:
+    """Return how many bytes more are held after all epochs than after the first tenth."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AccuracyFromWeightsWarning)
+        for epoch in range(EPOCHS // 10):
+            one_epoch(epoch)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for epoch in range(EPOCHS // 10, EPOCHS):
+                one_epoch(epoch)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+
+def test_ten_thousand_updates_of_a_monitor_leak_nothing():
+    weights = {"0.weight": np.ones((4, 3), np.float32), "1.weight": np.ones((2, 4), np.float32)}
+    predictor = Fleeting()
+    monitor = Monitor(predictor, stopping=rules(), log=lambda values, step: None)
+    assert growth(lambda epoch: monitor.update(weights, epoch)) < BYTES
+    assert predictor.calls == EPOCHS
+    assert not monitor.should_stop
+
+
+def test_ten_thousand_epochs_of_the_keras_callback_leak_nothing():
+    # What `fit` calls, without its training: History alone would keep more than is allowed here.
+    predictor, model = Fleeting(), keras_runs.network()
+    ours = AccuracyFromWeights(predictor, stopping=rules())
+    stopper = keras.callbacks.EarlyStopping(KEY, mode="max", patience=10**6)
+    callbacks = keras.callbacks.CallbackList([ours, stopper], model=model)
+    callbacks.on_train_begin()
+
+    def one_epoch(epoch: int) -> None:
+        callbacks.on_epoch_begin(epoch)
+        callbacks.on_epoch_end(epoch, {"loss": 1.0})
+
+    assert growth(one_epoch) < BYTES
+    assert predictor.calls == EPOCHS
+    assert stopper.best > 0.89
+
+
+def test_what_is_held_at_the_end_would_show_a_leak():
+    kept = []
+    assert growth(lambda epoch: kept.append(str(epoch))) > BYTES
+
+
+def test_thirty_two_callbacks_in_threads_say_what_each_says_alone():
+    models = [loop.network(seed) for seed in range(32)]
+    expected = [ReadsWeights().estimate(model).accuracy for model in models]
+    predictor, filters = ReadsWeights(), list(warnings.filters)
+    seen: list[list[float]] = [[] for _ in models]
+    start = threading.Barrier(len(models))
+
+    def watch(at: int) -> None:
+        monitor = Monitor(predictor, stopping=Patience(99))
+        start.wait(timeout=60)
+        seen[at] = [monitor.update(models[at])[KEY] for _ in range(10)]
+
+    threads = [threading.Thread(target=watch, args=(at,)) for at in range(len(models))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert seen == [[value] * 10 for value in expected]
+    assert warnings.filters == filters
+
+
+def in_the_child(monitor: Monitor, answers) -> None:
+    weights = {"0.weight": np.ones((4, 3), np.float32), "1.weight": np.ones((2, 4), np.float32)}
+    answers.put(monitor.update(weights)[KEY])
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_while_another_thread_estimates_does_not_wait_for_it():
+    holds, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with quiet():
+            holds.set()
+            done.wait(timeout=60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert holds.wait(timeout=60)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=in_the_child, args=(Monitor(ReadsWeights()), answers))
+    child.start()
+    try:
+        assert answers.get(timeout=60) == pytest.approx(np.tanh(1.0))
+    finally:
+        done.set()
+        other.join()
+        child.join(timeout=10)
+        child.kill()
