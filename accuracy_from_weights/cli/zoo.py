@@ -204,7 +204,7 @@ def export(zoo: Path, output: Path, dtype: str) -> None:
 @command.command()
 @click.argument("zoo", type=_PATH)
 @click.option("--output", required=True, type=_PATH, help="The table to write, a .npz file.")
-@click.option("--compact", is_flag=True, help="Round features to 1/512: half the size.")
+@click.option("--compact", is_flag=True, help="Round features to 1/256: half the size.")
 @click.option(
     "--probes/--no-probes",
     default=False,

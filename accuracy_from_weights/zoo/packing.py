@@ -14,8 +14,8 @@ _PLACES = "#places"
 _PLANES = "#planes"
 _BLOCK = 16
 
-KEPT_BITS = 8
-"""Bits of the mantissa that rounding leaves: one more than in bfloat16."""
+KEPT_BITS = 7
+"""Bits of the mantissa that rounding leaves: as in bfloat16."""
 
 
 def pack(name: str, column: Column, rounded: bool = False) -> dict[str, Column]:
@@ -30,7 +30,7 @@ def pack(name: str, column: Column, rounded: bool = False) -> dict[str, Column]:
     name : str
     column : ndarray
     rounded : bool, default False
-        Round single precision matrices to `KEPT_BITS` bits, a relative error of at most 1/512;
+        Round single precision matrices to `KEPT_BITS` bits, a relative error of at most 1/256;
         stored, they take a third of the room.
     """
     if column.dtype.kind == "U":
