@@ -94,10 +94,31 @@ class CrossFit:
             delayed(Ensemble.fit)(X[train], y[train] - guess[train], random_state, n_randomised)
             for train, _ in folds
         )
-        predicted, expected = np.empty(len(y)), np.empty(len(y))
+        predicted = np.empty(len(y))
         for ensemble, (_, test) in zip(ensembles, folds, strict=True):
             predicted[test] = np.clip(guess[test] + ensemble.predict(X[test]), 0, 1)
-        errors = np.abs(predicted - y)
+        return cls.of_predictions(X, y, predicted, folds)
+
+    @classmethod
+    def of_predictions(
+        cls,
+        X: NDArray[np.float32],
+        y: Floats,
+        predicted: Floats,
+        folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    ) -> CrossFit:
+        """Learn the errors of predictions that were made for runs left out.
+
+        Parameters
+        ----------
+        X, y
+            As in `of`.
+        predicted : ndarray of shape (n_rows,)
+            Fractions in [0, 1].
+        folds : list of (train, test)
+            Row numbers.
+        """
+        errors, expected = np.abs(predicted - y), np.empty(len(y))
         for train, test in folds:
             # Also crosswise: an expected error that had seen the error would promise too much.
             expected[test] = ExpectedError.fit(X[train], errors[train]).predict(X[test])

@@ -3,7 +3,9 @@
 The models behind the estimate once more, fitted to another target: by how much the accuracy at the
 end of the run exceeds the present estimate. They see that estimate and how far the run has come
 besides, because the same weights promise more at the beginning of a long run than at the end of a
-short one. At the end nothing is left to forecast: there the forecast is the estimate.
+short one. What they say counts as much as of the training is left: late in a run it would be more
+about the estimate's errors, of which they know no more than the estimate does. At the end nothing
+is left to forecast: there the forecast is the estimate.
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ class Forecaster:
         columns = _columns(X[young], estimates, progress[young])
         folds = min(n_folds, n_runs)
         how = random_state, n_jobs, _N_RANDOMISED
-        cross = CrossFit.of(columns, y, runs, estimates, folds, *how)
+        whole = CrossFit.of(columns, y, runs, estimates, folds, *how)
+        forecasts = _towards(whole.predicted, estimates, progress[young])
+        cross = CrossFit.of_predictions(columns, y, forecasts, whole.folds)
         quality = cross.quality(y, runs, last_of_each(runs), coverage)
         quality["if_it_stayed"] = float(np.abs(estimates - y).mean())
         ensemble = Ensemble.fit(columns, y - estimates, random_state, _N_RANDOMISED)
@@ -134,8 +138,7 @@ class Forecaster:
         columns = _columns(X, estimates, progress)
         ends = np.clip(estimates + self.ensemble.predict(columns), 0, 1)
         half = width_at(self.widths, coverage) * self.error.predict(columns)
-        finished = progress >= 1
-        return np.where(finished, estimates, ends), np.where(finished, half_widths, half)
+        return _towards(ends, estimates, progress), np.where(progress < 1, half, half_widths)
 
 
 def checked_progress(
@@ -216,6 +219,11 @@ def final_accuracies(accuracies: ArrayLike, progress: ArrayLike, runs: ArrayLike
     starts = np.searchsorted(run[order], np.arange(run.max() + 1))
     first, last = order[starts], order[np.append(starts[1:], len(run)) - 1]
     return np.where(done[last] < 1, truth[first], truth[last])[run]
+
+
+def _towards(ends: Floats, estimates: Floats, progress: Floats) -> Floats:
+    """Go from the estimate to the end by as much as of the training is left."""
+    return progress * estimates + (1 - progress) * ends
 
 
 def _some_runs(

@@ -95,8 +95,8 @@ def markdown(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("table", nargs="?", type=Path, default=Path("zoo/table.npz"))
-    parser.add_argument("--per-dataset", type=int, default=30, help="runs to fit on")
-    parser.add_argument("--wild", type=int, default=60, help="wild runs to fit on")
+    parser.add_argument("--per-dataset", type=int, default=60, help="runs to fit on")
+    parser.add_argument("--wild", type=int, default=100, help="wild runs to fit on")
     parser.add_argument(
         "--unseen", nargs="*", default=["cifar10_grey"], help="data sets to leave out"
     )

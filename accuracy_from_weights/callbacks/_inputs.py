@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.callbacks._epoch import EpochEstimator
 
 _USUAL_NAMES = ("pixel_values", "image", "images", "inputs", "input", "x")
 
@@ -36,22 +39,22 @@ def input_shape_of(batch: Any) -> tuple[int, ...] | None:
 
 
 class FirstBatch:
-    """Shows the inputs of a PyTorch module's next forward pass to somebody, once.
+    """Shows the inputs of a PyTorch module's next forward pass to an `EpochEstimator`, once."""
 
-    Parameters
-    ----------
-    see
-        Called with a list of what the module was called with.
-    """
-
-    def __init__(self, see: Callable[[Any], None]) -> None:
-        self._see = see
+    def __init__(self, epochs: EpochEstimator) -> None:
+        self._epochs = epochs
         self._hook: Any = None
 
     def watch(self, module: Any) -> None:
         """Wait for the module's next forward pass."""
         self.leave()
-        self._hook = module.register_forward_pre_hook(self._look, with_kwargs=True)
+
+        def hook(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self._epochs.guard(
+                "reading the shape of a batch", lambda: self._look([named, *inputs]), "the estimate"
+            )
+
+        self._hook = module.register_forward_pre_hook(hook, with_kwargs=True)
 
     def leave(self) -> None:
         """Take the hook off the module."""
@@ -59,9 +62,9 @@ class FirstBatch:
         if hook is not None:
             hook.remove()
 
-    def _look(self, module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def _look(self, batch: list[Any]) -> None:
         self.leave()
-        self._see([named, *inputs])
+        self._epochs.see_batch(batch)
 
 
 def network_of(module: Any) -> Any:

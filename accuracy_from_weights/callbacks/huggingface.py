@@ -15,6 +15,7 @@ from accuracy_from_weights.callbacks._inputs import FirstBatch
 from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaints, hold_patience
 from accuracy_from_weights.callbacks._predictor import Estimator
+from accuracy_from_weights.callbacks._processes import as_first_process
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -97,6 +98,8 @@ class AccuracyFromWeights(transformers.TrainerCallback):
     in, with the interval [0, 1] and ``_in_family`` 0; the evaluation is not counted against the
     patience of an EarlyStoppingCallback, and no model becomes the best one by an accuracy that
     was never known.
+
+    Where several processes train one network, all log what the first of them estimates.
     """
 
     def __init__(
@@ -134,12 +137,13 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             self._epochs.warn_once,
         )
         self._logs: dict[str, Any] = {}
-        self._first_batch = FirstBatch(self._epochs.see_batch)
+        self._first_batch = FirstBatch(self._epochs)
         self._training = False
         self._trainer: Any = None
         self._seen: Observation | None = None
         self._seen_at = -1
         self._best_at = -1
+        self._stops = False
 
     @property
     def decision(self) -> Decision | None:
@@ -150,16 +154,17 @@ class AccuracyFromWeights(transformers.TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start or take up a run, and look for others that use the estimate and cannot."""
         self._training, self._seen, self._trainer, self._best_at = True, None, None, -1
+        self._stops = False
         self._logs = {}
         self._epochs.begin(resumed=state.global_step > 0)
-        saved = _kept_states(state).get(self._state_key)
-        if saved is not None:
-            self._epochs.load_state_dict(saved["attributes"])
+        self._epochs.guard("taking up the saved state", lambda: self._take_up(state))
         self._epochs.guard("looking at the other callbacks", lambda: self._review(args))
         model = kwargs.get("model")
         if self._epochs.wants_batch and model is not None:
             self._epochs.guard(
-                "watching for the first batch", lambda: self._first_batch.watch(model)
+                "watching for the first batch",
+                lambda: self._first_batch.watch(model),
+                "the estimate",
             )
 
     @harmless
@@ -231,10 +236,11 @@ class AccuracyFromWeights(transformers.TrainerCallback):
                 log=lambda: self._reader.training(self._logs),
                 truth=truth,
             )
+            seen, self._stops = as_first_process(seen, self._epochs.should_stop)
             self._seen, self._seen_at = seen, state.global_step
             self._epochs.guard("logging", lambda: self._log(state, control, dict(seen.values)))
             self._epochs.guard("keeping the state", lambda: self._keep_state(state))
-        if self._epochs.should_stop:
+        if self._stops:
             control.should_training_stop = True
         return seen
 
@@ -275,6 +281,11 @@ class AccuracyFromWeights(transformers.TrainerCallback):
     @property
     def _state_key(self) -> str:
         return f"AccuracyFromWeights[{self._epochs.name}]"
+
+    def _take_up(self, state: Any) -> None:
+        saved = _kept_states(state).get(self._state_key)
+        if saved is not None:
+            self._epochs.load_state_dict(saved["attributes"])
 
     def _keep_state(self, state: Any) -> None:
         # Not as transformers' ExportableState: it would make the callback anew from its saved

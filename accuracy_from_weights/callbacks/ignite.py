@@ -119,7 +119,7 @@ class AccuracyFromWeights:
             'Accuracy(...).attach(trainer, "accuracy"), or name it in `log_keys`',
             self._epochs.warn_once,
         )
-        self._truth: float | None = None
+        self._found: Mapping[str, Any] | None = None
         self._estimated_at = -1
 
     @property
@@ -178,7 +178,7 @@ class AccuracyFromWeights:
 
     @harmless
     def _start(self, engine: Engine) -> None:
-        self._truth, self._estimated_at = None, -1
+        self._found, self._estimated_at = None, -1
         if engine.state.epoch == 0:
             self._epochs.begin(resumed=False)
 
@@ -189,13 +189,21 @@ class AccuracyFromWeights:
 
     @harmless
     def _evaluated(self, evaluator: Engine, trainer: Engine, model: Any) -> None:
-        truth = self._reader.validation(evaluator.state.metrics, ("", *VALIDATION))
+        found = dict(evaluator.state.metrics)
         if self._estimated_at == trainer.state.epoch:
             self._epochs.learn(
-                lambda: model, trainer.state.epoch - 1, lambda: self._training_log(trainer), truth
+                lambda: model,
+                trainer.state.epoch - 1,
+                lambda: self._training_log(trainer),
+                self._epochs.guard("getting the true accuracy", lambda: self._validation(found)),
             )
         else:
-            self._truth = truth
+            self._found = found
+
+    def _validation(self, metrics: Mapping[str, Any] | None) -> float | None:
+        if metrics is None:
+            return None
+        return self._reader.validation(metrics, ("", *VALIDATION))
 
     def _training_log(self, engine: Engine) -> dict[str, float]:
         metrics = dict(engine.state.metrics)
@@ -205,13 +213,13 @@ class AccuracyFromWeights:
 
     @harmless
     def _estimate(self, engine: Engine, model: Any) -> None:
-        truth, self._truth = self._truth, None
+        found, self._found = self._found, None
         self._estimated_at = engine.state.epoch
         seen = self._epochs.observe(
             lambda: model,
             engine.state.epoch - 1,
             log=lambda: self._training_log(engine),
-            truth=lambda: truth,
+            truth=lambda: self._validation(found),
         )
         engine.state.metrics.update(seen.values)
         if self._epochs.should_stop:

@@ -118,7 +118,7 @@ class AccuracyFromWeights(Callback):
 
     def initialize(self) -> AccuracyFromWeights:
         """Take up the parameters; skorch calls this whenever it makes or sets up a net."""
-        self._epochs = EpochEstimator(
+        self.epochs_ = EpochEstimator(
             type(self).__name__,
             self.predictor,
             self.every_n_epochs,
@@ -136,7 +136,7 @@ class AccuracyFromWeights(Callback):
             self.anchor_on,
             'put EpochScoring("accuracy", name="train_acc", on_train=True) before this, or name it '
             "in `log_keys`",
-            self._epochs.warn_once,
+            self.epochs_.warn_once,
         )
         self.best_: float | None = None
         return self
@@ -147,26 +147,31 @@ class AccuracyFromWeights(Callback):
         return type(self)(**{**parameters, "stopping": copy.deepcopy(self.stopping)})
 
     @property
+    def _epochs(self) -> EpochEstimator:
+        # Kept under a name that ends as those do which skorch takes for no parameters.
+        return self.epochs_
+
+    @property
     def decision(self) -> Decision | None:
         """The stopping rule's last decision; None without a rule."""
-        return self._epochs.decision
+        return self.epochs_.decision
 
     @harmless
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start or go on with a run, and look for others that use the estimate and cannot."""
         resumed = len(net.history) > 0
-        self._epochs.begin(resumed)
+        self.epochs_.begin(resumed)
         if not resumed:
             self.best_ = None
-        self._epochs.guard("looking at the other callbacks", lambda: self._review(net))
+        self.epochs_.guard("looking at the other callbacks", lambda: self._review(net))
 
     @harmless
     def on_batch_begin(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
         """See the shape of the inputs, where it is needed, in the first batch."""
-        if training and self._epochs.wants_batch:
-            self._epochs.see_batch(batch)
+        if training and self.epochs_.wants_batch:
+            self.epochs_.see_batch(batch)
 
     @harmless
     def on_epoch_end(
@@ -174,7 +179,7 @@ class AccuracyFromWeights(Callback):
     ) -> None:
         """Estimate and record; end the run where the rule says so."""
         row = net.history[-1]
-        seen = self._epochs.observe(
+        seen = self.epochs_.observe(
             lambda: net.module_,
             len(net.history) - 1,
             log=lambda: self.reader_.training(row),
@@ -187,26 +192,26 @@ class AccuracyFromWeights(Callback):
         for key, value in {**seen.values, f"{self.name}_best": best}.items():
             net.history.record(key, value)
         if seen.failed:
-            self._epochs.guard(
+            self.epochs_.guard(
                 "holding the patience of other callbacks", lambda: self._hold_patience(net)
             )
-        if self._epochs.should_stop:
+        if self.epochs_.should_stop:
             raise KeyboardInterrupt  # skorch's way to end training, and to keep what was learnt
 
     @harmless
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Keep EarlyStopping from restoring an epoch that was best by no known accuracy."""
         if self.best_ is None:
-            for callback in watching(_callbacks(net), self._epochs.keys):
+            for callback in watching(_callbacks(net), self.epochs_.keys):
                 if hasattr(callback, "best_model_weights_"):
                     callback.best_model_weights_ = None
 
     def _hold_patience(self, net: Any) -> None:
-        hold_patience(watching(_callbacks(net), self._epochs.keys), "misses_")
+        hold_patience(watching(_callbacks(net), self.epochs_.keys), "misses_")
 
     def _review(self, net: Any) -> None:
         callbacks = _callbacks(net)
-        keys = (*self._epochs.keys, f"{self.name}_best")
+        keys = (*self.epochs_.keys, f"{self.name}_best")
         others = [cb for cb in callbacks if not isinstance(cb, AccuracyFromWeights)]
         ours = [cb for cb in callbacks if isinstance(cb, AccuracyFromWeights)]
         found = [
@@ -218,16 +223,16 @@ class AccuracyFromWeights(Callback):
             for cb in others
             if isinstance(getattr(cb, "monitor", None), str)
         ]
-        all_keys = [key for cb in ours for key in (*cb._epochs.known_keys, f"{cb.name}_best")]
+        all_keys = [key for cb in ours for key in (*cb.epochs_.known_keys, f"{cb.name}_best")]
         for text in complaints(found, keys, all_keys):
-            self._epochs.warn_once(text, text)
+            self.epochs_.warn_once(text, text)
         place = next((at for at, cb in enumerate(callbacks) if cb is self), 0)
         for callback in watching(callbacks[:place], keys):
             text = (
                 f"{type(callback).__name__} stands before it in the list of callbacks and will "
                 f"not see {self.name!r}. Put AccuracyFromWeights first."
             )
-            self._epochs.warn_once(text, text)
+            self.epochs_.warn_once(text, text)
 
 
 def _callbacks(net: Any) -> list[Any]:

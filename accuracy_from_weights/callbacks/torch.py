@@ -81,6 +81,12 @@ class Monitor:
     When an estimate fails, whatever the cause, there is one warning, and `update` gives the last
     known accuracy (0 where there is none) with the interval [0, 1] and ``_in_family`` 0. An error
     in `log` is a warning, too. Nothing but KeyboardInterrupt and its like ever leaves `update`.
+
+    It sends no message to other processes. Where several train one network, have the first decide
+    for all, since batch normalisation's statistics, and so estimates, may differ::
+
+        stop = torch.tensor(monitor.should_stop)
+        torch.distributed.broadcast(stop, src=0)
     """
 
     def __init__(

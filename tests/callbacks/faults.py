@@ -83,6 +83,7 @@ def methods(kind: type) -> list[str]:
         name
         for name, part in vars(kind).items()
         if not name.startswith("__")
+        and name != "_epochs"  # where the guard is kept
         and (isinstance(part, property) or inspect.isfunction(part))
         and not hasattr(part, "__wrapped__")
     ]
@@ -129,7 +130,7 @@ def check_every_fault(make: Callable[[], Any], train: Callable[[Any], Any]) -> s
             said = warnings_with_fault(call, make(), train, expected)
             if len(said) != 1:
                 wrong[str(call)] = said
-        assert not wrong
+        assert not wrong, wrong
     names = {str(call) for call in reached}
     assert names >= ESSENTIAL
     return names

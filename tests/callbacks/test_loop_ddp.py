@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
@@ -24,7 +26,9 @@ def test_two_processes_estimate_and_stop_alike(tmp_path):
     )
     assert run.returncode == 0, run.stdout + run.stderr
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
-    assert first == second
     assert first["with"]["weights"] == first["without"]["weights"]
+    assert first["with"]["weights"] == second["with"]["weights"]
+    # Batch normalisation's statistics, which are folded in, are each process' own.
+    assert first["with"]["estimates"] == pytest.approx(second["with"]["estimates"], abs=0.01)
     assert len(set(first["with"]["estimates"])) == 2
-    assert first["stopped after"] == 3
+    assert first["stopped after"] == second["stopped after"] == 3
