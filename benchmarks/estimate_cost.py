@@ -1,0 +1,160 @@
+"""What an estimate costs, beside one pass over the weights and a validation pass: ratios.
+
+``python benchmarks/estimate_cost.py`` uses one core and takes some minutes, most of them the
+validation passes. WeightWatcher is timed where it is installed (``pip install weightwatcher``).
+Each time is the shortest of several, taken in turn, so that a busy machine slows all of them
+alike; the ratio's spread is that over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import time
+import tracemalloc
+import warnings
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import networks
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.features.description import describe
+from accuracy_from_weights.weights import read_weights
+
+IMAGES = 10_000
+
+
+def images(size: int, channels: int) -> Callable[[int], torch.Tensor]:
+    return lambda n: torch.rand(n, channels, size, size)
+
+
+NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[int], torch.Tensor], int]] = {
+    # How to build it, how to make n inputs, and how many of them at a time.
+    "paper's": (networks.paper_network, images(28, 1), 500),
+    "ResNet-18": (networks.resnet18, images(224, 3), 8),
+    "ResNet-50": (networks.resnet50, images(224, 3), 8),
+    "transformer": (
+        networks.Transformer,
+        lambda n: torch.randint(0, 30_522, (n, 128)),
+        8,
+    ),
+}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def validation_pass(model: torch.nn.Module, batch: torch.Tensor, at_most: float) -> float:
+    """Seconds for `IMAGES` inputs; from fewer where they would take longer than `at_most`."""
+    model.eval()
+    model(batch)
+    times: list[float] = []
+    n_batches = IMAGES // len(batch)
+    while len(times) < n_batches and sum(times) < at_most:
+        times.append(seconds(lambda: model(batch)))
+    return median(times) * n_batches
+
+
+def weightwatcher_seconds(model: torch.nn.Module) -> float | None:
+    """Seconds of WeightWatcher's default analysis; None where it is not installed."""
+    try:
+        import weightwatcher
+    except ImportError:
+        return None
+    logging.disable(logging.CRITICAL)
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        watcher = weightwatcher.WeightWatcher(model=model)
+        return seconds(watcher.analyze)
+
+
+def extra_memory(work: Callable[[], object]) -> int:
+    """Most bytes that Python and numpy hold at once beyond what they held before."""
+    work()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def measured(name: str, rounds: int, at_most: float) -> dict[str, Any]:
+    build, inputs, batch = NETWORKS[name]
+    torch.manual_seed(0)
+    model = build()
+    arrays = [p.detach().numpy() for p in model.parameters()]
+    monitor = Monitor()
+    epochs = iter(range(10**6))
+
+    def estimate() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a network of another family than the zoo's
+            monitor.update(model, next(epochs))
+
+    works: dict[str, Callable[[], object]] = {
+        "sum": lambda: [array.sum() for array in arrays],
+        "describe": lambda: describe(read_weights(model)),
+        "callback": estimate,
+    }
+    for work in works.values():
+        work()
+    repeats = max(1, 2_000_000 // sum(array.size for array in arrays))
+    times: dict[str, list[float]] = {what: [] for what in works}
+    for _ in range(rounds):
+        for what, work in works.items():
+            n = 20 * repeats if what == "sum" else repeats
+            times[what].append(min(seconds(work) for _ in range(max(3, min(n, 50)))))
+    best = {what: min(values) for what, values in times.items()}
+    ratios = [d / s for d, s in zip(times["describe"], times["sum"], strict=True)]
+    validation = validation_pass(model, inputs(batch), at_most)
+    watcher = weightwatcher_seconds(model)
+    return {
+        "network": name,
+        "parameters": sum(array.size for array in arrays),
+        "sum_ms": 1000 * best["sum"],
+        "describe_ms": 1000 * best["describe"],
+        "callback_ms": 1000 * best["callback"],
+        "describe_over_sum": best["describe"] / best["sum"],
+        "describe_over_sum_range": [min(ratios), max(ratios)],
+        "validation_s": validation,
+        "callback_over_validation": best["callback"] / validation,
+        "weightwatcher_s": watcher,
+        "weightwatcher_over_describe": None if watcher is None else watcher / best["describe"],
+        "extra_memory_mb": extra_memory(works["describe"]) / 1e6,
+        "largest_layer_mb": max(array.nbytes for array in arrays) / 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(NETWORKS), metavar="NETWORK")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--validation-seconds", type=float, default=20, help="at most, a network")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"numpy {np.__version__}, torch {torch.__version__}")
+    for name in options.names:
+        with threadpool_limits(1):
+            row = measured(name, options.rounds, options.validation_seconds)
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
