@@ -43,13 +43,13 @@ def save(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         "widening": np.array(predictor._widening),
     }
     parts = {
-        **vars(predictor._ensemble),
+        **predictor._ensemble.models,
         **vars(predictor._error),
         "family": predictor._family,
     }
     forecaster = predictor._forecaster
     if forecaster is not None:
-        models = {**vars(forecaster.ensemble), **vars(forecaster.error)}
+        models = {**forecaster.ensemble.models, **vars(forecaster.error)}
         parts |= {_FORECAST + name: model for name, model in models.items()}
         arrays[_FORECAST + "widths"] = forecaster.widths
     for name, part in parts.items():
@@ -58,6 +58,8 @@ def save(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         "parameters": predictor.get_params(),
         "feature_names": list(predictor.feature_names_),
         "n_features": predictor.n_features_in_,
+        "shares": list(predictor._ensemble.shares),
+        "forecast_shares": None if forecaster is None else list(forecaster.ensemble.shares),
         "anchor": asdict(predictor.anchor_),
         "card": predictor.card_,
         "made_with": {
@@ -97,11 +99,12 @@ def _fill(
         prefix = f"{name}."
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-    def models(prefix: str = "") -> tuple[Ensemble, ExpectedError]:
+    def models(prefix: str = "", shares: str = "shares") -> tuple[Ensemble, ExpectedError]:
         ensemble = Ensemble(
             Forest(**part(prefix + "boosted")),
             Forest(**part(prefix + "randomised")),
             Perceptron(**part(prefix + "smooth")),
+            tuple(map(float, facts.get(shares, (1, 1, 1)))),  # in version 1 all counted the same
         )
         return ensemble, ExpectedError(Forest(**part(prefix + "logarithm")))
 
@@ -113,7 +116,7 @@ def _fill(
     anchor = Anchor(**facts.get("anchor", {}))
     forecaster = None
     if _FORECAST + "widths" in arrays:
-        forecaster = Forecaster(*models(_FORECAST), arrays[_FORECAST + "widths"])
+        forecaster = Forecaster(*models(_FORECAST, "forecast_shares"), arrays[_FORECAST + "widths"])
     n_features, names = int(facts["n_features"]), tuple(facts["feature_names"])
     fits = (
         untrained.shape == (3,)
