@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.archives import DamagedArchiveError, open_archive
 from accuracy_from_weights.atomic import replacing
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnreadableFileError
 
@@ -23,8 +23,6 @@ FORMAT = "accuracy-from-weights predictor"
 FORMAT_VERSION = 2
 """Version 1 knew neither anchors nor wider intervals outside the family; it is still read."""
 _FACTS = "facts"
-_LARGEST = 512 * 2**20
-"""A predictor is a few MB; a file that claims to unpack to more than this is not one."""
 
 
 def write(
@@ -74,27 +72,15 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     if not Path(name).is_file():
         raise UnreadableFileError(f"Expected a predictor file. Received: {name}, which is no file.")
     try:
-        with zipfile.ZipFile(name) as archive:
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(set(names)) < len(names) or sum(m.file_size for m in members) > _LARGEST:
-                raise UnreadableFileError(
-                    f"Expected a predictor file. Received: {name}, which unpacks to more than "
-                    f"{_LARGEST // 2**20} MB or names a member twice."
-                )
-        with np.load(name, allow_pickle=False) as file:
-            facts = json.loads(file[_FACTS].tobytes())
-            arrays = {key: file[key] for key in file.files if key != _FACTS}
-    except UnreadableFileError:
-        raise
-    except Exception as error:
-        # numpy, zipfile and json raise a dozen types for a damaged file, and not always the same
-        # ones from release to release; all of them mean that this file cannot be used.
+        with open_archive(name) as archive:
+            facts = archive.json(_FACTS)
+            arrays = {key: archive[key] for key in archive.names if key != _FACTS}
+    except DamagedArchiveError as error:
         raise UnreadableFileError(
             f"Expected a predictor file, as `AccuracyPredictor.save` or `accuracy-from-weights "
-            f"retrain` writes. Received: {name}, which cannot be read as one."
+            f"retrain` writes. Received: {name}, which cannot be read as one ({error})."
         ) from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    if facts.get("format") != FORMAT:
         raise UnreadableFileError(
             f"Expected a predictor file. Received: {name}, an archive of something else."
         )

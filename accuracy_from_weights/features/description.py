@@ -124,7 +124,8 @@ def _prepared(layer: Layer) -> Layer | LargeLayer:
     others = [None if a is None else a.astype(np.float32, copy=False) for a in layer.others]
     if len(layer.stored) == 1 and layer.stored.dtype == np.float32:
         # Folded whenever it is asked for: all small layers together may outweigh the largest one.
-        return Layer(layer.name, layer.kind, layer.stored, *others, layer.gain)
+        bias, scale, shift = others
+        return Layer(layer.name, layer.kind, layer.stored, bias, scale, shift, layer.gain)
     kernel = layer.kernel.astype(np.float32, copy=False)
     return Layer(layer.name, layer.kind, kernel, *others)
 

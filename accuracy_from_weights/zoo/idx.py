@@ -9,6 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.archives import (
+    LARGEST_CONTENT,
+    MAX_EXPANSION,
+    DamagedArchiveError,
+    check_expansion,
+)
 from accuracy_from_weights.errors import UnreadableFileError
 
 Bytes = NDArray[np.uint8]
@@ -56,8 +62,12 @@ def read_idx(path: Path) -> Bytes:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+            with gzip.open(path) as packed:
+                largest = max(LARGEST_CONTENT, MAX_EXPANSION * len(content))
+                unpacked = packed.read(largest + 1)
+            check_expansion(len(unpacked), len(content))
+            content = unpacked
+    except (OSError, EOFError, zlib.error, DamagedArchiveError) as error:
         raise UnreadableFileError(
             f"Expected {path} to be a complete idx file. Received: {error}."
         ) from error

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.archives import DamagedArchiveError, check_expansion
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
 
 METRICS_FILES = ("metrics.csv.gz", "metrics.csv")
@@ -27,6 +29,8 @@ MEASURED = (
     "log_loss",
 )
 _BLOCK_ROWS = 20_000
+
+_DAMAGE = (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error, DamagedArchiveError)
 
 Floats = NDArray[np.float64]
 
@@ -107,12 +111,16 @@ def read_metrics(folder: Path) -> ZooMetrics:
             )
     steps = _as_floats(columns["step"])
     if steps is None or not np.isfinite(steps).all():
-        raise ZooError(f"Expected {path} to give a number as the step in every line.")
+        raise ZooError(
+            f"Expected {path} to give a number as the step in every line. Received: other values."
+        )
     measured = {}
     for name in MEASURED:
         values = _as_floats(columns[name]) if name in columns else np.full(len(steps), np.nan)
         if values is None:
-            raise ZooError(f"Expected the column {name} of {path} to hold numbers.")
+            raise ZooError(
+                f"Expected the column {name} of {path} to hold numbers. Received: other values."
+            )
         measured[name] = values
     _check_accuracy(path, measured["test_accuracy"])
     recipe = {
@@ -151,6 +159,7 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
     blocks: list[list[NDArray[np.bytes_]]] = []
     digest = hashlib.sha256()
     try:
+        stored = path.stat().st_size
         with path.open("rb") as raw:
             while piece := raw.read(1 << 20):
                 digest.update(piece)
@@ -158,8 +167,15 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
         with opener(path, "rt", newline="", encoding="utf-8") as file:
             lines = csv.reader(file)
             header = next(lines, [])
+            if len(set(header)) < len(header):
+                raise ZooError(
+                    f"Expected each column of {path} to have a name of its own. Received: {header}."
+                )
             block: list[list[str]] = []
+            length = 0
             for line in lines:
+                length += sum(map(len, line))
+                check_expansion(length, stored)
                 if len(line) != len(header):
                     raise ZooError(
                         f"Expected {len(header)} fields in each line of {path}. "
@@ -171,12 +187,14 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
                     block = []
             if block:
                 blocks.append(_encode(block))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except _DAMAGE as error:
         raise ZooError(
             f"Expected {path} to be a complete table of comma-separated values. Received: {error}."
         ) from error
     if not blocks:
-        raise ZooError(f"Expected {path} to have at least one line below its header.")
+        raise ZooError(
+            f"Expected {path} to have at least one line below its header. Received: none."
+        )
     return {
         name: np.concatenate([block[i] for block in blocks]) for i, name in enumerate(header)
     }, digest.hexdigest()

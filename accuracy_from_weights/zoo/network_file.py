@@ -12,7 +12,6 @@ import io
 import json
 import math
 import platform
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,11 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.archives import ArrayArchive, open_archive
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.metrics import MEASURED
 from accuracy_from_weights.zoo.training import TrainedNetwork
 
 _PREFIX = "weights/"
+_LARGEST_NUMBER = 1e300
 _LIBRARIES = ("accuracy-from-weights", "numpy", "torch", "keras", "jax")
 
 
@@ -112,9 +113,12 @@ def decode(path: Path) -> StoredNetwork:
         When it is missing or damaged.
     """
     with _opened(path) as file:
-        return StoredNetwork(
-            _header(file), {name: file[_PREFIX + name] for name in _tensor_names(file)}
-        )
+        header = _header(file)
+        weights = {name: file[_PREFIX + name] for name in _tensor_names(file)}
+        n = len(header["steps"])
+        if any(tensor.shape[:1] != (n,) or tensor.dtype.kind == "U" for tensor in weights.values()):
+            raise ValueError("steps and weights differ in length")
+        return StoredNetwork(header, weights)
 
 
 def write_state_dict(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -160,19 +164,21 @@ def read_tensor_names(path: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[ArrayArchive]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_archive(path) as file:
             yield file
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except ValueError as error:
+        if isinstance(error, ZooError):
+            raise
         raise ZooError(
             f"Expected {path} to be a complete network of a zoo. Received: {type(error).__name__} "
             f"({error}). Remove the file and build again: only this network is trained anew."
         ) from error
 
 
-def _tensor_names(file: Any) -> list[str]:
-    return [name[len(_PREFIX) :] for name in file.files if name.startswith(_PREFIX)]
+def _tensor_names(file: ArrayArchive) -> list[str]:
+    return [name[len(_PREFIX) :] for name in file.names if name.startswith(_PREFIX)]
 
 
 @functools.cache
@@ -185,12 +191,40 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _header(file: Any) -> dict[str, Any]:
-    header: dict[str, Any] = json.loads(file["header"].tobytes())
-    n_checkpoints = len(header["steps"])
-    if any(len(header["history"][name]) != n_checkpoints for name in MEASURED):
-        raise ValueError("steps and history differ in length")
+def _header(file: ArrayArchive) -> dict[str, Any]:
+    header = file.json("header")
+    steps, history, settings = (header.get(k) for k in ("steps", "history", "hyperparameters"))
+    if not (
+        isinstance(steps, list)
+        and all(_is_number(step) for step in steps)
+        and isinstance(history, dict)
+        and all(_is_history(history.get(name), len(steps)) for name in MEASURED)
+        and isinstance(settings, dict)
+        and all(
+            value is None or isinstance(value, str) or _is_number(value)
+            for value in settings.values()
+        )
+        and _is_number(header.get("index"))
+        and header["index"] == int(header["index"])
+        and isinstance(header.get("recipe"), dict | None)
+        and isinstance(header.get("run"), str | None)
+        and header.get("diverged") in (True, False, None)
+    ):
+        raise ValueError("facts that are missing or of another type")
     return header
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    return isinstance(value, int | float) and abs(value) < _LARGEST_NUMBER
+
+
+def _is_history(values: object, length: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == length
+        and all(value is None or _is_number(value) for value in values)
+    )
 
 
 def finite_or_none(value: float) -> float | None:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,12 @@ from accuracy_from_weights.zoo.metrics import ZooMetrics, find_metrics_file, rea
 WEIGHTS_FILE = "weights.npy"
 LAYOUT_FILE = "layout.csv"
 CHUNK_ROWS = 1000
+
+# What numpy raises for a damaged file, by release.
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError),
+    *(tokenize.TokenError, RecursionError, TypeError),
+)
 
 # How the axes of a kernel stand in the file, by its number of axes, and how Layer wants them.
 _TO_OUT_IN_SPATIAL = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}
@@ -176,8 +184,9 @@ def read_layout(path: Path) -> tuple[Variable, ...]:
         raise ZooError(f"Expected {path} to name at least one variable. Received: none.")
     column = 0
     for variable in variables:
-        size = int(np.prod(variable.shape))
-        if variable.start != column or variable.end - variable.start != size:
+        size = math.prod(variable.shape)
+        is_whole = size > 0 and min(variable.shape, default=1) > 0
+        if variable.start != column or variable.end - variable.start != size or not is_whole:
             raise ZooError(
                 f"Expected the variables of {path} to follow each other without gap, each as long "
                 f"as its shape says. Received: {variable.name} of shape {variable.shape} in "
@@ -299,7 +308,7 @@ def _map_weights(folder: Path) -> Array:
     path = folder / WEIGHTS_FILE
     try:
         weights = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise ZooError(
             f"Expected {path} to be a complete array in numpy's .npy format. Received: {error}."
         ) from error

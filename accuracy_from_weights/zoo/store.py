@@ -69,7 +69,9 @@ class ZooStore:
         try:
             plan = json.loads(path.read_text(encoding="utf-8"))
             version = plan["format_version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not isinstance(plan.get("recipe", {}), dict):
+                raise TypeError("a recipe that is no object")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ZooError(
                 f"Expected {self.folder} to hold a zoo that this package built ({PLAN_FILE} and "
                 f"{_NETWORKS}/). Received: {type(error).__name__} ({error})."

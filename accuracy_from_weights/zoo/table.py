@@ -20,7 +20,7 @@ from accuracy_from_weights.zoo.describing import Described, describe_pieces
 from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart
 from accuracy_from_weights.zoo.packing import Column
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
-from accuracy_from_weights.zoo.table_file import read_table, write_table
+from accuracy_from_weights.zoo.table_file import no_table, read_table, write_table
 
 Floats = NDArray[np.floating[Any]]
 
@@ -186,7 +186,7 @@ class ZooTable:
         ----------
         path : str or Path
         compact : bool, default False
-            Round features to a relative error of at most 1/512, which makes the file
+            Round features to a relative error of at most 1/256, which makes the file
             less than half as large.
 
         Raises
@@ -216,13 +216,36 @@ class ZooTable:
         head, columns = read_table(Path(path))
         arrays: dict[str, Any] = columns
         recipe = {name[len(_RECIPE) :]: arrays.pop(name) for name in list(arrays) if "/" in name}
-        return cls(
-            **{"paper_statistics": None, **arrays},
-            feature_names=tuple(head["feature_names"]),
-            probe_names=tuple(head.get("probe_names", PROBE_NAMES)),
-            hyperparameters=recipe,
-            fingerprint=head["fingerprint"],
-        )
+        try:
+            table = cls(
+                **{"paper_statistics": None, **arrays},
+                feature_names=tuple(head["feature_names"]),
+                probe_names=tuple(head.get("probe_names", PROBE_NAMES)),
+                hyperparameters=recipe,
+                fingerprint=str(head["fingerprint"]),
+            )
+            table._check_types()
+        except (KeyError, TypeError, ValueError) as error:
+            raise no_table(Path(path), error) from error
+        return table
+
+    def _check_types(self) -> None:
+        """Raise ValueError where a file's columns are not what this class says they are."""
+        numbers = [self.steps, self.accuracy, self.loss, self.train_accuracy, self.train_loss]
+        numbers += [self.log_accuracy, self.log_loss]
+        matrices = [m for m in (self.features, self.paper_statistics, self.probes) if m is not None]
+        texts = [self.runs, self.datasets]
+        known = self.accuracy[~np.isnan(self.accuracy)] if self.accuracy.dtype.kind == "f" else None
+        if not (
+            len(self)
+            and all(column.ndim == 1 and column.dtype.kind in "fiu" for column in numbers)
+            and all(matrix.ndim == 2 and matrix.dtype.kind == "f" for matrix in matrices)
+            and all(column.ndim == 1 and column.dtype.kind == "U" for column in texts)
+            and all(column.ndim == 1 for column in self.hyperparameters.values())
+            and known is not None
+            and bool(((known >= 0) & (known <= 1)).all())
+        ):
+            raise ValueError("columns of other types or values than a table has")
 
 
 def read_zoo(
@@ -313,7 +336,10 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
     if datasets is None or datasets.dtype.kind != "U":
         datasets = np.full(len(metrics), source.name)
     if not known.any():
-        raise ZooError(f"Expected {source.name} to hold at least one network that did not diverge.")
+        raise ZooError(
+            f"Expected {source.name} to hold at least one network that did not diverge. "
+            f"Received: none."
+        )
     table = ZooTable(
         features=described.features,
         feature_names=described.feature_names,

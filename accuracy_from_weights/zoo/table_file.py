@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from accuracy_from_weights.archives import DamagedArchiveError, open_archive
 from accuracy_from_weights.errors import UnreadableFileError, ZooError
 from accuracy_from_weights.zoo.packing import Column, pack, unpack
 
@@ -69,28 +69,24 @@ def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Column]]:
         When the file is missing, damaged, no table, or of a later version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            head = json.loads(file[_HEAD].tobytes())
-            version = head["table_version"]
-            if version > TABLE_VERSION:
+        with open_archive(path) as archive:
+            head = archive.json(_HEAD)
+            version = head.get("table_version")
+            if isinstance(version, int) and version > TABLE_VERSION:
                 raise UnreadableFileError(
                     f"Expected a table of version {TABLE_VERSION} or older in {path}. "
                     f"Received: version {version}. Install a newer accuracy-from-weights."
                 )
-            return head, unpack({name: file[name] for name in file.files if name != _HEAD})
-    except UnreadableFileError:
-        raise
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        lzma.LZMAError,
-    ) as error:
-        raise UnreadableFileError(
-            f"Expected {path} to be a table that describes a zoo. "
-            f"Received: {type(error).__name__} ({error})."
-        ) from error
+            return head, unpack({name: archive[name] for name in archive.names if name != _HEAD})
+    except (DamagedArchiveError, IndexError, ValueError) as error:
+        if isinstance(error, UnreadableFileError):
+            raise
+        raise no_table(path, error) from error
+
+
+def no_table(path: Path, error: Exception) -> UnreadableFileError:
+    """Make the error about a file that is no table; the caller raises it."""
+    return UnreadableFileError(
+        f"Expected {path} to be a table that describes a zoo. "
+        f"Received: {type(error).__name__} ({error})."
+    )

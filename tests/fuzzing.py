@@ -1,0 +1,297 @@
+"""Damaged files for every reader of the package, and what a reader may do with one.
+
+A reader may read it, or raise one of the package's errors, in one sentence. Shared by
+`tests/test_fuzzing.py` and by the longer run of `benchmarks/fuzz.py`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accuracy_from_weights import load_predictor
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.features.description import describe
+from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.zoo.exchange import export_zoo
+from accuracy_from_weights.zoo.network_file import StoredNetwork
+from accuracy_from_weights.zoo.store import PLAN_FILE, ZooStore
+from accuracy_from_weights.zoo.table import read_zoo
+
+PREDICTOR = Path(__file__).parent / "data" / "predictors" / "format-1.predictor"
+DIGITS = b"0123456789"
+PATTERNS = (b"\x00", b"\xff", b"\x7f", b"\x80", b"-", b"9" * 12, b"[" * 3000, b'"', b"\n", b"NaN")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change: what kind, where (a fraction of the length), and a number it makes use of."""
+
+    kind: str
+    where: float
+    number: int
+
+    def apply(self, content: bytes) -> bytes:
+        """Change some bytes."""
+        place = min(int(self.where * len(content)), max(len(content) - 1, 0))
+        pattern = PATTERNS[self.number % len(PATTERNS)]
+        length = 1 + self.number % 16
+        if self.kind == "flip" and content:
+            flipped = bytes([content[place] ^ (1 << self.number % 8)])
+            return content[:place] + flipped + content[place + 1 :]
+        if self.kind == "digit":
+            place = next((i for i in range(place, len(content)) if content[i] in DIGITS), place)
+            return content[:place] + pattern + content[place + 1 :]
+        changed = {
+            "overwrite": content[:place] + pattern[:1] * length + content[place + length :],
+            "insert": content[:place] + pattern + content[place:],
+            "remove": content[:place] + content[place + length :],
+            "repeat": content[: place + length] + content[place:],
+            "truncate": content[:place],
+        }
+        return changed.get(self.kind, content)
+
+
+KINDS = ("flip", "digit", "overwrite", "insert", "remove", "repeat", "truncate")
+
+
+def inside_archive(content: bytes, mutations: Sequence[Mutation]) -> bytes:
+    """Change members of a zip archive, their names included, and pack it well again."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [(m.filename, archive.read(m)) for m in archive.infolist()]
+    for mutation in mutations:
+        k = mutation.number // 16 % len(members)
+        name, data = members[k]
+        if mutation.number % 16 == 15:
+            renamed = mutation.apply(name.encode()).decode("latin-1").replace("\x00", "0")
+            members[k] = (renamed[:1000] or "x", data)
+        elif mutation.number % 16 == 14:
+            members.append((name, data))
+        elif mutation.number % 16 == 13 and len(members) > 1:
+            del members[k]
+        else:
+            # Most of a member is numbers, in which any byte will do: aim at its head.
+            head = data[:160]
+            members[k] = (name, mutation.apply(head) + data[160:])
+    packed = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # two members of one name
+        for name, data in members:
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def inside_gzip(content: bytes, mutations: Sequence[Mutation]) -> bytes:
+    text = gzip.decompress(content)
+    for mutation in mutations:
+        text = mutation.apply(text)
+    return gzip.compress(text, 1)
+
+
+def as_bytes(content: bytes, mutations: Sequence[Mutation]) -> bytes:
+    for mutation in mutations:
+        content = mutation.apply(content)
+    return content
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of file.
+
+    Attributes
+    ----------
+    content : bytes
+        Of a sound file.
+    path : Path
+        Where it lies, others that belong to it around it.
+    read : callable
+        Reads what lies there and uses it.
+    damage : callable
+        Gives damaged content.
+    """
+
+    content: bytes = field(repr=False)
+    path: Path
+    read: Callable[[], object]
+    damage: Callable[[bytes, Sequence[Mutation]], bytes] = as_bytes
+
+
+def targets(folder: Path) -> dict[str, Target]:
+    """Every kind of file that the package reads, by name."""
+    found = {"predictor": _predictor(folder)}
+    found |= _checkpoints(folder)
+    found |= _zoos(folder)
+    archives = {
+        f"{name}, inside": replace(target, damage=inside_archive)
+        for name, target in found.items()
+        if target.content.startswith(b"PK")
+    }
+    metrics = found["zoo/metrics.csv.gz"]
+    return found | archives | {"zoo/metrics.csv": replace(metrics, damage=inside_gzip)}
+
+
+def _predictor(folder: Path) -> Target:
+    path = folder / "fuzzed.predictor"
+
+    def use() -> None:
+        predictor = load_predictor(path)
+        predictor.estimate_features(np.zeros((2, predictor.n_features_in_), np.float32))
+
+    return Target(PREDICTOR.read_bytes(), path, use)
+
+
+def state_dict() -> dict[str, np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    shapes = {"conv.weight": (4, 1, 3, 3), "conv.bias": (4,), "fc.weight": (3, 4), "fc.bias": (3,)}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def _checkpoints(folder: Path) -> dict[str, Target]:
+    import keras
+    import torch
+    from safetensors.torch import save_file
+
+    state = state_dict()
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(4, 3)])
+    model.add(keras.layers.GlobalAveragePooling2D())
+    model.add(keras.layers.Dense(3))
+    writers: dict[str, Callable[[Path], object]] = {
+        ".npz": lambda path: np.savez(path, **state),
+        ".pt": lambda path: torch.save(tensors, path),
+        ".ckpt": lambda path: torch.save(
+            {"state_dict": tensors, "epoch": 1}, path, _use_new_zipfile_serialization=False
+        ),
+        ".safetensors": lambda path: save_file(tensors, path),
+        ".keras": model.save,
+        ".weights.h5": model.save_weights,
+    }
+    found = {}
+    for extension, write in writers.items():
+        path = folder / f"fuzzed{extension}"
+        write(path)
+
+        def use(path: Path = path) -> object:
+            return describe(read_weights(path))
+
+        found[f"checkpoint{extension}"] = Target(path.read_bytes(), path, use)
+    return found
+
+
+def _zoos(folder: Path) -> dict[str, Target]:
+    store = ZooStore(folder / "store")
+    with store.writing() as writer:
+        writer.begin({"recipe": {"family": "paper"}, "data": {"name": "noise"}, "seed": 0})
+        for index in range(3):
+            writer.add(_network(index))
+    published = folder / "published"
+    export_zoo(store.folder, published)
+    read_zoo(store.folder).save(folder / "table.npz")
+    found = {}
+    for path, source in (
+        (store.path(1), store.folder),
+        (store.folder / PLAN_FILE, store.folder),
+        (published / "weights.npy", published),
+        (published / "metrics.csv.gz", published),
+        (published / "layout.csv", published),
+        (folder / "table.npz", folder / "table.npz"),
+    ):
+
+        def use(source: Path = source) -> object:
+            table = read_zoo(source)
+            return table.inputs(), table.domains
+
+        name = "network.npz" if path.parent.name == "networks" else path.name
+        found[f"zoo/{name}"] = Target(path.read_bytes(), path, use)
+    return found
+
+
+def _network(index: int) -> StoredNetwork:
+    rng = np.random.default_rng(index)
+    steps = [0.0, 1.0]
+    curve = [0.1, 0.5]
+    history = dict.fromkeys(
+        ("test_accuracy", "test_loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss"),
+        curve,
+    )
+    header = {
+        "index": index,
+        "recipe": {"family": "paper"},
+        "hyperparameters": {"dataset": "noise", "learning_rate": 0.1, "activation": "relu"},
+        "steps": steps,
+        "history": history,
+        "diverged": False,
+        "seconds": 1.0,
+        "made_by": {},
+        "versions": {},
+    }
+    weights = {name: rng.normal(size=(2, *a.shape)) for name, a in state_dict().items()}
+    return StoredNetwork(header, {name: a.astype(np.float32) for name, a in weights.items()})
+
+
+_FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork")
+_FORBIDDEN += ("pickle.find_class", "socket.connect", "shutil.rmtree", "os.remove", "os.rename")
+_seen: list[str] = []
+_is_watching = False
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if not _is_watching:
+        return
+    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if event in _FORBIDDEN or writes:
+        _seen.append(f"{event}{arguments}"[:300])
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def watching() -> Iterator[list[str]]:
+    """Gather what a reader must not do: run a program, unpickle, connect, write or remove."""
+    global _is_watching
+    _seen.clear()
+    _is_watching = True
+    try:
+        yield _seen
+    finally:
+        _is_watching = False
+
+
+def verdict(target: Target, mutations: Sequence[Mutation]) -> str:
+    """Have a damaged file read.
+
+    Returns
+    -------
+    str
+        ``"read"`` or ``"refused"``; anything else says what went wrong.
+    """
+    target.path.write_bytes(target.damage(target.content, mutations))
+    try:
+        with warnings.catch_warnings(), watching() as deeds:
+            warnings.simplefilter("ignore")
+            target.read()
+        result = "read"
+    except AccuracyFromWeightsError as error:
+        sentence = str(error)
+        is_sentence = "Expected " in sentence and "Received: " in sentence
+        result = "refused" if is_sentence else f"no sentence: {sentence[:300]}"
+        result = result if "\n" not in sentence else f"more than one line: {sentence[:300]}"
+    except Exception as error:  # noqa: BLE001 - any other is what is looked for
+        result = f"{type(error).__name__}: {str(error)[:300]}"
+    return f"forbidden: {deeds}" if deeds else result
+
+
+def restore(target: Target) -> None:
+    """Put the sound file back, since others are read beside it."""
+    target.path.write_bytes(target.content)
