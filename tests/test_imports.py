@@ -23,7 +23,7 @@ HOMES = {"pytorch_lightning": "lightning", "transformers": "huggingface", "flwr"
 
 # From left to right; nothing on the left may know anything on the right.
 LAYERS = (
-    ("errors", "_arguments", "_text", "atomic", "folds", "estimate"),
+    ("errors", "_arguments", "_text", "archives", "atomic", "folds", "estimate"),
     ("weights",),
     ("probes",),
     ("features",),
