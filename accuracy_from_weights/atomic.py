@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,3 +37,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def can_be_written(path: str | os.PathLike[str]) -> bool:
+    """Whether a file can be made in the folder of `path`.
+
+    Access rights do not tell: root passes all of them, on a disk that is mounted read-only, too.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=Path(path).parent):
+            return True
+    except OSError:
+        return False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from accuracy_from_weights._text import align
+from accuracy_from_weights.atomic import can_be_written
 from accuracy_from_weights.cli.options import (
     features_option,
     jobs_option,
@@ -62,7 +62,7 @@ def command(
     from accuracy_from_weights.predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.trajectories import progress_of
 
-    if not os.access(output.parent, os.W_OK):
+    if not can_be_written(output):
         raise AccuracyFromWeightsError(
             f"Expected --output in a folder that can be written to. Received: {output}."
         )
