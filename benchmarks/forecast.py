@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--per-dataset", type=int, default=60, help="runs to fit on")
     parser.add_argument("--wild", type=int, default=100, help="wild runs to fit on")
     parser.add_argument(
-        "--unseen", nargs="*", default=["cifar10_grey"], help="data sets to leave out"
+        "--unseen", nargs="*", default=["cifar10_grey", "mnist"], help="data sets to leave out"
     )
     parser.add_argument("--features", nargs="*", default=FEATURES, choices=FEATURES)
     parser.add_argument("--cache", type=Path, help="folder that keeps what predictors said")
