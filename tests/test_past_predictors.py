@@ -26,6 +26,7 @@ def test_every_version_of_the_format_is_there() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:The network is unlike")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_predictor_of_a_past_release_says_what_it_said(file: Path) -> None:
     predictor = load_predictor(file)
