@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 import torch
-from example_runs import run_example
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
@@ -162,13 +159,3 @@ def test_an_answer_without_a_number_is_a_failure():
     with pytest.warns(AccuracyFromWeightsWarning, match="could not be estimated"):
         _, metrics = strategy.aggregate_train(1, replies(2))
     assert KEY not in metrics
-
-
-def test_the_example_runs_in_flowers_own_simulation_and_leaves_out_the_untrained_client():
-    text = run_example("federated_round")
-    verdicts = re.findall(r"round (\d)  (.*)  (left out|kept)", text)
-    assert [int(at) for at, *_ in verdicts] == [1] * 6 + [2] * 6 + [3] * 6
-    for server_round in "123":
-        of_round = [rest for at, *rest in verdicts if at == server_round]
-        assert sum(verdict == "kept" for _, verdict in of_round) >= 4
-        assert [verdict for e, verdict in of_round if "untrained" in e] == ["left out"]
