@@ -143,7 +143,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         if progress is not None:
             finals = final_accuracies(truth, progress, runs)[finite]
             course = cross.predicted, np.asarray(progress, float)[finite], finals, runs[finite]
-            how = self.coverage, len(cross.folds), self.random_state, self.n_jobs
+            how = self.coverage, min(len(cross.folds), 4), self.random_state, self.n_jobs
             self._forecaster, worth = Forecaster.fit(rows[finite], *course, *how)
             self.card_ |= {"forecast": worth} if worth else {}
         return self

@@ -171,8 +171,8 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
         )
     if _RETRAINED not in names:
         click.echo(
-            "That predictor has never seen digits: it ranks networks of a new task better than it "
-            "tells their level. demo --full fits one to digits, too."
+            "Among the networks that it was fitted to are some that learned digits, by another "
+            "program and at another size. demo --full fits one to networks like this one, too."
         )
     if not all(seen.log[f"{name}_in_family"] for seen in watched.epochs for name in names):
         click.echo("A question mark: the network looks unlike those that the predictor knows.")

@@ -67,6 +67,14 @@ def test_a_network_is_rebuilt_from_its_number(tmp_path: Path) -> None:
     assert "end in .npz" in wrong.stderr
 
 
+def test_a_zoo_names_its_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.toml").write_text('family = "paper"\nepochs = 1\ncheckpoints = [0, 1]\n')
+    built = run("zoo", "build", "--data", "digits", "--recipe", "short.toml", "--networks", 1)
+    assert built.exit_code == 0, built.stderr
+    assert ZooStore.is_store(tmp_path / "digits-short")
+
+
 def test_export_and_import(tmp_path: Path, published_zoo: WriteZoo) -> None:
     folder = published_zoo()
     assert run("zoo", "import", folder, "--output", tmp_path / "in").exit_code == 0
@@ -115,7 +123,7 @@ def test_info_says_where_the_last_checkpoints_end(published_zoo: WriteZoo) -> No
         (["zoo", "info", "{}/nothing"], 1, "Expected a folder or a table"),
         (["zoo", "describe", "{}", "--output", "{}/table.csv"], 1, "end in .npz"),
         (["zoo", "describe", "{}", "--output", "{}/table.npz"], 1, "to be a zoo"),
-        (["zoo", "build", "--data", "digits", "--networks", "1"], 2, "--output"),
+        (["zoo", "build", "--data", "digits", "--output", "{}"], 2, "--networks"),
         (
             ["zoo", "build", "--data", "nix", "--networks", "1", "--output", "{}"],
             1,
