@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from html import escape
 
+import numpy as np
 import pytest
 
-from accuracy_from_weights import load_predictor
+from accuracy_from_weights import AccuracyPredictor, load_predictor
 from accuracy_from_weights.evaluation import BASELINES, OURS
 from tests.cli.conftest import save_network, write_zoo
 
@@ -126,4 +129,83 @@ def test_retrain_says_early_that_it_cannot_write(cli, zoo, tmp_path):
     result = cli("retrain", zoo, "--output", tmp_path / "no" / "folder" / "predictor")
     assert result.code == 1
     assert "Expected --output in a folder that can be written to" in result.err
+    assert "Fitting" not in result.err
+
+
+@pytest.fixture
+def fitted_at_once(retrained, monkeypatch):
+    """Fitting takes no time, so that all else of the command can be tried several times."""
+    known = load_predictor(retrained[0])
+
+    def fit(self, *args, **kwargs):
+        vars(self).update(vars(known) | {"random_state": self.random_state})
+        return self
+
+    monkeypatch.setattr(AccuracyPredictor, "fit", fit)
+
+
+def test_two_retrains_onto_one_file_do_not_mix(cli, fitted_at_once, zoo, tmp_path, monkeypatch):
+    """The second one begins and ends while the first one is in the middle of its file."""
+    output = tmp_path / "predictor"
+    write, inner = np.savez_compressed, []
+
+    def interrupted(file, **arrays):
+        file.write(b"the first half")
+        if not inner:
+            inner.append(True)
+            assert cli("retrain", zoo, "--output", output, "--seed", 2).code == 0
+            assert load_predictor(output).random_state == 2
+        file.seek(0)
+        write(file, **arrays)
+
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    assert cli("retrain", zoo, "--output", output, "--seed", 1).code == 0
+    assert inner
+    assert load_predictor(output).random_state == 1, "the later one's, and whole"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("has_old", [True, False])
+def test_a_full_disk_leaves_what_was_there(cli, fitted_at_once, retrained, zoo, tmp_path, has_old):
+    """The disk fills up in the middle of the file: a limit on its size raises the same way."""
+    output = tmp_path / "predictor"
+    if has_old:
+        output.write_bytes(retrained[0].read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        result = cli("retrain", zoo, "--output", output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert result.code == 1
+    errors = [line for line in result.err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert f"Expected to write a predictor to {output}. Received: File too large" in errors[0]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_removed_meanwhile(cli, fitted_at_once, zoo, tmp_path, monkeypatch):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    fit = AccuracyPredictor.fit
+
+    def fit_and_remove(self, *args, **kwargs):
+        folder.rmdir()
+        return fit(self)
+
+    monkeypatch.setattr(AccuracyPredictor, "fit", fit_and_remove)
+    result = cli("retrain", zoo, "--output", folder / "predictor")
+    assert result.code == 1
+    assert "Expected to write a predictor to" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_an_unwritable_folder_is_told_before_the_work(cli, zoo):
+    """Nobody can make a file in /proc, not even root, to whom access rights mean nothing."""
+    result = cli("retrain", zoo, "--output", "/proc/predictor")
+    assert result.code == 1
+    assert "Received: /proc/predictor" in result.err
     assert "Fitting" not in result.err
