@@ -20,7 +20,7 @@ from accuracy_from_weights.zoo.describing import Described, describe_pieces
 from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart
 from accuracy_from_weights.zoo.packing import Column
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
-from accuracy_from_weights.zoo.table_file import no_table, read_table, write_table
+from accuracy_from_weights.zoo.table_file import check_columns, no_table, read_table, write_table
 
 Floats = NDArray[np.floating[Any]]
 
@@ -134,9 +134,9 @@ class ZooTable:
     def domains(self) -> NDArray[np.str_]:
         """Data set and kind of architecture of each checkpoint, shape (n, 2): see `fit`."""
         blank = np.full(len(self), "")
-        kind = [self.hyperparameters.get(name, blank) for name in ("family", "dnn_architecture")]
-        texts = [values.astype(str) for values in kind]
-        return np.stack([self.datasets, np.char.add(np.char.add(texts[0], " "), texts[1])], axis=1)
+        names = "family", "dnn_architecture"
+        family, kind = (self.hyperparameters.get(name, blank).astype(str) for name in names)
+        return np.stack([self.datasets, np.char.add(np.char.add(family, " "), kind)], axis=1)
 
     def inputs(self, features: str = "weights") -> NDArray[np.float32]:
         """Give what a predictor reads of each checkpoint.
@@ -213,8 +213,7 @@ class ZooTable:
         UnreadableFileError
             When the file is missing, damaged, no table, or of a later version.
         """
-        head, columns = read_table(Path(path))
-        arrays: dict[str, Any] = columns
+        head, arrays = read_table(Path(path))
         recipe = {name[len(_RECIPE) :]: arrays.pop(name) for name in list(arrays) if "/" in name}
         try:
             table = cls(
@@ -224,28 +223,10 @@ class ZooTable:
                 hyperparameters=recipe,
                 fingerprint=str(head["fingerprint"]),
             )
-            table._check_types()
+            check_columns({name: getattr(table, name) for name in _ROW_ARRAYS}, recipe)
         except (KeyError, TypeError, ValueError) as error:
             raise no_table(Path(path), error) from error
         return table
-
-    def _check_types(self) -> None:
-        """Raise ValueError where a file's columns are not what this class says they are."""
-        numbers = [self.steps, self.accuracy, self.loss, self.train_accuracy, self.train_loss]
-        numbers += [self.log_accuracy, self.log_loss]
-        matrices = [m for m in (self.features, self.paper_statistics, self.probes) if m is not None]
-        texts = [self.runs, self.datasets]
-        known = self.accuracy[~np.isnan(self.accuracy)] if self.accuracy.dtype.kind == "f" else None
-        if not (
-            len(self)
-            and all(column.ndim == 1 and column.dtype.kind in "fiu" for column in numbers)
-            and all(matrix.ndim == 2 and matrix.dtype.kind == "f" for matrix in matrices)
-            and all(column.ndim == 1 and column.dtype.kind == "U" for column in texts)
-            and all(column.ndim == 1 for column in self.hyperparameters.values())
-            and known is not None
-            and bool(((known >= 0) & (known <= 1)).all())
-        ):
-            raise ValueError("columns of other types or values than a table has")
 
 
 def read_zoo(
@@ -340,7 +321,8 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
             f"Expected {source.name} to hold at least one network that did not diverge. "
             f"Received: none."
         )
-    table = ZooTable(
+    # A subset also drops columns that nothing is known of.
+    return ZooTable(
         features=described.features,
         feature_names=described.feature_names,
         paper_statistics=described.paper_statistics,
@@ -356,9 +338,7 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
         log_accuracy=metrics.log_accuracy,
         log_loss=metrics.log_loss,
         probes=described.probes,
-    )
-    # A subset also drops columns that nothing is known of.
-    return table.subset(known)
+    ).subset(known)
 
 
 def _current(path: Path, table: ZooTable) -> ZooTable:
@@ -397,14 +377,13 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
             "Expected tables with the same features. Received: tables that different versions of "
             "accuracy-from-weights wrote; describe their zoos anew."
         )
-    names = names or [str(i) for i in range(len(tables))]
     digests = "".join(table.fingerprint for table in tables)
     arrays: dict[str, Any] = {}
     lengths = [len(table) for table in tables]
     for name in _ROW_ARRAYS:
         columns = [getattr(table, name) for table in tables]
         if name == "runs":
-            columns = tell_runs_apart(columns, names)
+            columns = tell_runs_apart(columns, names or [str(i) for i in range(len(tables))])
         arrays[name] = (
             join_matrices(columns, lengths) if name in _OPTIONAL else np.concatenate(columns)
         )

@@ -60,7 +60,7 @@ def write_table(
         ) from error
 
 
-def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Column]]:
+def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `write_table` wrote: the head, and the columns by name.
 
     Raises
@@ -90,3 +90,27 @@ def no_table(path: Path, error: Exception) -> UnreadableFileError:
         f"Expected {path} to be a table that describes a zoo. "
         f"Received: {type(error).__name__} ({error})."
     )
+
+
+def check_columns(columns: dict[str, Column | None], recipe: dict[str, Column]) -> None:
+    """Raise ValueError where columns of a file are not what a table's are.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray or None
+        By the names of `table.ZooTable`.
+    recipe : dict of str to ndarray
+    """
+    present = {name: column for name, column in columns.items() if column is not None}
+    wanted = {"runs": (1, "U"), "datasets": (1, "U")}
+    wanted |= dict.fromkeys(("features", "paper_statistics", "probes"), (2, "f"))
+    for name, column in present.items():
+        n_axes, kinds = wanted.get(name, (1, "fiu"))
+        if column.ndim != n_axes or column.dtype.kind not in kinds or not len(column):
+            raise ValueError(f"{name} is of type {column.dtype} and shape {column.shape}")
+    if any(column.ndim != 1 for column in recipe.values()):
+        raise ValueError("a hyperparameter with more than one axis")
+    accuracy: Any = present["accuracy"]
+    known = accuracy[~np.isnan(accuracy)]
+    if not ((known >= 0) & (known <= 1)).all():
+        raise ValueError("accuracies outside 0 to 1")
