@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--interval-features", nargs="*", default=Settings.interval_features)
     add("--weight-watcher", type=int, default=300, help="runs of each raw zoo that it looks at")
     add("--nfn", nargs="*", default=["mnist"], help="data sets to train nfn on")
-    add("--nfn-steps", type=int, default=1_500)
+    add("--nfn-steps", type=int, default=800, help="of 32 networks")
     add("--json", type=Path, default=ROOT / "benchmarks" / "results" / "quality.json")
     add("--page", type=Path, default=ROOT / "docs" / "quality.md", help="page with the tables")
     add("--picture", type=Path, default=ROOT / "docs" / "pictures" / "quality.png")

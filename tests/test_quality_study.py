@@ -125,7 +125,8 @@ def test_the_command_measures_resumes_and_names_what_it_left_out(
     table.save(path)
     page = tmp_path / "quality.md"
     page.write_text(
-        "Before.\n<!-- tables, written by the command -->\nold\n<!-- end of tables -->\nAfter.\n"
+        "Before.\n<!-- tables, written by the command -->\nstale figures\n"
+        "<!-- end of tables -->\nAfter.\n"
     )
     outputs = [f"--json={tmp_path / 'q.json'}", f"--picture={tmp_path / 'q.png'}", f"--page={page}"]
     command = [sys.executable, str(ROOT / "benchmarks" / "quality.py"), str(path), *outputs]
@@ -138,7 +139,7 @@ def test_the_command_measures_resumes_and_names_what_it_left_out(
     text = page.read_text()
     assert text.startswith("Before.")
     assert text.endswith("After.\n")
-    assert "old" not in text
+    assert "stale figures" not in text
 
     again = subprocess.run([*command, "--parts", "same"], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

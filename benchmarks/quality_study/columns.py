@@ -20,7 +20,7 @@ from accuracy_from_weights.zoo.table import ZooTable
 
 from .cache import Cache, Said
 from .equivariant import equivariant_estimates
-from .ours import interval_estimates, point_estimates
+from .ours import MODEL, interval_estimates, point_estimates
 from .published import published_regressor
 from .raw_columns import Raw
 from .splits import Split, final_mask, kinds_of
@@ -161,7 +161,7 @@ class Columns:
             return {"predicted": predicted, "p_values": p_values}
 
         said = self.cache.get(
-            _label(split, features), ["ours", features, x, y, runs, asked], compute
+            _label(split, features), ["ours", MODEL, features, x, y, runs, asked], compute
         )
         return Column(OURS[features], said["predicted"], None, said["p_values"])
 
@@ -188,7 +188,7 @@ class Columns:
             found = interval_estimates(features, x, y, runs, domains, asked, n_folds)
             return dict(zip(("predicted", "intervals", "p_values"), found, strict=True))
 
-        parts = ["intervals", features, str(n_folds), x, y, runs, asked]
+        parts = ["intervals", MODEL, features, str(n_folds), x, y, runs, asked]
         said = self.cache.get(_label(split, f"intervals {features}"), parts, compute)
         n = len(split.test)
         spread = {"predicted": np.full(n, np.nan), "p_values": np.full(n, np.nan)}

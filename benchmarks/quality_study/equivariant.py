@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-CHANNELS = 16
+CHANNELS = 8
 BATCH = 32
-STEPS = 1_500
+STEPS = 800
 _RATE = 2e-3
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights import (
+    calibration,
+    crossfitting,
+    family,
+    perceptron,
+    regressors,
+    rows,
+    strangers,
+)
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.inputs import finite_rows
@@ -16,6 +27,10 @@ from accuracy_from_weights.rows import complete_log
 
 Floats = NDArray[np.float64]
 Inputs = NDArray[np.float32]
+
+_MODULES = (calibration, crossfitting, family, perceptron, regressors, rows, strangers)
+MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
+"""Of the code that is fitted: what a cache holds of other code says nothing."""
 
 
 def point_estimates(
@@ -48,22 +63,22 @@ def point_estimates(
     known, usable = finite_rows(train), finite_rows(test)
     lowest = np.sort(accuracies)[: max(len(accuracies) // 10, 3)]
     untrained = np.median(accuracies[~known] if (~known).any() else lowest)
-    family = FamilyCheck.fit(train[known], runs[known], random_state)
+    check = FamilyCheck.fit(train[known], runs[known], random_state)
     guess = _guess(features, train[known])
     ensemble = Ensemble.fit(train[known], accuracies[known] - guess, random_state)
     estimates = np.full(len(test), untrained)
-    p_values = np.full(len(test), 1 / (len(family.distances) + 1))
+    p_values = np.full(len(test), 1 / (len(check.distances) + 1))
     if usable.any():
-        rows = test[usable]
-        estimates[usable] = np.clip(_guess(features, rows) + ensemble.predict(rows), 0, 1)
-        p_values[usable] = family.p_values(rows)
+        asked = test[usable]
+        estimates[usable] = np.clip(_guess(features, asked) + ensemble.predict(asked), 0, 1)
+        p_values[usable] = check.p_values(asked)
     return estimates, p_values
 
 
-def _guess(features: str, rows: Inputs) -> Floats:
+def _guess(features: str, inputs: Inputs) -> Floats:
     if "log" in features:
-        return np.clip(rows[:, -2].astype(np.float64), 0, 1)
-    return np.zeros(len(rows))
+        return np.clip(inputs[:, -2].astype(np.float64), 0, 1)
+    return np.zeros(len(inputs))
 
 
 def interval_estimates(

@@ -171,7 +171,10 @@ def _score_table(
     ]
     for name in _sorted(entry["column"] for entry in entries):
         mine = {e["group"]: e for e in entries if e["column"] == name}
-        cells = [cell(mine[group]) if group in mine else "-" for group in groups]
+        cells = [
+            cell(mine[group]) + _some(mine[group], runs.get(group, 0)) if group in mine else "-"
+            for group in groups
+        ]
         if means:
             averaged = {key: mean_of(mine.values(), key) for key in ("r2", "tau")}
             cells.insert(0, cell(averaged) if len(mine) == len(groups) else "-")
@@ -184,6 +187,12 @@ def _score_table(
             "| highest τ possible | " + ("- | " if means else "") + " | ".join(cells) + " |"
         )
     return "\n".join(lines)
+
+
+def _some(entry: Entry, runs: int) -> str:
+    """Say of how many runs a score is that is not of all."""
+    mine = entry.get("runs", runs)
+    return f" [{mine} runs]" if mine < runs else ""
 
 
 def mean_of(entries: Iterable[Entry], key: str) -> list[float | None]:
