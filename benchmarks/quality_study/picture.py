@@ -72,7 +72,7 @@ def _dots(
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     if len(parts) > 1 and names:
-        axes.legend(fontsize="small", loc="lower right")
+        axes.legend(fontsize="small", loc="lower left")
 
 
 def _curves(axes: Any, entries: list[dict[str, Any]]) -> None:
@@ -101,7 +101,7 @@ def _epochs(axes: Any, entries: list[dict[str, Any]]) -> None:
             errors = 100 * np.array([e["mean_absolute_error"] for e in mine], float)
             steps = [e["epoch"] for e in mine]
             axes.plot(steps, errors[:, 0], "o-", color=colour, label=name)
-    axes.set_title("Mean absolute error by epoch, same data set")
+    axes.set_title("Mean absolute error by epoch")
     axes.set_xlabel("epoch")
     axes.set_ylabel("points")
     axes.set_ylim(bottom=0)
