@@ -159,17 +159,14 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         self._widening = 1.0
         if domains is not None:
             misses = np.abs(cross.predicted - y), cross.scores
-            level = _FAMILY_LEVEL, self.coverage
-            known = X, y, runs, guess, *misses, domains
-            self._widening = widening_outside(*known, *level, self.random_state)
+            given = guess, *misses, domains, _FAMILY_LEVEL, self.coverage, self.random_state
+            self._widening = widening_outside(X, y, runs, *given)
         self._family = FamilyCheck.fit(X, runs, self.random_state)
         self._ensemble = Ensemble.fit(X, y - guess, self.random_state)
         is_last = last_of_each(runs)
-        self.card_: dict[str, Any] = {
-            "n_networks": len(y),
-            "n_runs": int(is_last.sum()),
-            "quality": cross.quality(y, runs, is_last, self.coverage, domains),
-        }
+        quality = cross.quality(y, runs, is_last, self.coverage, domains)
+        sizes = {"n_networks": len(y), "n_runs": int(is_last.sum())}
+        self.card_: dict[str, Any] = {**sizes, "quality": quality}
         return cross
 
     @property
@@ -234,10 +231,9 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
     ) -> tuple[Floats, Floats, Floats]:
         """Centres, half-widths, p-values before the anchor's correction; 0 for diverged rows."""
         centres, half = np.zeros((2, len(rows)))
-        p_values = np.full(len(rows), 1 / (len(self._family.distances) + 1))
+        p_values = self._p_values(rows, finite)
         if finite.any():
             known = rows[finite]
-            p_values[finite] = self._family.p_values(known)
             centre = np.clip(self._guess(known) + self._ensemble.predict(known), 0, 1)
             width = width_at(self._widths, level) * self._error.predict(known)
             if progress is not None and self._forecaster is not None:
@@ -260,7 +256,12 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             In (0, 1]: the share of the zoo's networks that are at least as unusual. A diverged
             network gets the smallest value possible.
         """
-        return self._judged(*self._checked(X))[2]
+        return self._p_values(*self._checked(X))
+
+    def _p_values(self, rows: Rows, finite: NDArray[np.bool_]) -> Floats:
+        p_values = np.full(len(rows), 1 / (len(self._family.distances) + 1))
+        p_values[finite] = self._family.p_values(rows[finite])
+        return p_values
 
     def in_family(self, X: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
         """Tell which networks look like those fitted on, as booleans of shape (n_networks,)."""

@@ -9,9 +9,7 @@ checkpoint is chosen. Prints Markdown.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,7 @@ from replay_study.search import (
     halve,
     mean_with_spread,
 )
-from replay_study.unseen import FEATURES, Said, Split, kinds_of, make_splits, said_of
+from replay_study.unseen import Said, Split, common_options, kinds_of, make_splits, said_of
 
 from accuracy_from_weights.zoo.table import ZooTable, read_zoo
 
@@ -143,22 +141,13 @@ def markdown(split: str, found: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("table", nargs="?", type=Path, default=Path("zoo/table.npz"))
-    parser.add_argument("--per-dataset", type=int, default=60, help="runs to fit on")
-    parser.add_argument("--wild", type=int, default=100, help="wild runs to fit on")
-    parser.add_argument(
-        "--unseen", nargs="*", default=["cifar10_grey", "mnist"], help="data sets to leave out"
-    )
-    parser.add_argument("--features", nargs="*", default=FEATURES, choices=FEATURES)
+    parser = common_options(__doc__.partition("\n")[0])
     parser.add_argument(
         "--draws",
         type=int,
         default=300,
         help="searches by halving of 32 runs each; a third of them with the other rule",
     )
-    parser.add_argument("--cache", type=Path, help="folder that keeps what predictors said")
-    parser.add_argument("--json", type=Path, help="file for the numbers")
     arguments = parser.parse_args()
     table = read_zoo(arguments.table)
     splits = make_splits(table, arguments.per_dataset, arguments.wild, arguments.unseen)

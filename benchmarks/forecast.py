@@ -9,9 +9,7 @@ curve through the true accuracies so far, both of which need validation data. Pr
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from replay_study.courses import Courses, courses_of
 from replay_study.curves import extrapolated
 from replay_study.search import mean_with_spread
-from replay_study.unseen import FEATURES, Said, Split, kinds_of, make_splits, said_of
+from replay_study.unseen import Said, Split, common_options, kinds_of, make_splits, said_of
 
 from accuracy_from_weights.zoo.table import ZooTable, read_zoo
 
@@ -93,16 +91,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("table", nargs="?", type=Path, default=Path("zoo/table.npz"))
-    parser.add_argument("--per-dataset", type=int, default=60, help="runs to fit on")
-    parser.add_argument("--wild", type=int, default=100, help="wild runs to fit on")
-    parser.add_argument(
-        "--unseen", nargs="*", default=["cifar10_grey", "mnist"], help="data sets to leave out"
-    )
-    parser.add_argument("--features", nargs="*", default=FEATURES, choices=FEATURES)
-    parser.add_argument("--cache", type=Path, help="folder that keeps what predictors said")
-    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser = common_options(__doc__.partition("\n")[0])
     arguments = parser.parse_args()
     table = read_zoo(arguments.table)
     splits = make_splits(table, arguments.per_dataset, arguments.wild, arguments.unseen)

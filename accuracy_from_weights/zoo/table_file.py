@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.archives import DamagedArchiveError, open_archive
+from accuracy_from_weights.atomic import replacing
 from accuracy_from_weights.errors import UnreadableFileError, ZooError
 from accuracy_from_weights.zoo.packing import Column, pack, unpack
 
@@ -43,18 +43,12 @@ def write_table(
     for name, column in columns.items():
         arrays |= pack(name, column, rounded=compact)
     method = zipfile.ZIP_LZMA if compact else zipfile.ZIP_DEFLATED
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            with zipfile.ZipFile(file, "w", method) as archive:
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", method) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ZooError(
             f"Expected to write a table to {path}. Received: {error.strerror}."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.features.sets import FEATURE_SETS
 from accuracy_from_weights.folds import run_folds
 from accuracy_from_weights.predictor import AccuracyPredictor, Estimate
 from accuracy_from_weights.zoo.table import ZooTable
@@ -17,7 +19,6 @@ from accuracy_from_weights.zoo.trajectories import progress_of
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-FEATURES = ("weights", "weights+probes", "weights+probes+log")
 N_FOLDS = 2
 """That calibrate the intervals: fewer than the package's default, for time."""
 
@@ -43,6 +44,21 @@ class Said:
 
     now: Floats
     final: Floats
+
+
+def common_options(description: str) -> argparse.ArgumentParser:
+    """Make a parser of what both benchmarks of this study are asked."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("table", nargs="?", type=Path, default=Path("zoo/table.npz"))
+    parser.add_argument("--per-dataset", type=int, default=60, help="runs to fit on")
+    parser.add_argument("--wild", type=int, default=100, help="wild runs to fit on")
+    parser.add_argument(
+        "--unseen", nargs="*", default=["cifar10_grey", "mnist"], help="data sets to leave out"
+    )
+    parser.add_argument("--features", nargs="*", default=FEATURE_SETS, choices=FEATURE_SETS)
+    parser.add_argument("--cache", type=Path, help="folder that keeps what predictors said")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    return parser
 
 
 def kinds_of(table: ZooTable) -> NDArray[np.str_]:
