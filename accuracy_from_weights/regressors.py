@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.forest import Forest, as_forest
 from accuracy_from_weights.perceptron import Perceptron
@@ -26,6 +27,15 @@ _SHARES_OF_FEW, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
 _N_RANDOMISED_OF_MANY = 60
 _SMALLEST_ERROR = 0.003
 """Floor of the expected error, in units of accuracy: what a few thousand test images resolve."""
+
+
+def threads_for(n_rows: int) -> threadpool_limits:
+    """Keep a small fit to one thread.
+
+    Boosting meets its threads a few thousand times a second there. Beside other work on the machine
+    each meeting waits for whichever thread has no core, and seconds become minutes.
+    """
+    return threadpool_limits(1 if n_rows < _MANY_ROWS else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +97,13 @@ class Ensemble:
             max_leaf_nodes=1024,
             random_state=random_state,
         )
-        return cls(
-            as_forest(boosting.fit(X, y), X),
-            as_forest(randomised.fit(X, y), X),
-            Perceptron.fit(X, y, random_state),
-            _SHARES_OF_MANY if is_large else _SHARES_OF_FEW,
-        )
+        with threads_for(len(y)):
+            return cls(
+                as_forest(boosting.fit(X, y), X),
+                as_forest(randomised.fit(X, y), X),
+                Perceptron.fit(X, y, random_state),
+                _SHARES_OF_MANY if is_large else _SHARES_OF_FEW,
+            )
 
     @property
     def models(self) -> dict[str, Forest | Perceptron]:
@@ -141,7 +152,8 @@ class ExpectedError:
             early_stopping=False,
             random_state=0,
         )
-        return cls(as_forest(model.fit(X, np.log(errors + _SMALLEST_ERROR)), X))
+        with threads_for(len(X)):
+            return cls(as_forest(model.fit(X, np.log(errors + _SMALLEST_ERROR)), X))
 
     @property
     def n_features_needed(self) -> int:

@@ -15,6 +15,7 @@ from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
 from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
 from accuracy_from_weights.folds import run_folds
+from accuracy_from_weights.regressors import threads_for
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor import AccuracyPredictor
@@ -253,8 +254,9 @@ def _predictions(
         predicted = np.full(truth.size, np.nan)
         for train, test in splits:
             model = baseline.regressor(inputs, random_state)
-            model.fit(inputs.values[train], truth[train])
-            predicted[test] = np.clip(model.predict(inputs.values[test]), 0.0, 1.0)
+            with threads_for(len(train)):
+                model.fit(inputs.values[train], truth[train])
+                predicted[test] = np.clip(model.predict(inputs.values[test]), 0.0, 1.0)
             report.one_more()
         yield baseline.name, (predicted, None)
     predicted = np.full(truth.size, np.nan)
