@@ -125,7 +125,8 @@ def _prepared(layer: Layer) -> Layer | LargeLayer:
     if len(layer.stored) == 1 and layer.stored.dtype == np.float32:
         # Folded whenever it is asked for: all small layers together may outweigh the largest one.
         bias, scale, shift = others
-        return Layer(layer.name, layer.kind, layer.stored, bias, scale, shift, layer.gain)
+        stored = np.asarray(layer.stored)  # part of a larger kernel may still lie on a GPU
+        return Layer(layer.name, layer.kind, stored, bias, scale, shift, layer.gain)
     kernel = layer.kernel.astype(np.float32, copy=False)
     return Layer(layer.name, layer.kind, kernel, *others)
 

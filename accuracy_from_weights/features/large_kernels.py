@@ -1,34 +1,21 @@
-"""One large kernel, passed over in blocks that fit a processor's cache.
+"""What is asked of one large kernel: a few numbers a neuron, an input or a layer.
 
-A block is a part of the kernel as a matrix of shape (out, fan_in), in float32: a few rows
-(neurons) where the kernel is stored in that order, as PyTorch does; a few inputs at one position
-where it is stored the other way round, as Keras does and as embeddings are; copied only where it
-is neither. Nothing as large as the kernel is ever made, and each number is worked out by matrix
-products wherever it is a sum of products. A batch normalisation's gain multiplies a row's sums,
-not its weights, unless the powers would leave single precision.
+Two files answer: `blocked_kernels` with numpy, in blocks that fit a processor's cache, and
+`torch_kernels` with PyTorch, on whatever device the kernel lies. Both choose the same neurons and
+inputs and give the same numbers up to rounding.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.features.numbers import DIVERGED, FloatArray
-from accuracy_from_weights.weights.layers import Layer
-
-_BLOCK = 2**16
-_FEWEST_ROWS = 32
-"""Fewer rows at a time make a matrix product slow, and a transposed kernel slow to read."""
-
-_ORDINARY_GAINS = (1e-3, 1e3)
-"""Of others, the weights before the gain may be so small or large that their powers vanish."""
-
-_COLUMNS = 8
-"""Matrix products with fewer columns take longer than with so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +43,44 @@ class PowerSums:
     input_squares: FloatArray
 
 
-class LargeKernel:
+class Neurons(Protocol):
+    """Some neurons of a kernel: k rows of fan-in weights."""
+
+    def peaks(self) -> FloatArray:
+        """Largest absolute weight that each input has to these neurons; of shape (inputs,)."""
+
+    def gram(self) -> FloatArray:
+        """Products of all pairs; of shape (k, k)."""
+
+    def weights(self, inputs: NDArray[np.intp]) -> FloatArray:
+        """Weights from some inputs; of shape (k, len(inputs), *spatial)."""
+
+    def products(
+        self, combinations: FloatArray, row_weights: FloatArray
+    ) -> tuple[FloatArray, float]:
+        """Multiply the whole kernel by combinations of these neurons, and by weights.
+
+        Parameters
+        ----------
+        combinations : ndarray of shape (k, d)
+            Each column is a direction of fan-in weights: a weighted sum of these neurons.
+        row_weights : ndarray of shape (out,)
+
+        Returns
+        -------
+        ndarray of shape (d, d)
+            ``A.T @ A`` where A, of shape (out, d), is the kernel times the directions.
+        float
+            Length of the weighted sum of all rows.
+        """
+
+
+class LargeKernel(ABC):
     """The kernel of one network's layer, of shape (out, inputs, *spatial).
 
     Parameters
     ----------
-    layer : Layer
-        Of a stack.
-    network : int
-        Its place in the stack.
+    shape : tuple of int
 
     Attributes
     ----------
@@ -73,169 +89,30 @@ class LargeKernel:
     is_finite : bool
     """
 
-    def __init__(self, layer: Layer, network: int) -> None:
-        self._stored = layer.stored[network]
-        self._gain = None if layer.gain is None else layer.gain[network].astype(np.float32)
-        self.out, self.inputs = self._stored.shape[:2]
-        self.positions = math.prod(self._stored.shape[2:])
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.out, self.inputs = shape[:2]
+        self.positions = math.prod(shape[2:])
         self.fan_in = self.inputs * self.positions
         self._is_clipped = False
-        self._is_folded = self._gain is not None and not _are_ordinary(self._gain)
         sums = self._power_sums(0.0)
         self.is_finite = bool(np.isfinite(sums.lowest) and np.isfinite(sums.highest))
         if self.is_finite and max(-sums.lowest, sums.highest) > DIVERGED:
-            self._is_clipped = self._is_folded = True
+            self._is_clipped = True
             sums = self._power_sums(0.0)
         if self.is_finite and sums.mean**2 > sums.central[0]:
             # Differences of large numbers would be left of the central moments.
-            self._is_folded = True
             sums = self._power_sums(sums.mean)
         self.sums = sums
 
-    def blocks(self) -> Iterator[tuple[slice, slice, FloatArray]]:
-        """Give parts of the matrix of shape (out, fan_in), each of its entries in one of them.
-
-        Yields
-        ------
-        rows, columns : slice
-            Which part.
-        block : ndarray of shape (rows, columns)
-            To be multiplied by `row_gain`; valid until the next is asked for.
-        """
-        if self._is_transposed:
-            for inputs in self._input_slices():
-                for position, block in enumerate(self._of_inputs(inputs)):
-                    first, last = (i * self.positions + position for i in _ends(inputs))
-                    yield slice(0, self.out), slice(first, last, self.positions), block
-        else:
-            for rows, block in self._row_blocks():
-                yield rows, slice(0, self.fan_in), block
-
-    def _row_blocks(self) -> Iterator[tuple[slice, FloatArray]]:
-        size = max(_FEWEST_ROWS, _BLOCK // self.fan_in)
-        stored = self._stored
-        is_ready = stored.dtype == np.float32 and stored.flags.c_contiguous
-        is_copied = not is_ready or self._is_folded
-        buffer = np.empty((min(size, self.out), self.fan_in), np.float32) if is_copied else None
-        for start in range(0, self.out, size):
-            rows = slice(start, min(start + size, self.out))
-            if buffer is None:
-                yield rows, stored[rows].reshape(-1, self.fan_in)
-                continue
-            block = buffer[: rows.stop - start]
-            self._fill(block, rows, self._is_folded)
-            yield rows, block
-
-    @property
-    def _is_transposed(self) -> bool:
-        stored = self._stored
-        is_read_as_stored = stored.dtype == np.float32 and not self._is_folded
-        return is_read_as_stored and _reversed(stored).flags.c_contiguous and self.inputs > 1
-
-    def _input_slices(self) -> Iterator[slice]:
-        size = max(_FEWEST_ROWS, _BLOCK // self.out)
-        for start in range(0, self.inputs, size):
-            yield slice(start, min(start + size, self.inputs))
-
-    def _of_inputs(self, inputs: slice) -> FloatArray:
-        """View some inputs of a transposed kernel, of shape (positions, out, inputs)."""
-        last_out = _reversed(self._stored).reshape(self.positions, self.inputs, self.out)
-        return last_out[:, inputs].transpose(0, 2, 1)
-
-    @property
-    def row_gain(self) -> FloatArray | None:
-        """Gain of shape (out,) that the blocks lack; None where they lack none."""
-        return None if self._is_folded else self._gain
-
-    def take(self, rows: NDArray[np.intp]) -> FloatArray:
-        """Copy some rows, gain included; of shape (len(rows), inputs, *spatial)."""
-        taken = np.empty((len(rows), *self._stored.shape[1:]), np.float32)
-        self._fill(taken.reshape(len(rows), -1), rows, True)
-        return taken
-
-    def _fill(self, block: FloatArray, rows: slice | NDArray[np.intp], is_folded: bool) -> None:
-        source = self._stored[rows]
-        shaped = block.reshape(source.shape)
-        if self._gain is None or not is_folded:
-            shaped[...] = source
-        else:
-            gain = self._gain[rows].reshape(-1, *(1,) * (source.ndim - 1))
-            np.multiply(source, gain, out=shaped, casting="same_kind")
-        if self._is_clipped:
-            np.clip(block, -DIVERGED, DIVERGED, out=block)
-
+    @abstractmethod
     def _power_sums(self, centre: float) -> PowerSums:
-        highest, lowest = (np.full(self.out, x, np.float32) for x in (-np.inf, np.inf))
-        row_squares, columns = np.zeros(self.out), np.zeros(self.fan_in)
-        row_powers = np.zeros((4, self.out))
-        gain = self.row_gain
-        gain_squares = np.ones(self.out, np.float32) if gain is None else gain**2
-        scratch = np.empty(0, np.float32)
-        for rows, part, block in self.blocks():
-            if scratch.size < block.size:
-                scratch = np.empty(block.size, np.float32)
-            squares = _shaped_like(block, scratch)
-            ones = np.ones(block.shape[1], np.float32)
-            np.maximum(highest[rows], block.max(axis=1), out=highest[rows])
-            np.minimum(lowest[rows], block.min(axis=1), out=lowest[rows])
-            np.multiply(block, block, out=squares)
-            second = squares @ ones
-            row_squares[rows] += second
-            columns[part] += gain_squares[rows] @ squares
-            if centre:
-                block = block - np.float32(centre)
-                np.multiply(block, block, out=squares)
-                second = squares @ ones
-            powers = row_powers[:, rows]
-            powers[0] += block @ ones
-            powers[1] += second
-            powers[2] += np.einsum("ij,ij->i", squares, block)
-            powers[3] += np.einsum("ij,ij->i", squares, squares)
-        if gain is not None:
-            row_powers *= gain.astype(float) ** np.arange(1, 5)[:, None]
-            row_squares *= gain_squares
-            ends = np.stack([highest * gain, lowest * gain])
-            highest, lowest = ends.max(axis=0), ends.min(axis=0)
-        first, second, third, fourth = row_powers.sum(axis=1) / (self.out * self.fan_in)
-        central = (
-            second - first**2,
-            third - 3 * first * second + 2 * first**3,
-            fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4,
-        )
-        return PowerSums(
-            float(lowest.min()),
-            float(highest.max()),
-            centre + first,
-            np.maximum(central, (0, -np.inf, 0)),
-            row_squares,
-            np.maximum(highest, -lowest),
-            columns.reshape(self.inputs, -1).sum(axis=1),
-        )
+        """Pass over the kernel once; moments are taken about the centre first."""
 
-    def products(
-        self, directions: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Multiply by directions from the right and by weights from the left, in one pass.
+    @abstractmethod
+    def choose(self, neurons: NDArray[np.intp]) -> Neurons:
+        """Look at some rows more closely."""
 
-        Parameters
-        ----------
-        directions : ndarray of shape (fan_in, k)
-        weights : ndarray of shape (out,)
-
-        Returns
-        -------
-        ndarray of shape (out, k)
-        ndarray of shape (fan_in,)
-        """
-        along = np.zeros((self.out, directions.shape[1]), np.float32)
-        gain = self.row_gain
-        weights = (weights if gain is None else weights * gain).astype(np.float32)
-        weighted = np.zeros(self.fan_in)
-        for rows, part, block in self.blocks():
-            along[rows] += block @ directions[part]
-            weighted[part] += weights[rows] @ block
-        return (along if gain is None else along * gain[:, None]), weighted
-
+    @abstractmethod
     def carry(
         self, mean: FloatArray, variance: FloatArray, depthwise: bool = False
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -253,68 +130,20 @@ class LargeKernel:
         mean, apart, together : ndarray of shape (v, out)
             Means; variances if the inputs' positions are independent, and if they are alike.
         """
-        means, variances = (_as_columns(values) for values in (mean, variance))
-        results = np.zeros((3, self.out, means.shape[1]), np.float32)
-
-        send = np.multiply if depthwise else np.matmul
-        for rows, part, summed, energy in self._over_positions():
-            seen = rows if depthwise else part
-            results[0, rows] += send(summed, means[seen])
-            results[1, rows] += send(energy, variances[seen])
-            if self.positions > 1:
-                results[2, rows] += send(summed * summed, variances[seen])
-        if self.positions == 1:
-            results[2] = results[1]
-        if self.row_gain is not None:
-            results[0] *= self.row_gain[:, None]
-            results[1:] *= self.row_gain[:, None] ** 2
-        mean, apart, together = results[:, :, : len(mean)].transpose(0, 2, 1).astype(float)
-        return mean, apart, together
-
-    def _over_positions(self) -> Iterator[tuple[slice, slice, FloatArray, FloatArray]]:
-        """Give parts of the matrices (out, inputs) of sums over positions, and of squares' sums."""
-        if self._is_transposed:
-            for inputs in self._input_slices():
-                parts = self._of_inputs(inputs)
-                summed, energy = parts[0], parts[0] * parts[0]
-                for part in parts[1:]:
-                    summed = summed + part
-                    energy += part * part
-                yield slice(0, self.out), inputs, summed, energy
-            return
-        ones = np.ones(self.positions, np.float32)
-        for rows, block in self._row_blocks():
-            summed, energy = block, block * block
-            if self.positions > 1:
-                summed = (block.reshape(-1, self.positions) @ ones).reshape(-1, self.inputs)
-                energy = (energy.reshape(-1, self.positions) @ ones).reshape(-1, self.inputs)
-            yield rows, slice(0, self.inputs), summed, energy
 
 
-def _ends(part: slice) -> tuple[int, int]:
-    return part.start, part.stop
+def central_moments(powers: FloatArray) -> FloatArray:
+    """Give moments of order two, three and four about the mean.
 
-
-def _reversed(kernel: FloatArray) -> FloatArray:
-    """With axes (*spatial, inputs, out): as Keras stores kernels."""
-    return kernel.transpose(*range(2, kernel.ndim), 1, 0)
-
-
-def _shaped_like(block: FloatArray, scratch: FloatArray) -> FloatArray:
-    """Part of the scratch memory in the block's shape and order."""
-    if block.flags.c_contiguous:
-        return scratch[: block.size].reshape(block.shape)
-    return scratch[: block.size].reshape(block.shape[::-1]).T
-
-
-def _are_ordinary(gain: FloatArray) -> bool:
-    smallest, largest = _ORDINARY_GAINS
-    size = np.abs(gain)
-    return bool(np.all((size == 0) | ((size >= smallest) & (size <= largest))))
-
-
-def _as_columns(rows: FloatArray) -> FloatArray:
-    n_columns = max(len(rows), _COLUMNS)
-    columns = np.zeros((rows.shape[1], n_columns), np.float32)
-    columns[:, : len(rows)] = rows.T
-    return columns
+    Parameters
+    ----------
+    powers : ndarray of shape (4,)
+        Means of the first four powers about any centre.
+    """
+    first, second, third, fourth = powers
+    central = (
+        second - first**2,
+        third - 3 * first * second + 2 * first**3,
+        fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4,
+    )
+    return np.maximum(central, (0, -np.inf, 0))

@@ -31,9 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from accuracy_from_weights.features.large_kernels import LargeKernel
+from accuracy_from_weights.features.blocked_kernels import BlockedKernel
+from accuracy_from_weights.features.large_kernels import LargeKernel, Neurons
 from accuracy_from_weights.features.numbers import TINY, FloatArray, log, spread
 from accuracy_from_weights.features.spectrum import spectral_statistics
+from accuracy_from_weights.weights.device_arrays import DeviceArray
 from accuracy_from_weights.weights.layers import Layer
 
 LARGEST_EXACT = 2**16
@@ -45,6 +47,7 @@ _MOST_NEURONS = 1024
 _NEURONS = 64
 _VALUES = 2**15
 _DIRECTIONS = 8
+_ROUNDING = 1e-6
 
 _INNER_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -69,7 +72,7 @@ class LargeLayer:
     @classmethod
     def of(cls, layer: Layer) -> LargeLayer:
         """Pass once over each network's kernel."""
-        kernels = tuple(LargeKernel(layer, k) for k in range(len(layer.stored)))
+        kernels = tuple(_kernel(layer, k) for k in range(len(layer.stored)))
         others = (None if a is None else a.astype(np.float32, copy=False) for a in layer.others)
         return cls(layer.kind, kernels, layer.shape, *others)
 
@@ -83,6 +86,16 @@ class LargeLayer:
         kernels = tuple(kernel for kernel, keep in zip(self.kernels, rows, strict=True) if keep)
         others = (None if a is None else a[rows] for a in self.others)
         return LargeLayer(self.kind, kernels, (len(kernels), *self.shape[1:]), *others)
+
+
+def _kernel(layer: Layer, network: int) -> LargeKernel:
+    stored = layer.stored[network]
+    gain = None if layer.gain is None else layer.gain[network]
+    if isinstance(stored, DeviceArray):
+        from accuracy_from_weights.features.torch_kernels import TorchKernel
+
+        return TorchKernel(stored.tensor, gain)
+    return BlockedKernel(stored, gain)
 
 
 def is_large(layer: Layer) -> bool:
@@ -108,14 +121,13 @@ def large_kernel_statistics(
         `layer_statistics` without those of the bias.
     """
     sums, scale = kernel.sums, math.sqrt(kernel.fan_in)
-    neurons = _at_even_ranks(sums.row_peaks, sums.row_squares, _NEURONS)
-    chosen = kernel.take(neurons)
-    peaks = np.abs(chosen).max(axis=0).reshape(kernel.inputs, -1).max(axis=1)
-    n_inputs = max(_VALUES // (len(chosen) * kernel.positions), 1)
-    inputs = _at_even_ranks(peaks, sums.input_squares, n_inputs)
-    sample = chosen[:, inputs]
+    places = _at_even_ranks(sums.row_peaks, sums.row_squares, _NEURONS)
+    neurons = kernel.choose(places)
+    n_inputs = max(_VALUES // (len(places) * kernel.positions), 1)
+    inputs = _at_even_ranks(neurons.peaks(), sums.input_squares, n_inputs)
+    sample = neurons.weights(inputs)
     statistics = _moments(kernel, sample, scale)
-    statistics |= _directions(kernel, chosen.reshape(len(chosen), -1), scale)
+    statistics |= _directions(kernel, neurons, scale)
     norms = np.sqrt(sums.row_squares / kernel.fan_in) * scale
     by_input = np.sqrt(sums.input_squares / (kernel.out * kernel.positions)) * scale
     for side, values in (("neuron", norms), ("input", by_input)):
@@ -151,20 +163,21 @@ def _moments(kernel: LargeKernel, sample: FloatArray, scale: float) -> dict[str,
     }
 
 
-def _directions(kernel: LargeKernel, chosen: FloatArray, scale: float) -> dict[str, float]:
+def _directions(kernel: LargeKernel, neurons: Neurons, scale: float) -> dict[str, float]:
     """Measure how neurons lie to each other: spectrum, cosines, resultant."""
     squares = kernel.sums.row_squares
-    gram = (chosen @ chosen.T).astype(float)
+    gram = neurons.gram()
     lengths = np.maximum(np.sqrt(np.diagonal(gram)), TINY)
     cosines = np.abs(gram) / lengths / lengths[:, None]
     n_pairs = max(len(gram) * (len(gram) - 1), 1)
-    n_directions, last = min(_DIRECTIONS, *chosen.shape), len(gram) - 1
+    n_directions, last = min(_DIRECTIONS, len(gram), kernel.fan_in), len(gram) - 1
     values, vectors = eigh(gram, subset_by_index=(last - n_directions + 1, last))
     values, vectors = np.maximum(values[::-1], TINY**2), vectors[:, ::-1]
-    longest = np.ascontiguousarray(chosen.T @ (vectors / np.sqrt(values)).astype(np.float32))
-    along, resultant = kernel.products(longest, 1 / np.maximum(np.sqrt(squares), TINY))
+    # Directions of so small a share that they are rounding's must not be made longer than one.
+    norms = np.sqrt(np.maximum(values, _ROUNDING * values[0]))
+    along, resultant = neurons.products(vectors / norms, 1 / np.maximum(np.sqrt(squares), TINY))
     # Rayleigh-Ritz: none of these is larger than the eigenvalue of its rank.
-    leading = np.maximum(np.linalg.eigvalsh(along.T.astype(float) @ along)[::-1], 0)
+    leading = np.maximum(np.linalg.eigvalsh(along)[::-1], 0)
     leading[0] = max(leading[0], squares.max())
     rest_squared = _rest_squared(squares, leading, gram, values, vectors)
     energy, rank = scale**2, min(kernel.out, kernel.fan_in)
@@ -173,7 +186,7 @@ def _directions(kernel: LargeKernel, chosen: FloatArray, scale: float) -> dict[s
             leading * energy, squares.sum() * energy, rest_squared * energy**2, kernel.out, rank
         ),
         "cosine": (cosines.sum() - np.trace(cosines)) / n_pairs * scale,
-        "resultant": np.sqrt((resultant**2).sum() / kernel.out),
+        "resultant": resultant / np.sqrt(kernel.out),
     }
 
 

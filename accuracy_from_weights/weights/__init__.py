@@ -42,7 +42,8 @@ def read_weights(source: Any) -> NetworkWeights:
     NetworkWeights
         Arrays are float32, or float64 where the source is, and read-only. They share the
         model's memory where they can, so that they change when the model is trained on: copy
-        what is to be kept.
+        what is to be kept. Large kernels of PyTorch on a GPU stay there until `Layer.kernel` is
+        asked for.
 
     Raises
     ------

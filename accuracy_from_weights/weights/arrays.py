@@ -6,11 +6,12 @@ name of its type's module, and nothing is imported here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.device_arrays import DeviceArray, stays_on_device, to_host
 from accuracy_from_weights.weights.layers import Array
 
 
@@ -45,8 +46,9 @@ def to_numpy(value: Any, name: str) -> Array | None:
     -------
     ndarray or None
         float32 and float64 are kept, as read-only views of the given memory where it is on the
-        CPU; half precision, bfloat16, float8 and integers become float32. None where the tensor
-        holds no weights: no axis, no value, booleans, complex numbers, text.
+        CPU; half precision, bfloat16, float8 and integers become float32. A large tensor of
+        PyTorch on a GPU stays there, as a `DeviceArray`. None where the tensor holds no weights:
+        no axis, no value, booleans, complex numbers, text.
 
     Raises
     ------
@@ -65,6 +67,8 @@ def to_numpy(value: Any, name: str) -> Array | None:
                     f"Expected tensors whose values can be read. Received: {name!r}, of type "
                     f"{type(value).__name__}, which cannot be read ({_first_line(error)})."
                 ) from None
+    if isinstance(value, DeviceArray):
+        return cast(Array, value)  # for the little that readers do to an array it is one
     if value is None or value.ndim == 0 or value.size == 0:
         return None
     return _as_floating(value)
@@ -102,7 +106,7 @@ def _comes_from(value: object, framework: str) -> bool:
     return any(base.__module__.split(".")[0] == framework for base in type(value).__mro__)
 
 
-def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | None:
+def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | DeviceArray | None:
     import torch  # already imported: the tensor is made of it
 
     type_name = type(tensor).__name__
@@ -128,10 +132,7 @@ def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | None:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
-    if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.to(torch.float32)
-    array: np.ndarray[Any, Any] = tensor.cpu().resolve_neg().numpy()
-    return array
+    return DeviceArray(tensor) if stays_on_device(tensor) else to_host(tensor)
 
 
 def _first_line(error: BaseException) -> str:

@@ -24,8 +24,8 @@ class Layer:
         ``"dense"``, ``"conv"``, ``"depthwise_conv"``, ``"transposed_conv"``, ``"attention"``,
         ``"recurrent"`` or ``"embedding"``.
     stored : ndarray of shape (out, in, *spatial)
-        The kernel as the model holds it. ``in`` counts the inputs that one output sees, so a
-        depthwise kernel has ``in == 1``.
+        The kernel as the model holds it; a `DeviceArray` where it is large and on a GPU. ``in``
+        counts the inputs that one output sees, so a depthwise kernel has ``in == 1``.
     bias : ndarray of shape (out,) or None
     norm_scale, norm_shift : ndarray of shape (channels,) or None
         Parameters of a layer or group normalisation that follows: it cannot be folded, since it
@@ -49,7 +49,7 @@ class Layer:
     def kernel(self) -> Array:
         """The kernel with the gain folded in: made anew each time, to keep no second network."""
         if self.gain is None:
-            return self.stored
+            return np.asarray(self.stored)
         gain = self.gain.reshape(*self.gain.shape, *(1,) * (self.stored.ndim - self.gain.ndim))
         with np.errstate(all="ignore"):  # a diverged network passes through as NaN and infinities
             kernel: Array = self.stored * gain

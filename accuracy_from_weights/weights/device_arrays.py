@@ -1,0 +1,103 @@
+"""A large tensor that stays where it is: on a GPU, until somebody asks for its values.
+
+What is done to a tensor while a network is read (axes swapped, a fused kernel taken apart) is done
+to a view of it on its device. Whatever else numpy is asked to do with it works too, on a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALL = 2**16
+"""Tensors of no more values are copied at once: exact statistics need them all."""
+
+_COPIED_FROM = ("cpu", "xla", "lazy")
+"""Devices whose tensors numpy reads: on the CPU there is nothing to copy, and where computations
+are compiled, statistics of so many shapes would take longer to compile than tensors to copy."""
+
+
+class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """A tensor of PyTorch on some device, seen as a read-only array.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Strided, real, and needing no gradient.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return tuple(self.tensor.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.tensor.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(self.tensor.numel())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a copy: float64 where the tensor's is, else float32."""
+        return np.dtype(np.float64 if str(self.tensor.dtype) == "torch.float64" else np.float32)
+
+    @property
+    def T(self) -> DeviceArray:
+        """With the order of the axes reversed."""
+        return self.transpose()
+
+    def transpose(self, *axes: Any) -> DeviceArray:
+        """View with the axes in another order, as `numpy.ndarray.transpose`."""
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            axes = tuple(axes[0])
+        return DeviceArray(self.tensor.permute(axes or tuple(reversed(range(self.ndim)))))
+
+    def swapaxes(self, first: int, second: int) -> DeviceArray:
+        """View with two axes swapped."""
+        return DeviceArray(self.tensor.transpose(first, second))
+
+    def reshape(self, *shape: Any) -> DeviceArray:
+        """View, or copy on the device, of another shape."""
+        return DeviceArray(self.tensor.reshape(*shape))
+
+    def astype(self, dtype: Any, copy: bool = True) -> NDArray[Any]:
+        """Copy to the CPU."""
+        return np.asarray(self).astype(dtype, copy=copy)
+
+    def __getitem__(self, key: Any) -> DeviceArray:
+        return DeviceArray(self.tensor[key])
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = to_host(self.tensor).astype(self.dtype, copy=False)
+        array.flags.writeable = False
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        copied = (np.asarray(x) if isinstance(x, DeviceArray) else x for x in inputs)
+        return getattr(ufunc, method)(*copied, **options)
+
+
+def stays_on_device(tensor: Any) -> bool:
+    """Whether a tensor of PyTorch is worth describing where it is."""
+    return tensor.device.type not in _COPIED_FROM and tensor.ndim > 1 and tensor.numel() > SMALL
+
+
+def to_host(tensor: Any) -> NDArray[Any]:
+    """Copy a tensor's values to the CPU: the one way by which they leave their device."""
+    if str(tensor.dtype) not in ("torch.float32", "torch.float64"):
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.cpu().resolve_neg().numpy()
+    return array
