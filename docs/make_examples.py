@@ -2,7 +2,8 @@
 
     python docs/make_examples.py [NAME ...]
 
-Runs the examples named, or all whose libraries are installed, in a process each.
+Runs the examples named, or all, in a process each. What the page shows of those whose library this
+Python lacks stays as it is: run this again in that library's own environment.
 """
 
 from __future__ import annotations

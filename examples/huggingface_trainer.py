@@ -1,0 +1,59 @@
+"""transformers' Trainer: stop on the estimate and load the best model, without evaluation data.
+
+    python examples/huggingface_trainer.py
+
+Needs the extra huggingface. The 300 images left out only show the truth.
+"""
+
+import tempfile
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
+from accuracy_from_weights.stopping import Patience
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        convolutions = [nn.Sequential(nn.Conv2d(n, 16, 3, 2), nn.ReLU()) for n in (1, 16, 16)]
+        pool = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.net = nn.Sequential(*convolutions, *pool, nn.Linear(16, 10))
+
+    def forward(self, image, labels):
+        return {"loss": nn.functional.cross_entropy(self.net(image), labels)}
+
+
+set_seed(0)
+pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
+images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
+pairs = [{"image": x, "labels": y} for x, y in zip(images[:-300], labels[:-300], strict=True)]
+
+with tempfile.TemporaryDirectory() as folder:
+    settings = TrainingArguments(
+        folder,
+        num_train_epochs=20,
+        per_device_train_batch_size=32,
+        learning_rate=3e-3,
+        save_strategy="best",
+        metric_for_best_model="accuracy_from_weights",
+        load_best_model_at_end=True,
+        use_cpu=True,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    ours = AccuracyFromWeights(stopping=Patience(4))
+    trainer = Trainer(Network(), settings, train_dataset=pairs, callbacks=[ours])
+    trainer.remove_callback(PrinterCallback)  # whose lines are long
+    trainer.train()
+log = [entry for entry in trainer.state.log_history if "accuracy_from_weights" in entry]
+for entry in log:
+    print(f"epoch {entry['epoch']:2.0f}  estimate {entry['accuracy_from_weights']:.3f}")
+answers = trainer.model.net(images[-300:]).argmax(1)
+best = next(e["epoch"] for e in log if e["step"] == trainer.state.best_global_step)
+truth = (answers == labels[-300:]).float().mean()
+print(f"kept epoch {best:.0f}, whose true accuracy is {truth:.3f}")
