@@ -16,12 +16,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, FedMedian, Krum, Strategy
 from flwr.supercore.task_identity import TaskIdentity
 from torch import nn
@@ -71,8 +69,11 @@ class Client:
         return ArrayRecord(model.state_dict())
 
 
-class InProcess(Grid):
-    """The clients that a strategy of Flower's talks to, without processes or a network."""
+class InProcess:
+    """The clients that a strategy of Flower's talks to, without processes or a network.
+
+    It has of a `flwr.serverapp.Grid` what strategies call; the rest is for Flower's runtime.
+    """
 
     def __init__(self, clients: list[Client]) -> None:
         self.clients = dict(enumerate(clients))
@@ -92,30 +93,6 @@ class InProcess(Grid):
     def get_node_ids(self) -> Iterable[int]:
         """Give a number a client."""
         return list(self.clients)
-
-    def get_nodes(self) -> Iterable[Any]:
-        """Nothing asks."""
-        return []
-
-    def set_run(self, run: Any) -> None:
-        """Nothing to set."""
-
-    @property
-    def run(self) -> Any:
-        """Nothing runs elsewhere."""
-        return None
-
-    def create_message(self, *arguments: Any, **named: Any) -> Message:
-        """Nothing asks."""
-        raise NotImplementedError
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Nothing asks."""
-        raise NotImplementedError
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Nothing asks."""
-        raise NotImplementedError
 
 
 def fedavg() -> FedAvg:
