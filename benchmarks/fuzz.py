@@ -22,7 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-from fuzzing import KINDS, Mutation, targets, verdict
+from fuzzed_files import targets
+from fuzzing import KINDS, Mutation, verdict
 
 ADDRESS_SPACE = 6 * 2**30
 

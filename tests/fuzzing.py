@@ -1,7 +1,8 @@
 """Damaged files for every reader of the package, and what a reader may do with one.
 
 A reader may read it, or raise one of the package's errors, in one sentence. Shared by
-`tests/test_fuzzing.py` and by the longer run of `benchmarks/fuzz.py`.
+`tests/test_fuzzing.py` and by the longer runs in `benchmarks`. `fuzzed_files.py` makes the sound
+files.
 """
 
 from __future__ import annotations
@@ -13,22 +14,11 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import AccuracyFromWeightsError
-from accuracy_from_weights.features.description import describe
-from accuracy_from_weights.weights import read_weights
-from accuracy_from_weights.zoo.exchange import export_zoo
-from accuracy_from_weights.zoo.network_file import StoredNetwork
-from accuracy_from_weights.zoo.store import PLAN_FILE, ZooStore
-from accuracy_from_weights.zoo.table import read_zoo
 
-PREDICTOR = Path(__file__).parent / "data" / "predictors" / "format-1.predictor"
 DIGITS = b"0123456789"
 PATTERNS = (b"\x00", b"\xff", b"\x7f", b"\x80", b"-", b"9" * 12, b"[" * 3000, b'"', b"\n", b"NaN")
 
@@ -104,7 +94,7 @@ def as_bytes(content: bytes, mutations: Sequence[Mutation]) -> bytes:
     return content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target:
     """One kind of file.
 
@@ -120,123 +110,13 @@ class Target:
         Gives damaged content.
     """
 
-    content: bytes = field(repr=False)
+    content: bytes
     path: Path
     read: Callable[[], object]
     damage: Callable[[bytes, Sequence[Mutation]], bytes] = as_bytes
 
-
-def targets(folder: Path) -> dict[str, Target]:
-    """Every kind of file that the package reads, by name."""
-    found = {"predictor": _predictor(folder)}
-    found |= _checkpoints(folder)
-    found |= _zoos(folder)
-    archives = {
-        f"{name}, inside": replace(target, damage=inside_archive)
-        for name, target in found.items()
-        if target.content.startswith(b"PK")
-    }
-    metrics = found["zoo/metrics.csv.gz"]
-    return found | archives | {"zoo/metrics.csv": replace(metrics, damage=inside_gzip)}
-
-
-def _predictor(folder: Path) -> Target:
-    path = folder / "fuzzed.predictor"
-
-    def use() -> None:
-        predictor = load_predictor(path)
-        predictor.estimate_features(np.zeros((2, predictor.n_features_in_), np.float32))
-
-    return Target(PREDICTOR.read_bytes(), path, use)
-
-
-def state_dict() -> dict[str, np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(0)
-    shapes = {"conv.weight": (4, 1, 3, 3), "conv.bias": (4,), "fc.weight": (3, 4), "fc.bias": (3,)}
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def _checkpoints(folder: Path) -> dict[str, Target]:
-    import keras
-    import torch
-    from safetensors.torch import save_file
-
-    state = state_dict()
-    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
-    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(4, 3)])
-    model.add(keras.layers.GlobalAveragePooling2D())
-    model.add(keras.layers.Dense(3))
-    writers: dict[str, Callable[[Path], object]] = {
-        ".npz": lambda path: np.savez(path, **state),
-        ".pt": lambda path: torch.save(tensors, path),
-        ".ckpt": lambda path: torch.save(
-            {"state_dict": tensors, "epoch": 1}, path, _use_new_zipfile_serialization=False
-        ),
-        ".safetensors": lambda path: save_file(tensors, path),
-        ".keras": model.save,
-        ".weights.h5": model.save_weights,
-    }
-    found = {}
-    for extension, write in writers.items():
-        path = folder / f"fuzzed{extension}"
-        write(path)
-
-        def use(path: Path = path) -> object:
-            return describe(read_weights(path))
-
-        found[f"checkpoint{extension}"] = Target(path.read_bytes(), path, use)
-    return found
-
-
-def _zoos(folder: Path) -> dict[str, Target]:
-    store = ZooStore(folder / "store")
-    with store.writing() as writer:
-        writer.begin({"recipe": {"family": "paper"}, "data": {"name": "noise"}, "seed": 0})
-        for index in range(3):
-            writer.add(_network(index))
-    published = folder / "published"
-    export_zoo(store.folder, published)
-    read_zoo(store.folder).save(folder / "table.npz")
-    found = {}
-    for path, source in (
-        (store.path(1), store.folder),
-        (store.folder / PLAN_FILE, store.folder),
-        (published / "weights.npy", published),
-        (published / "metrics.csv.gz", published),
-        (published / "layout.csv", published),
-        (folder / "table.npz", folder / "table.npz"),
-    ):
-
-        def use(source: Path = source) -> object:
-            table = read_zoo(source)
-            return table.inputs(), table.domains
-
-        name = "network.npz" if path.parent.name == "networks" else path.name
-        found[f"zoo/{name}"] = Target(path.read_bytes(), path, use)
-    return found
-
-
-def _network(index: int) -> StoredNetwork:
-    rng = np.random.default_rng(index)
-    steps = [0.0, 1.0]
-    curve = [0.1, 0.5]
-    history = dict.fromkeys(
-        ("test_accuracy", "test_loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss"),
-        curve,
-    )
-    header = {
-        "index": index,
-        "recipe": {"family": "paper"},
-        "hyperparameters": {"dataset": "noise", "learning_rate": 0.1, "activation": "relu"},
-        "steps": steps,
-        "history": history,
-        "diverged": False,
-        "seconds": 1.0,
-        "made_by": {},
-        "versions": {},
-    }
-    weights = {name: rng.normal(size=(2, *a.shape)) for name, a in state_dict().items()}
-    return StoredNetwork(header, {name: a.astype(np.float32) for name, a in weights.items()})
+    def __repr__(self) -> str:
+        return f"{self.path.name}, {self.damage.__name__}"  # hypothesis shows it with a failure
 
 
 _FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork")

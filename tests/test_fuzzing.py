@@ -8,13 +8,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fuzzing import KINDS, Mutation, Target, restore, targets, verdict
+from fuzzed_files import targets
+from fuzzing import KINDS, Mutation, Target, restore, verdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.archives import LARGEST_CONTENT
 from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.zoo.datasets import load_images
 from accuracy_from_weights.zoo.table import read_zoo
 
 NAMES = (
@@ -38,6 +40,12 @@ NAMES = (
     "zoo/layout.csv",
     "zoo/table.npz",
     "zoo/table.npz, inside",
+    "source/images.npz",
+    "source/images.npz, inside",
+    "source/train-images-idx3-ubyte",
+    "source/paper.toml",
+    "source/wild.toml",
+    "source/checkpoints.csv",
 )
 
 mutations = st.lists(
@@ -110,6 +118,7 @@ ABSURD = {
         ("predictor", "widths.npy"),
         ("zoo/network.npz", "weights/fc.weight.npy"),
         ("zoo/table.npz", "accuracy.npy"),
+        ("source/images.npz", "x_train.npy"),
     ],
 )
 def test_absurd_members(name: str, member: str, kind: str, found: dict[str, Target]) -> None:
@@ -140,6 +149,8 @@ def test_archives_that_expand_without_end(found: dict[str, Target], tmp_path: Pa
         load_predictor(tmp_path / "bomb.npz")
     with pytest.raises(AccuracyFromWeightsError, match="would unpack to"):
         read_zoo(tmp_path / "bomb.npz")
+    with pytest.raises(AccuracyFromWeightsError, match="would unpack to"):
+        load_images(tmp_path / "bomb.npz")
 
 
 def test_metrics_that_expand_without_end(

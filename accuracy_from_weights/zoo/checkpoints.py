@@ -80,7 +80,9 @@ def read_checkpoints(
     path = Path(path)
     lines = [line for line in _lines(path) if line["accuracy"]]
     if not lines:
-        raise ZooError(f"Expected {path} to give the accuracy of at least one file.")
+        raise ZooError(
+            f"Expected {path} to give the accuracy of at least one file. Received: none."
+        )
     measured = {name: _numbers(path, lines, name) for name in (*MEASURED, "step")}
     _check_accuracy(path, measured["accuracy"])
     described = _describe([path.parent / line["file"] for line in lines], n_jobs, progress)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.archives import DamagedArchiveError, open_archive
 from accuracy_from_weights.errors import MissingDependencyError, UnreadableFileError, ZooError
 from accuracy_from_weights.zoo.idx import is_idx_folder, read_idx_folder
 from accuracy_from_weights.zoo.training import ImageData
@@ -155,17 +155,15 @@ def _digits() -> _Parts:
 
 def _read_npz(path: Path) -> _Parts:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in _ARRAYS if name not in file.files]
+        with open_archive(path) as archive:
+            missing = [name for name in _ARRAYS if name not in archive.names]
             if missing:
                 raise ZooError(
                     f"Expected {path} to hold the arrays {', '.join(_ARRAYS)}. "
                     f"Received: no {', '.join(missing)}."
                 )
-            x_train, y_train, x_test, y_test = (file[name] for name in _ARRAYS)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, ZooError):
-            raise
+            x_train, y_train, x_test, y_test = (archive[name] for name in _ARRAYS)
+    except DamagedArchiveError as error:
         raise UnreadableFileError(
             f"Expected {path} to be a complete .npz file of plain arrays. Received: {error}."
         ) from error

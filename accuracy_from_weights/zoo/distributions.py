@@ -59,11 +59,24 @@ def distribution_from_dict(cls: type[D], values: Mapping[str, Any]) -> D:
     Raises
     ------
     ZooError
-        When a value is unknown or the family is another one.
+        When a value is unknown or of another type.
     """
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "family"}
     fields = sorted(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]  # D is always a dataclass
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise ZooError(f"Expected recipe values among {fields}. Received: {unknown}.")
+    for name, value in given.items():
+        default = getattr(cls, name)
+        if not _is_alike(value, default):
+            raise ZooError(f"Expected {name} of the type of {default!r}. Received: {value!r}.")
     return cls(**given)
+
+
+def _is_alike(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a default; a whole number serves where any number does."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_is_alike(item, default[0]) for item in value)
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))

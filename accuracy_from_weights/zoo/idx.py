@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -21,6 +22,7 @@ Bytes = NDArray[np.uint8]
 
 _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 _UNSIGNED_BYTES = 8
+_MOST_AXES = 4  # images, rows, columns, channels
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -71,15 +73,19 @@ def read_idx(path: Path) -> Bytes:
         raise UnreadableFileError(
             f"Expected {path} to be a complete idx file. Received: {error}."
         ) from error
-    if content[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or len(content) < 4 + 4 * content[3]:
+    n_axes = content[3] if len(content) > 3 else _MOST_AXES + 1
+    if (
+        content[:3] != bytes([0, 0, _UNSIGNED_BYTES])
+        or n_axes > _MOST_AXES
+        or len(content) < 4 + 4 * n_axes
+    ):
         raise UnreadableFileError(
             f"Expected {path} to begin as an idx file of unsigned bytes. "
             f"Received: {content[:4].hex() or 'nothing'}."
         )
-    n_axes = content[3]
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", n_axes, offset=4))
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes)
-    if values.size != np.prod(shape, dtype=np.int64):
+    if values.size != math.prod(shape):
         raise UnreadableFileError(
             f"Expected {path} to hold {shape} values, as its head says. Received: {values.size}."
         )

@@ -43,7 +43,8 @@ def load_recipe(name_or_path: str | Path) -> RecipeDistribution:
     path = Path(name_or_path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # RecursionError: brackets within brackets within brackets
         raise UnreadableFileError(
             f"Expected a recipe: {', '.join(FAMILIES)} or a TOML file. Received: {path} ({error})."
         ) from error

@@ -84,9 +84,14 @@ class WildRecipe:
     budget: float = 4e10
 
     def __post_init__(self) -> None:
-        if min(self.shares.values()) < 0:
+        if not all(0 <= share <= 1 for share in self.shares.values()):
             raise ZooError(
                 f"Expected shares from 0 to 1 with a sum of at most 1. Received: {self.shares}."
+            )
+        if min(self.n_test, self.n_train, self.max_steps) < 1 or not self.budget > 0:
+            raise ZooError(
+                "Expected n_test, n_train and max_steps of at least 1, and a budget. Received: "
+                f"{self.n_test}, {self.n_train}, {self.max_steps}, {self.budget}."
             )
         if not self.sizes or min(self.sizes) < 8:
             raise ZooError(f"Expected sizes of at least 8 pixels. Received: {self.sizes}.")
@@ -168,7 +173,7 @@ class WildRecipe:
         if regime == "overfitted":
             noise = float(rng.uniform(0.15, 0.6)) if rng.random() < 0.4 else 0.0
             few = 6 * n_classes if noise == 0.0 else 15 * n_classes
-            n_train = log_uniform(rng, few, min(5 * few, most))
+            n_train = log_uniform(rng, min(few, most), min(5 * few, most))
             steps = log_uniform(rng, 0.4 * self.max_steps, self.max_steps)
         else:
             noise = float(rng.uniform(0.0, 0.3)) if rng.random() < 0.15 else 0.0
@@ -177,7 +182,7 @@ class WildRecipe:
             if regime == "untrained":
                 steps = rng.uniform(1, 8)
             elif regime == "undertrained":
-                steps = log_uniform(rng, 10, 0.3 * self.max_steps)
+                steps = log_uniform(rng, 10, max(10.0, 0.3 * self.max_steps))
         return round(n_train), noise, max(6, round(steps))
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import sys
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,15 @@ def test_damaged_npz(tmp_path: Path) -> None:
         load_images(path)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x_test.npy", archive.read("x_train.npy"))
+    with pytest.raises(UnreadableFileError, match="two members of one name"):
+        load_images(path)
+
+
 def write_idx(path: Path, values: np.ndarray) -> None:
     head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
     content = head + values.astype(np.uint8).tobytes()
@@ -165,13 +175,17 @@ def test_fashion_mnist_of_the_debian_package(
     assert (images.name, len(images.x_train)) == ("fashion_mnist", 20)
 
 
-@pytest.mark.parametrize("damage", ["short", "type", "gzip"])
+@pytest.mark.parametrize("damage", ["short", "type", "gzip", "head", "axes"])
 def test_damaged_idx_files(tmp_path: Path, damage: str) -> None:
     write_idx_folder(tmp_path, "" if damage != "gzip" else ".gz")
     path = next(tmp_path.glob("train-images*"))
     content = path.read_bytes()
     if damage == "type":
         path.write_bytes(b"\0\0\x0d" + content[3:])
+    elif damage == "head":
+        path.write_bytes(content[:3])
+    elif damage == "axes":
+        path.write_bytes(bytes([0, 0, 8, 255]) + 255 * b"\0\0\0\1" + b"\0")
     else:
         path.write_bytes(content[:-10])
     with pytest.raises(UnreadableFileError, match="train-images"):

@@ -30,14 +30,20 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ("epochs = 2\n", "name its family"),
         ('family = "tame"\n', "paper or wild. Received: 'tame'"),
         ('family = "paper"\nepoch = 2\n', "epoch"),
-        ('family = "paper"\nepochs = "two"\n', "types"),
+        ('family = "paper"\nepochs = "two"\n', "epochs of the type of 18"),
+        ('family = "paper"\nepochs = true\n', "Received: True"),
+        ('family = "wild"\nsizes = [8, "9"]\n', "sizes of the type"),
+        ('family = "wild"\nmax_steps = 0\n', "at least 1"),
+        ('family = "wild"\nbudget = nan\n', "a budget"),
+        ('family = "wild"\nshare_untrained = nan\n', "shares from 0 to 1"),
+        ("family = " + "[" * 5000, "maximum recursion depth"),
         ('family = "paper"\nepochs = 1\n', "checkpoints within 1 epochs"),
     ],
 )
 def test_files_that_say_the_wrong_thing(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(content)
-    with pytest.raises(ZooError, match=message):
+    with pytest.raises((ZooError, UnreadableFileError), match=message):
         load_recipe(path)
 
 
