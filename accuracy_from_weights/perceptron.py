@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
+from accuracy_from_weights.standardising import spread_of, standardised
+
 _LARGEST_STEP = 4.0
 """A feature farther than so many deviations from the mean counts as so many: no wild guesses."""
 _MANY_ROWS = 8_000
@@ -76,10 +78,7 @@ class Perceptron:
         y : ndarray of shape (n_rows,)
         random_state : int
         """
-        centre = X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = X.std(axis=0, dtype=np.float64).astype(np.float32)
-        # What never varied here says nothing, and must not blow up where it does vary.
-        scale = np.where(spread > 1e-6 * (1 + np.abs(centre)), spread, np.float32(np.inf))
+        centre, scale = spread_of(X)
         widths, alpha, schedule = _FEW if len(y) < _MANY_ROWS else _MANY
         model = MLPRegressor(
             hidden_layer_sizes=widths, alpha=alpha, warm_start=True, random_state=random_state
@@ -89,7 +88,7 @@ class Perceptron:
             warnings.simplefilter("ignore", ConvergenceWarning)
             for step, passes in schedule:
                 model.set_params(max_iter=passes, learning_rate_init=step)
-                model.fit(_standardised(X, centre, scale), y)
+                model.fit(standardised(X, centre, scale, _LARGEST_STEP), y)
         layers: dict[str, NDArray[np.float64]] = {}
         for k, (matrix, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
             layers |= {f"weights{k}": matrix, f"bias{k}": bias}
@@ -113,13 +112,7 @@ class Perceptron:
         -------
         ndarray of shape (n_rows,)
         """
-        z = _standardised(np.asarray(X, np.float32), self.centre, self.scale)
+        z = standardised(np.asarray(X, np.float32), self.centre, self.scale, _LARGEST_STEP)
         z = np.maximum(z @ self.weights0 + self.bias0, 0)
         z = np.maximum(z @ self.weights1 + self.bias1, 0)
         return np.asarray((z @ self.weights2 + self.bias2)[:, 0], np.float64)
-
-
-def _standardised(
-    X: NDArray[np.float32], centre: NDArray[np.float32], scale: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    return np.clip((X - centre) / scale, -_LARGEST_STEP, _LARGEST_STEP)

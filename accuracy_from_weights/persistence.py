@@ -20,8 +20,9 @@ from accuracy_from_weights.atomic import replacing
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnreadableFileError
 
 FORMAT = "accuracy-from-weights predictor"
-FORMAT_VERSION = 2
-"""Version 1 knew neither anchors nor wider intervals outside the family; it is still read."""
+FORMAT_VERSION = 3
+"""Version 1 knew neither anchors nor wider intervals outside the family, version 2 no kernel
+machine; both are still read."""
 _FACTS = "facts"
 
 

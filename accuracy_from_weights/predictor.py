@@ -27,7 +27,7 @@ from accuracy_from_weights.folds import last_of_each
 from accuracy_from_weights.forecast import Forecaster, checked_progress, final_accuracies
 from accuracy_from_weights.inputs import as_features, check_zoo, finite_rows, fitted_columns
 from accuracy_from_weights.regressors import Ensemble
-from accuracy_from_weights.rows import complete_log, row_of
+from accuracy_from_weights.rows import complete_log, logged_accuracy, row_of
 from accuracy_from_weights.strangers import widening_outside
 
 __all__ = ["AccuracyPredictor", "Estimate"]
@@ -169,16 +169,9 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         self.card_: dict[str, Any] = {**sizes, "quality": quality}
         return cross
 
-    @property
-    def _reads_log(self) -> bool:
-        """Whether the last two columns are the log's: only where all columns are known by name."""
-        return bool(self.feature_names_) and "log" in self.features
-
     def _guess(self, X: Rows) -> Floats:
         """Give the accuracies that the ensemble corrects, shape (n_rows,)."""
-        if self._reads_log:
-            return np.clip(X[:, -2].astype(np.float64), 0, 1)
-        return np.zeros(len(X))
+        return logged_accuracy(X, self.feature_names_)
 
     def predict(self, X: ArrayLike | Sequence[Any]) -> Floats:
         """Estimate accuracies.
@@ -304,8 +297,9 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         input_shape : sequence of int, optional
             Of one input, without the batch axis: for probes, where the model does not know it.
         log : mapping, optional
-            What the training loop reported of its last epoch: ``{"accuracy": fraction, "loss":
-            nats}``. Needed by a predictor that reads the log; otherwise not looked at.
+            What the training loop reported of its last epoch, and on how many samples it trains:
+            ``{"accuracy": fraction, "loss": nats, "samples": number}``. Needed by a predictor that
+            reads the log; otherwise not looked at.
         horizon : {"now", "final"}, default="now"
             "final" forecasts the accuracy that the training run will end with.
         progress : float, optional

@@ -1,7 +1,8 @@
 """The models behind the estimate: fitted by scikit-learn, kept as plain arrays.
 
-Boosted trees, extremely randomised trees and a small network err in different places: their mean
-is better than any of them.
+Boosted trees, extremely randomised trees and a smooth function err in different places: their mean
+is better than any of them. The smooth one is a kernel machine where rows are few, else a small
+neural network.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.forest import Forest, as_forest
+from accuracy_from_weights.kernel_machine import KernelMachine
 from accuracy_from_weights.perceptron import Perceptron
 
 Floats = NDArray[np.float64]
 
 N_RANDOMISED = 100
 _EVEN = (1.0, 1.0, 1.0)
-_MANY_ROWS = 8_000
-# With so many rows trees may be finer, and randomised ones, the steadiest and least sharp, count
-# half; with fewer it is the smooth function that is the least certain.
-_SHARES_OF_FEW, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
+_FEW_ROWS, _MANY_ROWS = 2_500, 8_000
+# With many rows trees may be finer, and randomised ones, the steadiest and least sharp, count half.
+# With fewer it is the small network that is the least certain.
+_SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
+Smooth = KernelMachine | Perceptron
 _N_RANDOMISED_OF_MANY = 60
 _SMALLEST_ERROR = 0.003
 """Floor of the expected error, in units of accuracy: what a few thousand test images resolve."""
@@ -45,14 +48,14 @@ class Ensemble:
     Attributes
     ----------
     boosted, randomised : Forest
-    smooth : Perceptron
+    smooth : KernelMachine or Perceptron
     shares : tuple of float, length 3
         How much each of them counts in the mean.
     """
 
     boosted: Forest
     randomised: Forest
-    smooth: Perceptron
+    smooth: Smooth
     shares: tuple[float, ...] = _EVEN
 
     def __post_init__(self) -> None:
@@ -79,7 +82,7 @@ class Ensemble:
         n_randomised : int
             Trees of the randomised kind, which are most of the time and of the file.
         """
-        is_large = len(y) >= _MANY_ROWS
+        is_small, is_large = len(y) < _FEW_ROWS, len(y) >= _MANY_ROWS
         boosting = HistGradientBoostingRegressor(
             learning_rate=0.06,
             max_bins=63,  # half the time of 255, and no worse on a few thousand rows
@@ -97,16 +100,20 @@ class Ensemble:
             max_leaf_nodes=1024,
             random_state=random_state,
         )
+        shares = _EVEN if is_small else _SHARES_OF_MANY if is_large else _SHARES_OF_SOME
         with threads_for(len(y)):
+            smooth: Smooth = (
+                KernelMachine.fit(X, y) if is_small else Perceptron.fit(X, y, random_state)
+            )
             return cls(
                 as_forest(boosting.fit(X, y), X),
                 as_forest(randomised.fit(X, y), X),
-                Perceptron.fit(X, y, random_state),
-                _SHARES_OF_MANY if is_large else _SHARES_OF_FEW,
+                smooth,
+                shares,
             )
 
     @property
-    def models(self) -> dict[str, Forest | Perceptron]:
+    def models(self) -> dict[str, Forest | Smooth]:
         """The models by name, in the order of the shares."""
         return {"boosted": self.boosted, "randomised": self.randomised, "smooth": self.smooth}
 

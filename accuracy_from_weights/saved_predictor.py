@@ -19,8 +19,9 @@ from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.forecast import Forecaster
 from accuracy_from_weights.forest import Forest
+from accuracy_from_weights.kernel_machine import KernelMachine
 from accuracy_from_weights.perceptron import Perceptron
-from accuracy_from_weights.regressors import Ensemble, ExpectedError
+from accuracy_from_weights.regressors import Ensemble, ExpectedError, Smooth
 
 _FORECAST = "forecast."
 """Before the names of what belongs to the forecast, which not every predictor has."""
@@ -88,6 +89,11 @@ def restore(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def _smooth(arrays: dict[str, NDArray[Any]]) -> Smooth:
+    """Tell by their names which of the two models the arrays are."""
+    return KernelMachine(**arrays) if "vectors" in arrays else Perceptron(**arrays)
+
+
 def _fill(
     predictor: AccuracyPredictor, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]
 ) -> None:
@@ -103,7 +109,7 @@ def _fill(
         ensemble = Ensemble(
             Forest(**part(prefix + "boosted")),
             Forest(**part(prefix + "randomised")),
-            Perceptron(**part(prefix + "smooth")),
+            _smooth(part(prefix + "smooth")),
             tuple(map(float, facts.get(shares, (1, 1, 1)))),  # in version 1 all counted the same
         )
         return ensemble, ExpectedError(Forest(**part(prefix + "logarithm")))

@@ -8,8 +8,8 @@ from accuracy_from_weights.probes.answers import PROBE_NAMES
 
 FEATURE_SETS = ("weights", "weights+probes", "weights+probes+log")
 
-LOG_NAMES = ("accuracy", "loss")
-"""What a training loop reports: fraction in [0, 1] and nats."""
+LOG_NAMES = ("accuracy", "loss", "samples")
+"""What a training loop knows: fraction in [0, 1], nats, and how many samples an epoch holds."""
 
 
 def feature_names(features: str = "weights") -> tuple[str, ...]:

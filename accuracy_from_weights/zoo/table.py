@@ -16,6 +16,7 @@ from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.probes.answers import PROBE_NAMES
+from accuracy_from_weights.rows import log_columns
 from accuracy_from_weights.zoo.describing import Described, describe_pieces
 from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart
 from accuracy_from_weights.zoo.packing import Column
@@ -167,14 +168,14 @@ class ZooTable:
                 )
             columns.append(self.probes)
         if "log" in features:
-            log = np.stack([self.log_accuracy, self.log_loss], axis=1)
-            if np.isnan(log).all(axis=0).any():
+            samples = self.hyperparameters.get("n_train")
+            log = log_columns(self.log_accuracy, self.log_loss, samples)
+            if np.isnan(log[:, :2]).all(axis=0).any():
                 raise ZooError(
-                    f"Expected a zoo that holds the training log, accuracy and loss, for "
-                    f"features={features!r}. Received: none, as in zoos in the published format; "
-                    f"choose other features or another zoo."
+                    f"Expected a zoo that holds the training log for features={features!r}. "
+                    f"Received: none, as in the published format; choose others or another zoo."
                 )
-            columns.append(log.astype(np.float32))
+            columns.append(log)
         return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def save(self, path: str | Path, compact: bool = False) -> None:

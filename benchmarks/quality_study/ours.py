@@ -13,9 +13,11 @@ from accuracy_from_weights import (
     calibration,
     crossfitting,
     family,
+    kernel_machine,
     perceptron,
     regressors,
     rows,
+    standardising,
     strangers,
 )
 from accuracy_from_weights.family import FamilyCheck
@@ -23,12 +25,15 @@ from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.inputs import finite_rows
 from accuracy_from_weights.predictor import AccuracyPredictor
 from accuracy_from_weights.regressors import Ensemble
-from accuracy_from_weights.rows import complete_log
+from accuracy_from_weights.rows import complete_log, logged_accuracy
 
 Floats = NDArray[np.float64]
 Inputs = NDArray[np.float32]
 
-_MODULES = (calibration, crossfitting, family, perceptron, regressors, rows, strangers)
+_MODULES = (
+    *(calibration, crossfitting, family, kernel_machine, perceptron, regressors, rows),
+    *(standardising, strangers),
+)
 MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
 """Of the code that is fitted: what a cache holds of other code says nothing."""
 
@@ -64,21 +69,15 @@ def point_estimates(
     lowest = np.sort(accuracies)[: max(len(accuracies) // 10, 3)]
     untrained = np.median(accuracies[~known] if (~known).any() else lowest)
     check = FamilyCheck.fit(train[known], runs[known], random_state)
-    guess = _guess(features, train[known])
+    guess = logged_accuracy(train[known], names)
     ensemble = Ensemble.fit(train[known], accuracies[known] - guess, random_state)
     estimates = np.full(len(test), untrained)
     p_values = np.full(len(test), 1 / (len(check.distances) + 1))
     if usable.any():
         asked = test[usable]
-        estimates[usable] = np.clip(_guess(features, asked) + ensemble.predict(asked), 0, 1)
+        estimates[usable] = np.clip(logged_accuracy(asked, names) + ensemble.predict(asked), 0, 1)
         p_values[usable] = check.p_values(asked)
     return estimates, p_values
-
-
-def _guess(features: str, inputs: Inputs) -> Floats:
-    if "log" in features:
-        return np.clip(inputs[:, -2].astype(np.float64), 0, 1)
-    return np.zeros(len(inputs))
 
 
 def interval_estimates(

@@ -1,0 +1,42 @@
+"""Features in deviations from a zoo's mean, cut where they run away."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def spread_of(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give each column's mean and standard deviation.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Finite numbers.
+
+    Returns
+    -------
+    centre, scale : ndarray of shape (n_features,)
+        The scale of a column that never varied is infinite: it says nothing, and must not blow up
+        where it does vary.
+    """
+    centre = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+    spread = X.std(axis=0, dtype=np.float64).astype(np.float32)
+    return centre, np.where(spread > 1e-6 * (1 + np.abs(centre)), spread, np.float32(np.inf))
+
+
+def standardised(
+    X: NDArray[np.float32],
+    centre: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    largest_step: float,
+) -> NDArray[np.float32]:
+    """Give features in deviations from the mean; one farther than `largest_step` counts as that.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    centre, scale : ndarray of shape (n_features,)
+    largest_step : float
+    """
+    return np.clip((X - centre) / scale, -largest_step, largest_step)
