@@ -10,6 +10,7 @@ not its weights, unless the powers would leave single precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,15 +19,16 @@ from numpy.typing import NDArray
 from accuracy_from_weights.features.large_kernels import LargeKernel, PowerSums, central_moments
 from accuracy_from_weights.features.numbers import DIVERGED, FloatArray
 
-_BLOCK = 2**16
+_BLOCK = 2**17
 _FEWEST_ROWS = 32
 """Fewer rows at a time make a matrix product slow, and a transposed kernel slow to read."""
 
 _ORDINARY_GAINS = (1e-3, 1e3)
 """Of others, the weights before the gain may be so small or large that their powers vanish."""
 
-_COLUMNS = 8
-"""Matrix products with fewer columns take longer than with so many."""
+_COLUMNS = 4
+"""At a time: a product of a block and of more columns leaves a matrix library's fast way for small
+ones (in OpenBLAS, up to a million multiplications)."""
 
 
 class BlockedKernel(LargeKernel):
@@ -124,12 +126,14 @@ class BlockedKernel(LargeKernel):
         row_powers = np.zeros((4, self.out))
         gain = self.row_gain
         gain_squares = np.ones(self.out, np.float32) if gain is None else gain**2
-        scratch = np.empty(0, np.float32)
+        scratch = np.empty((2, 0), np.float32)
+        ones = np.ones(0, np.float32)
         for rows, part, block in self.blocks():
-            if scratch.size < block.size:
-                scratch = np.empty(block.size, np.float32)
-            squares = _shaped_like(block, scratch)
-            ones = np.ones(block.shape[1], np.float32)
+            if scratch.shape[1] < block.size:
+                scratch = np.empty((2, block.size), np.float32)
+            if len(ones) != block.shape[1]:
+                ones = np.ones(block.shape[1], np.float32)
+            squares, other = (_shaped_like(block, memory) for memory in scratch)
             np.maximum(highest[rows], block.max(axis=1), out=highest[rows])
             np.minimum(lowest[rows], block.min(axis=1), out=lowest[rows])
             np.multiply(block, block, out=squares)
@@ -143,8 +147,8 @@ class BlockedKernel(LargeKernel):
             powers = row_powers[:, rows]
             powers[0] += block @ ones
             powers[1] += second
-            powers[2] += np.einsum("ij,ij->i", squares, block)
-            powers[3] += np.einsum("ij,ij->i", squares, squares)
+            for k, factor in ((2, block), (3, squares)):
+                powers[k] += _row_products(squares, factor, ones, other)
         if gain is not None:
             row_powers *= gain.astype(float) ** np.arange(1, 5)[:, None]
             row_squares *= gain_squares
@@ -184,32 +188,54 @@ class BlockedKernel(LargeKernel):
         gain = self.row_gain
         weights = (weights if gain is None else weights * gain).astype(np.float32)
         weighted = np.zeros(self.fan_in)
+        groups = [
+            (slice(k, k + _COLUMNS), np.ascontiguousarray(directions[:, k : k + _COLUMNS]))
+            for k in range(0, directions.shape[1], _COLUMNS)
+        ]
         for rows, part, block in self.blocks():
-            along[rows] += block @ directions[part]
-            weighted[part] += weights[rows] @ block
+            weighted[part] += weights[rows] @ block  # first: it brings the block into the cache
+            for columns, some in groups:
+                along[rows, columns] += block @ some[part]
         return (along if gain is None else along * gain[:, None]), weighted
 
     def carry(
         self, mean: FloatArray, variance: FloatArray, depthwise: bool = False
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Send means and variances of the inputs through the kernel."""
-        means, variances = (_as_columns(values) for values in (mean, variance))
-        results = np.zeros((3, self.out, means.shape[1]), np.float32)
-
-        send = np.multiply if depthwise else np.matmul
-        for rows, part, summed, energy in self._over_positions():
-            seen = rows if depthwise else part
-            results[0, rows] += send(summed, means[seen])
-            results[1, rows] += send(energy, variances[seen])
-            if self.positions > 1:
-                results[2, rows] += send(summed * summed, variances[seen])
+        first_of, like = _distinct(np.concatenate([mean, variance], axis=1))
+        means, variances = (
+            values[first_of].T.astype(np.float32, order="C") for values in (mean, variance)
+        )
+        results = np.zeros((3, self.out, len(first_of)), np.float32)
+        if depthwise or self._is_transposed:
+            send = np.multiply if depthwise else np.matmul
+            for rows, part, summed, energy in self._over_positions():
+                seen = rows if depthwise else part
+                results[0, rows] += send(summed, means[seen])
+                results[1, rows] += send(energy, variances[seen])
+                if self.positions > 1:
+                    results[2, rows] += send(summed * summed, variances[seen])
+        else:
+            # Each position has its input's variance: cheaper than to sum squares over positions.
+            everywhere = np.repeat(variances, self.positions, axis=0)
+            scratch = np.empty(0, np.float32)
+            for rows, block in self._row_blocks():
+                if scratch.size < block.size:
+                    scratch = np.empty(block.size, np.float32)
+                squares = _shaped_like(block, scratch)
+                np.multiply(block, block, out=squares)
+                results[1, rows] = squares @ everywhere
+                summed = self._summed(block)
+                results[0, rows] = summed @ means
+                if self.positions > 1:
+                    results[2, rows] = (summed * summed) @ variances
         if self.positions == 1:
             results[2] = results[1]
         if self.row_gain is not None:
             results[0] *= self.row_gain[:, None]
             results[1:] *= self.row_gain[:, None] ** 2
-        mean, apart, together = results[:, :, : len(mean)].transpose(0, 2, 1).astype(float)
-        return mean, apart, together
+        carried, apart, together = results.transpose(0, 2, 1).astype(float)[:, like]
+        return carried, apart, together
 
     def _over_positions(self) -> Iterator[tuple[slice, slice, FloatArray, FloatArray]]:
         """Give parts of the matrices (out, inputs) of sums over positions, and of squares' sums."""
@@ -222,13 +248,17 @@ class BlockedKernel(LargeKernel):
                     energy += part * part
                 yield slice(0, self.out), inputs, summed, energy
             return
-        ones = np.ones(self.positions, np.float32)
         for rows, block in self._row_blocks():
-            summed, energy = block, block * block
-            if self.positions > 1:
-                summed = (block.reshape(-1, self.positions) @ ones).reshape(-1, self.inputs)
-                energy = (energy.reshape(-1, self.positions) @ ones).reshape(-1, self.inputs)
-            yield rows, slice(0, self.inputs), summed, energy
+            yield rows, slice(0, self.inputs), self._summed(block), self._summed(block * block)
+
+    def _summed(self, block: FloatArray) -> FloatArray:
+        """Sum whole rows over positions; of shape (rows, inputs)."""
+        if self.positions == 1:
+            return block
+        # Several inputs at a time: a row of few numbers is the slowest a matrix can have.
+        n = math.gcd(self.inputs, _COLUMNS)
+        ones = np.repeat(np.eye(n, dtype=np.float32), self.positions, axis=0)
+        return (block.reshape(-1, n * self.positions) @ ones).reshape(-1, self.inputs)
 
 
 class BlockedNeurons:
@@ -277,14 +307,33 @@ def _shaped_like(block: FloatArray, scratch: FloatArray) -> FloatArray:
     return scratch[: block.size].reshape(block.shape[::-1]).T
 
 
+def _distinct(rows: FloatArray) -> tuple[list[int], list[int]]:
+    """Tell which rows are the first of their kind, and for each row which of those it is like.
+
+    What does not depend on how positions of an image overlap is the same for every overlap.
+    """
+    first_of: list[int] = []
+    like: list[int] = []
+    for k, row in enumerate(rows):
+        known = (i for i, j in enumerate(first_of) if np.array_equal(row, rows[j]))
+        like.append(next(known, len(first_of)))
+        if like[-1] == len(first_of):
+            first_of.append(k)
+    return first_of, like
+
+
+def _row_products(
+    one: FloatArray, other: FloatArray, ones: FloatArray, scratch: FloatArray
+) -> FloatArray:
+    """Give the product of each row of one matrix with the same row of another."""
+    if one.flags.c_contiguous:
+        products: FloatArray = np.matmul(one[:, None, :], other[:, :, None])[:, 0, 0]
+        return products
+    np.multiply(one, other, out=scratch)
+    return scratch @ ones
+
+
 def _are_ordinary(gain: FloatArray) -> bool:
     smallest, largest = _ORDINARY_GAINS
     size = np.abs(gain)
     return bool(np.all((size == 0) | ((size >= smallest) & (size <= largest))))
-
-
-def _as_columns(rows: FloatArray) -> FloatArray:
-    n_columns = max(len(rows), _COLUMNS)
-    columns = np.zeros((rows.shape[1], n_columns), np.float32)
-    columns[:, : len(rows)] = rows.T
-    return columns

@@ -10,7 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from accuracy_from_weights.features.large_layers import LargeLayer, large_kernel_statistics
-from accuracy_from_weights.features.numbers import DIVERGED, TINY, FloatArray, log, spread
+from accuracy_from_weights.features.numbers import (
+    DIVERGED,
+    TINY,
+    FloatArray,
+    log,
+    quantiles,
+    spread,
+)
 from accuracy_from_weights.weights.layers import Layer
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -75,22 +82,17 @@ def _moments(scaled: FloatArray) -> dict[str, FloatArray]:
         "log_kurtosis": log(np.mean(squares**2, axis=1)),
         "mean_absolute": np.mean(np.abs(standard), axis=1),
     }
-    for name, quantile in zip(
-        _QUANTILE_NAMES, np.quantile(values, _QUANTILES, axis=1), strict=True
-    ):
-        statistics[name] = np.arcsinh(quantile)
-    return statistics
+    scaled_quantiles = np.arcsinh(quantiles(values, _QUANTILES))
+    return statistics | dict(zip(_QUANTILE_NAMES, scaled_quantiles, strict=True))
 
 
 def _bias(bias: FloatArray | None, n_networks: int) -> dict[str, FloatArray]:
     if bias is None or bias.shape[1] == 0:
         return {f"bias_{name}": np.zeros(n_networks, np.float32) for name in _BIAS_NAMES}
     values = bias.astype(np.float32, copy=False)
-    quantiles = np.quantile(values, (0.0, 0.25, 0.5, 0.75, 1.0), axis=1)
-    numbers = (values.mean(axis=1), values.std(axis=1), *quantiles)
-    return {
-        f"bias_{name}": np.arcsinh(10 * x) for name, x in zip(_BIAS_NAMES, numbers, strict=True)
-    }
+    inner = quantiles(values, (0.0, 0.25, 0.5, 0.75, 1.0))
+    numbers = np.arcsinh(10 * np.array([values.mean(axis=1), values.std(axis=1), *inner]))
+    return {f"bias_{name}": x for name, x in zip(_BIAS_NAMES, numbers, strict=True)}
 
 
 def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
