@@ -91,12 +91,12 @@ class CrossFit:
         """
         folds = run_folds(runs, n_folds, random_state)
         ensembles = Parallel(n_jobs=n_jobs)(
-            delayed(Ensemble.fit)(X[train], y[train] - guess[train], random_state, n_randomised)
+            delayed(Ensemble.fit)(X[train], y[train], guess[train], random_state, n_randomised)
             for train, _ in folds
         )
         predicted = np.empty(len(y))
         for ensemble, (_, test) in zip(ensembles, folds, strict=True):
-            predicted[test] = np.clip(guess[test] + ensemble.predict(X[test]), 0, 1)
+            predicted[test] = ensemble.predict(X[test], guess[test])
         return cls.of_predictions(X, y, predicted, folds)
 
     @classmethod

@@ -40,7 +40,7 @@ class Forecaster:
     Attributes
     ----------
     ensemble : Ensemble
-        Of the run's final accuracy less the present estimate.
+        Of the run's final accuracy, from the present estimate as a first guess.
     error : ExpectedError
         Of the forecast.
     widths : ndarray of shape (len(calibration.LEVELS),)
@@ -103,7 +103,7 @@ class Forecaster:
         cross = CrossFit.of_predictions(columns, y, forecasts, whole.folds)
         quality = cross.quality(y, runs, last_of_each(runs), coverage)
         quality["if_it_stayed"] = float(np.abs(estimates - y).mean())
-        ensemble = Ensemble.fit(columns, y - estimates, random_state, _N_RANDOMISED)
+        ensemble = Ensemble.fit(columns, y, estimates, random_state, _N_RANDOMISED)
         return cls(ensemble, cross.error, conformal_widths(cross.scores, runs)), quality
 
     def fits(self, n_features: int) -> bool:
@@ -136,7 +136,7 @@ class Forecaster:
         forecasts, half_widths : ndarray of shape (n_rows,)
         """
         columns = _columns(X, estimates, progress)
-        ends = np.clip(estimates + self.ensemble.predict(columns), 0, 1)
+        ends = self.ensemble.predict(columns, estimates)
         half = width_at(self.widths, coverage) * self.error.predict(columns)
         return _towards(ends, estimates, progress), np.where(progress < 1, half, half_widths)
 

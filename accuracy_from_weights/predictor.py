@@ -42,7 +42,7 @@ _FAMILY_LEVEL = 0.01
 class AccuracyPredictor(RegressorMixin, BaseEstimator):
     """Predict a network's test accuracy from features of its weights.
 
-    The mean of boosted trees, extremely randomised trees and a small network, with conformal
+    The mean of boosted trees, extremely randomised trees and a smooth function, with conformal
     intervals and a check whether the network is like those fitted on. A scikit-learn regressor: it
     can be cloned, searched over and cross-validated (split by run: ``GroupKFold``).
 
@@ -162,7 +162,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             given = guess, *misses, domains, _FAMILY_LEVEL, self.coverage, self.random_state
             self._widening = widening_outside(X, y, runs, *given)
         self._family = FamilyCheck.fit(X, runs, self.random_state)
-        self._ensemble = Ensemble.fit(X, y - guess, self.random_state)
+        self._ensemble = Ensemble.fit(X, y, guess, self.random_state)
         is_last = last_of_each(runs)
         quality = cross.quality(y, runs, is_last, self.coverage, domains)
         sizes = {"n_networks": len(y), "n_runs": int(is_last.sum())}
@@ -227,7 +227,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         p_values = self._p_values(rows, finite)
         if finite.any():
             known = rows[finite]
-            centre = np.clip(self._guess(known) + self._ensemble.predict(known), 0, 1)
+            centre = self._ensemble.predict(known, self._guess(known))
             width = width_at(self._widths, level) * self._error.predict(known)
             if progress is not None and self._forecaster is not None:
                 now = centre, width, progress[finite]

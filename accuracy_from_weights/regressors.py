@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from accuracy_from_weights.forest import Forest, as_forest
 from accuracy_from_weights.kernel_machine import KernelMachine
 from accuracy_from_weights.perceptron import Perceptron
+from accuracy_from_weights.targets import GAP, LOGIT, TARGETS, accuracy_of, target_of
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def threads_for(n_rows: int) -> threadpool_limits:
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Three models of one number, averaged: an accuracy, or how far it is from a first guess.
+    """Three models of an accuracy, averaged.
 
     Attributes
     ----------
@@ -51,14 +52,19 @@ class Ensemble:
     smooth : KernelMachine or Perceptron
     shares : tuple of float, length 3
         How much each of them counts in the mean.
+    targets : tuple of {"logit", "gap"}, length 3
+        What each of them is fitted to, see `targets`.
     """
 
     boosted: Forest
     randomised: Forest
     smooth: Smooth
     shares: tuple[float, ...] = _EVEN
+    targets: tuple[str, ...] = (GAP, GAP, GAP)
 
     def __post_init__(self) -> None:
+        if len(self.targets) != len(_EVEN) or not set(self.targets) <= set(TARGETS):
+            raise ValueError(f"Expected three targets of {TARGETS}. Received: {self.targets}.")
         if len(self.shares) != len(_EVEN) or not all(0 < share < 1e3 for share in self.shares):
             raise ValueError(f"Expected three shares above 0. Received: {self.shares}.")
 
@@ -67,6 +73,7 @@ class Ensemble:
         cls,
         X: NDArray[np.float32],
         y: Floats,
+        guess: Floats,
         random_state: int,
         n_randomised: int = N_RANDOMISED,
     ) -> Ensemble:
@@ -77,7 +84,9 @@ class Ensemble:
         X : ndarray of shape (n_rows, n_features)
             Finite features.
         y : ndarray of shape (n_rows,)
-            Accuracies, or differences of accuracies.
+            Accuracies, fractions.
+        guess : ndarray of shape (n_rows,)
+            First guesses at them; zeros where there are none.
         random_state : int
         n_randomised : int
             Trees of the randomised kind, which are most of the time and of the file.
@@ -101,15 +110,20 @@ class Ensemble:
             random_state=random_state,
         )
         shares = _EVEN if is_small else _SHARES_OF_MANY if is_large else _SHARES_OF_SOME
+        targets = (LOGIT, GAP, LOGIT if is_small else GAP)
+        boosted_y, randomised_y, smooth_y = (target_of(y, guess, kind) for kind in targets)
         with threads_for(len(y)):
             smooth: Smooth = (
-                KernelMachine.fit(X, y) if is_small else Perceptron.fit(X, y, random_state)
+                KernelMachine.fit(X, smooth_y)
+                if is_small
+                else Perceptron.fit(X, smooth_y, random_state)
             )
             return cls(
-                as_forest(boosting.fit(X, y), X),
-                as_forest(randomised.fit(X, y), X),
+                as_forest(boosting.fit(X, boosted_y), X),
+                as_forest(randomised.fit(X, randomised_y), X),
                 smooth,
                 shares,
+                targets,
             )
 
     @property
@@ -122,9 +136,23 @@ class Ensemble:
         """The smallest number of columns that `predict` works on."""
         return max(model.n_features_needed for model in self.models.values())
 
-    def predict(self, X: NDArray[np.float32]) -> Floats:
-        """Give the mean of the models, shape (n_rows,)."""
-        answers = [model.predict(X) for model in self.models.values()]
+    def predict(self, X: NDArray[np.float32], guess: Floats) -> Floats:
+        """Give the mean of the models.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        guess : ndarray of shape (n_rows,)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Fractions in [0, 1].
+        """
+        answers = [
+            accuracy_of(model.predict(X), guess, target)
+            for model, target in zip(self.models.values(), self.targets, strict=True)
+        ]
         return np.asarray(np.average(answers, axis=0, weights=self.shares), np.float64)
 
 

@@ -22,6 +22,7 @@ from accuracy_from_weights.forest import Forest
 from accuracy_from_weights.kernel_machine import KernelMachine
 from accuracy_from_weights.perceptron import Perceptron
 from accuracy_from_weights.regressors import Ensemble, ExpectedError, Smooth
+from accuracy_from_weights.targets import GAP
 
 _FORECAST = "forecast."
 """Before the names of what belongs to the forecast, which not every predictor has."""
@@ -59,8 +60,8 @@ def save(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         "parameters": predictor.get_params(),
         "feature_names": list(predictor.feature_names_),
         "n_features": predictor.n_features_in_,
-        "shares": list(predictor._ensemble.shares),
-        "forecast_shares": None if forecaster is None else list(forecaster.ensemble.shares),
+        "averaged": _averaged(predictor._ensemble),
+        "forecast_averaged": None if forecaster is None else _averaged(forecaster.ensemble),
         "anchor": asdict(predictor.anchor_),
         "card": predictor.card_,
         "made_with": {
@@ -89,6 +90,10 @@ def restore(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def _averaged(ensemble: Ensemble) -> dict[str, list[Any]]:
+    return {"shares": list(ensemble.shares), "targets": list(ensemble.targets)}
+
+
 def _smooth(arrays: dict[str, NDArray[Any]]) -> Smooth:
     """Tell by their names which of the two models the arrays are."""
     return KernelMachine(**arrays) if "vectors" in arrays else Perceptron(**arrays)
@@ -105,12 +110,16 @@ def _fill(
         prefix = f"{name}."
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-    def models(prefix: str = "", shares: str = "shares") -> tuple[Ensemble, ExpectedError]:
+    def models(prefix: str = "", fact: str = "") -> tuple[Ensemble, ExpectedError]:
+        # Version 2 knew shares alone, version 1 not even these.
+        averaged = facts.get(fact + "averaged", {})
+        shares = averaged.get("shares", facts.get(fact + "shares", (1, 1, 1)))
         ensemble = Ensemble(
             Forest(**part(prefix + "boosted")),
             Forest(**part(prefix + "randomised")),
             _smooth(part(prefix + "smooth")),
-            tuple(map(float, facts.get(shares, (1, 1, 1)))),  # in version 1 all counted the same
+            tuple(map(float, shares)),
+            tuple(map(str, averaged.get("targets", (GAP, GAP, GAP)))),
         )
         return ensemble, ExpectedError(Forest(**part(prefix + "logarithm")))
 
@@ -122,7 +131,7 @@ def _fill(
     anchor = Anchor(**facts.get("anchor", {}))
     forecaster = None
     if _FORECAST + "widths" in arrays:
-        forecaster = Forecaster(*models(_FORECAST, "forecast_shares"), arrays[_FORECAST + "widths"])
+        forecaster = Forecaster(*models(_FORECAST, "forecast_"), arrays[_FORECAST + "widths"])
     n_features, names = int(facts["n_features"]), tuple(facts["feature_names"])
     fits = (
         untrained.shape == (3,)

@@ -74,9 +74,9 @@ def widening_outside(
         outside = left_out[family.p_values(X[left_out]) < level]
         if not len(outside):
             continue
-        ensemble = Ensemble.fit(X[chosen], y[chosen] - guess[chosen], random_state)
+        ensemble = Ensemble.fit(X[chosen], y[chosen], guess[chosen], random_state)
         error = ExpectedError.fit(X[chosen], errors[chosen])
-        predicted = np.clip(guess[outside] + ensemble.predict(X[outside]), 0, 1)
+        predicted = ensemble.predict(X[outside], guess[outside])
         factors.append(np.abs(predicted - y[outside]) / error.predict(X[outside]) / width)
         strangers.append(runs[outside])
     if sum(map(len, factors)) < _FEWEST_STRANGERS:

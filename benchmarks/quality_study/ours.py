@@ -19,6 +19,7 @@ from accuracy_from_weights import (
     rows,
     standardising,
     strangers,
+    targets,
 )
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.features.sets import feature_names
@@ -32,7 +33,7 @@ Inputs = NDArray[np.float32]
 
 _MODULES = (
     *(calibration, crossfitting, family, kernel_machine, perceptron, regressors, rows),
-    *(standardising, strangers),
+    *(standardising, strangers, targets),
 )
 MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
 """Of the code that is fitted: what a cache holds of other code says nothing."""
@@ -70,12 +71,12 @@ def point_estimates(
     untrained = np.median(accuracies[~known] if (~known).any() else lowest)
     check = FamilyCheck.fit(train[known], runs[known], random_state)
     guess = logged_accuracy(train[known], names)
-    ensemble = Ensemble.fit(train[known], accuracies[known] - guess, random_state)
+    ensemble = Ensemble.fit(train[known], accuracies[known], guess, random_state)
     estimates = np.full(len(test), untrained)
     p_values = np.full(len(test), 1 / (len(check.distances) + 1))
     if usable.any():
         asked = test[usable]
-        estimates[usable] = np.clip(logged_accuracy(asked, names) + ensemble.predict(asked), 0, 1)
+        estimates[usable] = ensemble.predict(asked, logged_accuracy(asked, names))
         p_values[usable] = check.p_values(asked)
     return estimates, p_values
 
