@@ -26,6 +26,7 @@ from fuzzed_files import targets
 from fuzzing import KINDS, Mutation, verdict
 
 ADDRESS_SPACE = 6 * 2**30
+PATIENCE = 120  # seconds that one input may take; a reader that takes longer is ended
 
 
 def random_mutations(rng: random.Random) -> list[Mutation]:
@@ -64,9 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="in all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("names", nargs="*", help="kinds of files; all of them if none is named")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        names = list(targets(Path(folder)))
+        names = options.names or list(targets(Path(folder)))
     context = multiprocessing.get_context("spawn")
     total: Counter[str] = Counter()
     for name in names:
@@ -77,6 +79,8 @@ def main() -> None:
         sender.close()
         facts, last, problems = {}, "", set()
         while True:
+            if not receiver.poll(PATIENCE):
+                process.kill()
             try:
                 kind, text = receiver.recv()
             except EOFError:

@@ -29,10 +29,11 @@ IDX_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 
 def targets(folder: Path) -> dict[str, Target]:
     """Every kind of file that the package reads, by name."""
-    found = {"predictor": _predictor(folder)}
-    found |= _checkpoints(folder)
-    found |= _zoos(folder)
-    found |= _sources(folder)
+    found = {"predictor": predictor_file(folder)}
+    found |= array_files(folder)
+    found |= framework_files(folder)
+    found |= zoo_files(folder)
+    found |= source_files(folder)
     archives = {
         f"{name}, inside": replace(target, damage=inside_archive)
         for name, target in found.items()
@@ -42,7 +43,7 @@ def targets(folder: Path) -> dict[str, Target]:
     return found | archives | {"zoo/metrics.csv": replace(metrics, damage=inside_gzip)}
 
 
-def _predictor(folder: Path) -> Target:
+def predictor_file(folder: Path) -> Target:
     path = folder / "fuzzed.predictor"
 
     def use() -> None:
@@ -58,26 +59,43 @@ def state_dict() -> dict[str, np.ndarray[Any, Any]]:
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def _checkpoints(folder: Path) -> dict[str, Target]:
-    import keras
-    import torch
-    from safetensors.torch import save_file
+def array_files(folder: Path) -> dict[str, Target]:
+    """Checkpoints that no framework has to write."""
+    from safetensors.numpy import save_file
 
     state = state_dict()
-    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    return _checkpoints(
+        folder,
+        {
+            ".npz": lambda path: np.savez(path, **state),
+            ".safetensors": lambda path: save_file(state, path),
+        },
+    )
+
+
+def framework_files(folder: Path) -> dict[str, Target]:
+    """Checkpoints as PyTorch, Lightning and Keras write them."""
+    import keras
+    import torch
+
+    tensors = {name: torch.from_numpy(array) for name, array in state_dict().items()}
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(4, 3)])
     model.add(keras.layers.GlobalAveragePooling2D())
     model.add(keras.layers.Dense(3))
-    writers: dict[str, Callable[[Path], object]] = {
-        ".npz": lambda path: np.savez(path, **state),
-        ".pt": lambda path: torch.save(tensors, path),
-        ".ckpt": lambda path: torch.save(
-            {"state_dict": tensors, "epoch": 1}, path, _use_new_zipfile_serialization=False
-        ),
-        ".safetensors": lambda path: save_file(tensors, path),
-        ".keras": model.save,
-        ".weights.h5": model.save_weights,
-    }
+    return _checkpoints(
+        folder,
+        {
+            ".pt": lambda path: torch.save(tensors, path),
+            ".ckpt": lambda path: torch.save(
+                {"state_dict": tensors, "epoch": 1}, path, _use_new_zipfile_serialization=False
+            ),
+            ".keras": model.save,
+            ".weights.h5": model.save_weights,
+        },
+    )
+
+
+def _checkpoints(folder: Path, writers: dict[str, Callable[[Path], object]]) -> dict[str, Target]:
     found = {}
     for extension, write in writers.items():
         path = folder / f"fuzzed{extension}"
@@ -90,7 +108,7 @@ def _checkpoints(folder: Path) -> dict[str, Target]:
     return found
 
 
-def _zoos(folder: Path) -> dict[str, Target]:
+def zoo_files(folder: Path) -> dict[str, Target]:
     store = ZooStore(folder / "store")
     with store.writing() as writer:
         writer.begin({"recipe": {"family": "paper"}, "data": {"name": "noise"}, "seed": 0})
@@ -118,7 +136,7 @@ def _zoos(folder: Path) -> dict[str, Target]:
     return found
 
 
-def _sources(folder: Path) -> dict[str, Target]:
+def source_files(folder: Path) -> dict[str, Target]:
     """What zoos are made from: images, recipes, a list of checkpoints."""
     (folder / "sources").mkdir()
     arrays = {"x_train": np.zeros((4, 5, 5), np.uint8), "y_train": np.arange(4, dtype=np.uint8)}

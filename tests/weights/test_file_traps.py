@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,8 +20,14 @@ import torch
 from comparing import assert_same_layers, refusal
 from networks import mlp
 
-from accuracy_from_weights.errors import UnsupportedModelError, UntrustedFileError
+from accuracy_from_weights.errors import (
+    UnreadableFileError,
+    UnsupportedModelError,
+    UntrustedFileError,
+)
 from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.weights.files.hdf5_heaps import endless_heap
+from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 
 layers = keras.layers
 
@@ -196,6 +203,20 @@ def replaced(path: Path, place: str = "layers/dense/vars/0") -> h5py.File:
     file = h5py.File(path, "r+")
     del file[place]
     return file
+
+
+@pytest.mark.parametrize("size", [0, 8, 2**64 - 16], ids=["nothing", "no head", "wraps around"])
+def test_texts_that_hdf5_would_read_for_ever(keras_weights: Path, size: int) -> None:
+    content = keras_weights.read_bytes()
+    assert endless_heap(content) is None
+    first = content.index(b"GCOL") + 16
+    number = 1 if size > 2**63 else 0
+    damaged = content[:first] + struct.pack("<HHIQ", number, 0, 0, size) + content[first + 16 :]
+    keras_weights.write_bytes(damaged)
+    # Opened, not read: were it let through, reading would never end.
+    for source in (None, io.BytesIO(damaged)):
+        with pytest.raises(UnreadableFileError, match="without end"):
+            SafeHdf5(str(keras_weights), len(damaged), source)
 
 
 def test_hdf5_links_to_other_files_are_not_followed(keras_weights: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import mmap
 from math import prod
 from types import TracebackType
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
+from accuracy_from_weights.weights.files.hdf5_heaps import endless_heap
 from accuracy_from_weights.weights.files.limits import check_size, unreadable
 
 
@@ -21,7 +24,7 @@ class SafeHdf5:
         For messages, and to open where no source is given.
     size : int
         Of the file, in bytes.
-    source : file-like, optional
+    source : io.BytesIO, optional
         The file in memory.
 
     Raises
@@ -29,10 +32,10 @@ class SafeHdf5:
     MissingDependencyError
         When h5py is not installed.
     UnreadableFileError
-        When the file is truncated or no HDF5 file.
+        When the file is truncated, no HDF5 file, or would never be read to its end.
     """
 
-    def __init__(self, path: str, size: int, source: Any = None) -> None:
+    def __init__(self, path: str, size: int, source: io.BytesIO | None = None) -> None:
         try:
             import h5py
         except ImportError:
@@ -40,6 +43,8 @@ class SafeHdf5:
                 f"Expected h5py to be installed, to read {path!r}. Received: an environment "
                 'without it; run `pip install "accuracy-from-weights[files]"`.'
             ) from None
+        if _is_endless(path, source):
+            raise unreadable(path, "which is damaged: it would be read without end")
         try:
             self.root = h5py.File(path if source is None else source, "r")
         except OSError:
@@ -140,3 +145,13 @@ class SafeHdf5:
             "Expected a file that holds its own values. "
             f"Received: {self.path!r}, {what}; save the model again with Keras."
         )
+
+
+def _is_endless(path: str, source: io.BytesIO | None) -> bool:
+    if source is not None:
+        return endless_heap(source.getvalue()) is not None
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return endless_heap(content) is not None
