@@ -21,7 +21,7 @@ Results = dict[str, Any]
 Tell = Callable[[str], None]
 
 PARTS = ("same", "dataset", "kind", "pool", "curve", "mixed", "intervals")
-_WITH_INTERVALS = ("same", "dataset", "kind")
+_WITH_INTERVALS = ("same", "pool", "dataset", "kind")
 CONFIDENT = 0.95
 
 
@@ -205,4 +205,7 @@ def _measure_intervals(
                 chosen = inside & finals
                 entries = scoring.scores_of(table, said, chosen, part=part, group=group)
                 kept = ("part", "group", "column", "runs", "coverage", "width")
-                results["coverage"] += [{k: e[k] for k in kept} for e in entries]
+                for entry in entries:
+                    kept_entry = {key: entry[key] for key in kept}
+                    kept_entry["auroc"] = scoring.width_auroc(table, said, chosen, entry["column"])
+                    results["coverage"].append(kept_entry)

@@ -88,9 +88,10 @@ _MISLEADS = (
     "trained on some wrong labels. R² / τ / mean absolute error in points."
 )
 _INTERVALS = (
-    "Share of last checkpoints within the 90% interval (mean width in points). Predictors with "
-    "intervals take many fits; these are fitted to fewer checkpoints and calibrated in fewer folds "
-    "than is the package's default, which widens them. Under *same*, the first fold of three."
+    "Share of last checkpoints within the 90% interval / mean width in points / AUROC of a wide "
+    "interval against an error above 10 points. Predictors with intervals take many fits; these "
+    "are fitted to fewer checkpoints and calibrated in fewer folds than is the package's default, "
+    "which widens them. Where runs are left out, the first fold of three."
 )
 _FAMILY = (
     "AUROC of a small family p-value against an error above 10 points, last checkpoints. "
@@ -262,11 +263,15 @@ def _coverage_table(entries: list[Entry]) -> str:
     lines = ["| left out | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for part, group in dict.fromkeys((e["part"], e["group"]) for e in entries):
         cells = {
-            e["column"]: f"{_with_ends(e['coverage'], 100, 0)} ({number(100 * e['width'][0], 0)})"
+            e[
+                "column"
+            ]: f"{_with_ends(e['coverage'], 100, 0)} / {number(100 * e['width'][0], 0)} / "
+            f"{_with_ends(e['auroc'])}"
             for e in entries
             if (e["part"], e["group"]) == (part, group)
         }
-        name = f"runs of {group}" if part == "same" else f"all of {group}"
+        name = f"{'all' if part in ('dataset', 'kind') else 'runs'} of {group}"
+        name += ", one predictor for all" if part == "pool" else ""
         lines.append(f"| {name} | " + " | ".join(cells.get(c, "-") for c in columns) + " |")
     return "\n".join(lines)
 

@@ -229,6 +229,29 @@ def _weighted(values: Floats, weights: Floats) -> tuple[float, float, float]:
     return float(np.average(values, weights=weights)), float(low), float(high)
 
 
+def width_auroc(table: ZooTable, said: Said, rows: Mask, name: str) -> list[float | None]:
+    """AUROC of a wide interval as a sign of a large error: value, low and high end.
+
+    Of last checkpoints, so that a bootstrap over rows is one over runs.
+    """
+    predicted, ends = said.predicted[name], said.intervals[name]
+    chosen = np.flatnonzero(rows & np.isfinite(predicted))
+    return _auroc_with_ends(np.diff(ends[chosen])[:, 0], _is_large(table, predicted, chosen))
+
+
+def _is_large(table: ZooTable, predicted: Floats, chosen: NDArray[np.intp]) -> Mask:
+    return np.abs(predicted - table.accuracy)[chosen] > LARGE_ERROR
+
+
+def _auroc_with_ends(signs: Floats, is_large: Mask) -> list[float | None]:
+    """AUROC and its bootstrap interval."""
+    generator = np.random.default_rng(0)
+    draws = [generator.integers(len(signs), size=len(signs)) for _ in range(N_RESAMPLES)]
+    values = np.array([auroc(signs[d], is_large[d]) for d in draws])
+    ends = np.nanpercentile(values, (2.5, 97.5)) if np.isfinite(values).any() else (np.nan,) * 2
+    return [_short(v) for v in (auroc(signs, is_large), *ends)]
+
+
 def family_check(table: ZooTable, said: Said, rows: Mask, **labels: Any) -> list[dict[str, Any]]:
     """AUROC of a small p-value as a sign of a large error.
 
@@ -237,16 +260,12 @@ def family_check(table: ZooTable, said: Said, rows: Mask, **labels: Any) -> list
     found = []
     for name, p_values in said.p_values.items():
         chosen = np.flatnonzero(rows & np.isfinite(p_values) & np.isfinite(said.predicted[name]))
-        is_large = np.abs(said.predicted[name] - table.accuracy)[chosen] > LARGE_ERROR
+        is_large = _is_large(table, said.predicted[name], chosen)
         p = p_values[chosen]
-        generator = np.random.default_rng(0)
-        draws = [generator.integers(len(p), size=len(p)) for _ in range(N_RESAMPLES)]
-        values = np.array([auroc(-p[d], is_large[d]) for d in draws])
-        ends = np.nanpercentile(values, (2.5, 97.5)) if np.isfinite(values).any() else (np.nan,) * 2
         entry: dict[str, Any] = {**labels, "column": name, "rows": len(p)}
         entry["large_errors"] = _short(float(is_large.mean()))
         entry["outside"] = _short(float((p < 0.01).mean()))
-        entry["auroc"] = [_short(v) for v in (auroc(-p, is_large), *ends)]
+        entry["auroc"] = _auroc_with_ends(-p, is_large)
         found.append(entry)
     return found
 
