@@ -9,7 +9,8 @@ Rule         Stops when
 ===========  =================================================================================
 `Patience`   the estimate has not risen for a number of estimates
 `Plateau`    the last estimates differ by less than the estimate can tell apart
-`Hopeless`   the interval's top stays below what other runs had reached by the same step
+`Hopeless`   the interval's top stays below what other runs had reached by the same step, or the
+             forecast's below what is to be reached at the end
 `Diverged`   the weights hold NaN or infinity
 `FirstOf`    one of several rules stops
 ===========  =================================================================================
@@ -17,11 +18,8 @@ Rule         Stops when
 
 from __future__ import annotations
 
-import enum
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +30,7 @@ from accuracy_from_weights._arguments import (
     number_between,
     positive_int,
 )
+from accuracy_from_weights.decisions import GO_ON, Decision, StoppingRule, StopReason
 
 if TYPE_CHECKING:
     from accuracy_from_weights.estimate import Estimate
@@ -49,78 +48,7 @@ __all__ = [
 ]
 
 BOUNDS = ("accuracy", "low", "high")
-
-
-class StopReason(str, enum.Enum):
-    """Why a rule stopped, or that it did not; compares equal to its plain text."""
-
-    RUNNING = "running"
-    NO_IMPROVEMENT = "no improvement"
-    PLATEAU = "plateau"
-    HOPELESS = "hopeless"
-    DIVERGED = "diverged"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A rule's answer to one estimate.
-
-    Attributes
-    ----------
-    stop
-        Whether to end the run.
-    reason
-        Why; `StopReason.RUNNING` while the run goes on.
-    text
-        One sentence for people, with the numbers that decided.
-    """
-
-    stop: bool
-    reason: StopReason = StopReason.RUNNING
-    text: str = ""
-
-    def __bool__(self) -> bool:
-        return self.stop
-
-
-GO_ON = Decision(stop=False)
-
-
-class StoppingRule(ABC):
-    """Base of all rules: `update`, `reset`, and a state of plain numbers, strings and lists.
-
-    The state survives JSON and PyTorch's weights-only loading, so a resumed run goes on counting
-    where it was.
-    """
-
-    @abstractmethod
-    def update(self, estimate: Estimate, step: float) -> Decision:
-        """Take the next estimate and decide.
-
-        Parameters
-        ----------
-        estimate
-            An `Estimate`, or anything with ``accuracy``, ``low``, ``high`` (fractions in [0, 1]),
-            ``in_family`` and, for `Diverged`, ``condition``.
-        step
-            When it was made, in whatever unit the other runs are recorded in (epochs, in the
-            callbacks).
-        """
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Forget everything seen, for a new run."""
-
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the rule has seen so far."""
-
-    @abstractmethod
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+HORIZONS = ("now", "final")
 
 
 class Patience(StoppingRule):
@@ -265,6 +193,10 @@ class Hopeless(StoppingRule):
         How many estimates in a row must stay below. Defaults to 2.
     after
         Judge no run before this step. Defaults to 0.
+    horizon
+        ``"final"`` judges not the estimate but the forecast of what the run will end with, so that
+        `reached` may be a plain number; a callback then needs ``forecast=True``. Defaults to
+        ``"now"``.
     """
 
     def __init__(
@@ -272,7 +204,14 @@ class Hopeless(StoppingRule):
         reached: float | Callable[[float], float | None],
         patience: int = 2,
         after: float = 0.0,
+        horizon: str = "now",
     ) -> None:
+        if horizon not in HORIZONS:
+            raise InvalidArgumentError(
+                f"Invalid value for argument `horizon`. Expected one of {HORIZONS}. "
+                f"Received: {horizon!r}."
+            )
+        self.horizon = horizon
         self.reached = reached if callable(reached) else number_between("reached", reached, 0, 1)
         self.patience = positive_int("patience", patience)
         self.after = number_between("after", after, 0.0, math.inf)
@@ -296,8 +235,9 @@ class Hopeless(StoppingRule):
         return Decision(
             True,
             StopReason.HOPELESS,
-            f"the interval's top, {estimate.high:.4f} at step {step:g}, has stayed below the "
-            f"{bar:.4f} of other runs for {self.below} estimates",
+            f"the {'forecast' if self.reads_forecast else 'interval'}'s top, {estimate.high:.4f} "
+            f"at step {step:g}, has stayed below the {bar:.4f} of other runs for {self.below} "
+            "estimates",
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -350,8 +290,16 @@ class FirstOf(StoppingRule):
 
     def update(self, estimate: Estimate, step: float) -> Decision:
         """Take the next estimate and decide; see `StoppingRule.update`."""
-        decisions = [rule.update(estimate, step) for rule in self.rules]
-        return next((decision for decision in decisions if decision.stop), GO_ON)
+        return _first_stop([rule.update(estimate, step) for rule in self.rules])
+
+    @property
+    def reads_forecast(self) -> bool:
+        """Whether one of the rules has to be given forecasts."""
+        return any(rule.reads_forecast for rule in self.rules)
+
+    def decide(self, estimate: Estimate, forecast: Estimate | None, step: float) -> Decision:
+        """Give each rule what it judges; see `StoppingRule.decide`."""
+        return _first_stop([rule.decide(estimate, forecast, step) for rule in self.rules])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all rules, in order."""
@@ -361,6 +309,10 @@ class FirstOf(StoppingRule):
         """Go on from a state that `state_dict` gave."""
         for rule, its_state in zip(self.rules, state["rules"], strict=True):
             rule.load_state_dict(its_state)
+
+
+def _first_stop(decisions: Sequence[Decision]) -> Decision:
+    return next((decision for decision in decisions if decision.stop), GO_ON)
 
 
 def best_so_far(

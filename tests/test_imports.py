@@ -47,7 +47,7 @@ LAYERS = (
         "strangers",
     ),
     ("predictor", "saved_predictor", "pretrained"),
-    ("stopping", "histories", "evaluation", "plotting", "zoo"),
+    ("decisions", "stopping", "histories", "evaluation", "plotting", "zoo"),
     ("callbacks", "trackers"),
     ("federated",),
     ("demo",),

@@ -140,6 +140,24 @@ def test_the_bar_knows_nothing_before_any_run_has_and_learns_of_new_runs():
     assert bar(3) == 0.9
 
 
+def test_hopeless_may_judge_the_forecast_alone_and_among_others():
+    low, high = around(0.4), around(0.9)
+    rule = Hopeless(0.8, patience=1, horizon="final")
+    assert rule.reads_forecast
+    assert not rule.decide(low, None, 0)  # nothing to judge
+    assert not rule.decide(low, high, 1)
+    decision = rule.decide(high, low, 2)
+    assert decision.reason is StopReason.HOPELESS
+    assert decision.text.startswith("the forecast's top, 0.4500 at step 2")
+    several = FirstOf(Patience(1), rule)
+    assert several.reads_forecast
+    assert not several.decide(low, high, 0)
+    assert several.decide(low, high, 1).reason is StopReason.NO_IMPROVEMENT
+    several.reset()
+    assert several.decide(low, low, 0).reason is StopReason.HOPELESS
+    assert not FirstOf(Patience(1), Hopeless(0.8)).reads_forecast
+
+
 def test_diverged_stops_at_once_and_only_then():
     rule = Diverged()
     assert not rule.update(around(0.1), 0)
@@ -209,6 +227,7 @@ def test_a_reset_rule_decides_as_a_new_one(before, run, which):
         (lambda: Plateau(share=math.nan), "Expected a number from 0 to 1. Received: nan"),
         (lambda: Hopeless(75), "Expected a number from 0 to 1. Received: 75"),
         (lambda: Hopeless(0.5, after=-1), "Expected a number of at least 0. Received: -1"),
+        (lambda: Hopeless(0.5, horizon="end"), "Expected one of .* Received: 'end'"),
         (lambda: best_so_far([], 2), "Expected a number from 0 to 1. Received: 2"),
         (lambda: FirstOf(), "Expected one or more stopping rules"),
         (lambda: FirstOf(Patience), "Expected one or more stopping rules"),

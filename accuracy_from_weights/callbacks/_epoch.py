@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights._arguments import InvalidArgumentError, flag, positive_int
+from accuracy_from_weights.callbacks._forecasts import Forecasts, Share
 from accuracy_from_weights.callbacks._guarding import Guard
 from accuracy_from_weights.callbacks._inputs import input_shape_of
 from accuracy_from_weights.callbacks._names import (
@@ -41,18 +42,22 @@ class Observation:
     Attributes
     ----------
     values
-        Four finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1);
-        and the last true accuracy, where estimates are anchored to one.
+        Finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1); the
+        forecast and its interval, where there is one; and the last true accuracy, where estimates
+        are anchored to one.
     known
         Whether the accuracy among them was ever estimated in this run. Where it was not, it is 0.
     failed
         Whether an estimate was due and could not be made: the accuracy is the last known one, the
         interval is [0, 1] and in_family is 0, which says that nothing is known of this network.
+    stand_ins
+        The names under which values of an earlier epoch stand in for what could not be made.
     """
 
     values: dict[str, float]
     known: bool
     failed: bool
+    stand_ins: tuple[str, ...] = ()
 
 
 class EpochEstimator(Guard):
@@ -83,6 +88,10 @@ class EpochEstimator(Guard):
         None for never.
     anchor_advice
         Where truths come from in this framework: a clause that follows a colon.
+    forecast
+        Whether to tell also what the run will end with.
+    forecast_advice
+        Where the planned length of the training comes from: a clause that follows a colon.
     """
 
     def __init__(
@@ -98,11 +107,14 @@ class EpochEstimator(Guard):
         input_shape: tuple[int, ...] | None = None,
         anchor_every: int | None = None,
         anchor_advice: str = "",
+        forecast: bool = False,
+        forecast_advice: str = "",
     ) -> None:
         super().__init__(owner)
         self.every = positive_int(every_argument, every)
         self.name = checked_name(name)
-        self.keys = tuple(self.name + suffix for suffix in SUFFIXES)
+        self.forecasts = Forecasts(forecast, self.name, self, forecast_advice)
+        self._own_keys = tuple(self.name + suffix for suffix in SUFFIXES)
         self.anchor_key = self.name + ANCHOR_SUFFIX
         self.verbose = flag("verbose", verbose)
         if stopping is not None and not isinstance(stopping, StoppingRule):
@@ -110,6 +122,11 @@ class EpochEstimator(Guard):
                 "Invalid value for argument `stopping`. Expected a rule from "
                 "accuracy_from_weights.stopping, such as Patience(5), or None. "
                 f"Received: {stopping!r}."
+            )
+        if stopping is not None and stopping.reads_forecast and not forecast:
+            raise InvalidArgumentError(
+                "Invalid value for argument `forecast`. Expected True, since `stopping` judges the "
+                f"forecast. Received: {forecast!r}."
             )
         self.stopping = stopping
         self.truths = Truths(anchor_every, self, anchor_advice)
@@ -123,6 +140,7 @@ class EpochEstimator(Guard):
         """Start a run: forget the last one's values, and what a resumed run goes on with."""
         self._values, self._failed = None, False
         self._looked = False
+        self.forecasts.clear()
         if not resumed:
             self.decision = None
             self.truths.clear()
@@ -135,13 +153,18 @@ class EpochEstimator(Guard):
         return self.decision is not None and self.decision.stop
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of what is estimated and forecast."""
+        return (*self._own_keys, *self.forecasts.keys)
+
+    @property
     def known_keys(self) -> tuple[str, ...]:
         """All names that may be logged."""
         return (*self.keys, self.anchor_key)
 
     def nothing_known(self) -> dict[str, float]:
         """Return the four numbers for a network of which there is no estimate."""
-        return dict(zip(self.keys, (0.0, 0.0, 1.0, 0.0), strict=True))
+        return dict(zip(self._own_keys, (0.0, 0.0, 1.0, 0.0), strict=True))
 
     @property
     def wants_batch(self) -> bool:
@@ -165,6 +188,7 @@ class EpochEstimator(Guard):
         log: Callable[[], Mapping[str, float]] | None = None,
         truth: Callable[[], float | None] | None = None,
         insist: bool = False,
+        share: Share | None = None,
     ) -> Observation:
         """Estimate if `epoch` is due, else repeat the last value. Never raises an `Exception`.
 
@@ -182,6 +206,8 @@ class EpochEstimator(Guard):
             Gives the true accuracy or None; called where one is due.
         insist
             Whether estimate and truth are due whatever the epoch.
+        share
+            Gives the share of the planned training that is done, or None; called for a forecast.
         """
         if self._values is None or epoch % self.every == 0 or insist:
             # First, since in some frameworks it is something that all processes do together.
@@ -189,10 +215,11 @@ class EpochEstimator(Guard):
             if truth is not None and not (insist or self.truths.due(epoch)):
                 truth = None
             estimate = None
+            self.forecasts.miss()
             if not self._is_blind(evidence):
                 estimate = self.guard(
                     f"the estimate of epoch {epoch}",
-                    lambda: self._estimate(read, epoch, evidence, truth),
+                    lambda: self._estimate(read, epoch, evidence, truth, share),
                 )
             self._failed = estimate is None
             if estimate is not None:
@@ -234,6 +261,7 @@ class EpochEstimator(Guard):
             "failed": self._failed,
             "stopping": None if self.stopping is None else self.stopping.state_dict(),
             "truths": self.truths.state_dict(),
+            "forecast": self.forecasts.state_dict(),
         }
         # Some frameworks write JSON, others files that hold nothing but plain values: what a rule
         # keeps has to survive both, and an error now is better than one in the framework's saving.
@@ -242,12 +270,13 @@ class EpochEstimator(Guard):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         values = state.get("values")
         if values is not None:
-            self._values = {key: float(values[key]) for key in self.keys}
-        # Releases that did not anchor wrote neither this nor truths.
+            self._values = {key: float(values[key]) for key in self._own_keys}
+        # Earlier releases wrote fewer of these.
         self._failed = bool(state.get("failed", False))
         if self.stopping is not None and state.get("stopping") is not None:
             self.stopping.load_state_dict(state["stopping"])
         self.truths.load_state_dict(state.get("truths", []))
+        self.forecasts.load_state_dict(state.get("forecast"))
 
     def _read_log(self, log: Callable[[], Mapping[str, float]] | None) -> Any:
         if log is None or not self.judge.wants_log:
@@ -263,9 +292,11 @@ class EpochEstimator(Guard):
         values = self.nothing_known() if self._values is None else dict(self._values)
         if self._failed:
             values = {**self.nothing_known(), self.name: values[self.name]}
+        values |= self.forecasts.values()
         if self.truths.latest is not None:
             values[self.anchor_key] = self.truths.latest
-        return Observation(values, known, self._failed)
+        stand_ins = (*(self._own_keys if self._failed else ()), *self.forecasts.stand_ins)
+        return Observation(values, known, self._failed, stand_ins)
 
     def _estimate(
         self,
@@ -273,16 +304,20 @@ class EpochEstimator(Guard):
         epoch: int,
         log: Mapping[str, float] | None,
         truth: Callable[[], float | None] | None,
+        share: Share | None,
     ) -> Estimate:
         predictor, source = self.judge.load(), read()
         if truth is not None:
             self.truths.learn(epoch, self.judge.ask(predictor, source, log), truth)
         anchored = self.guard("anchoring", lambda: self.truths.anchor(predictor))
-        return self.judge.ask(predictor if anchored is None else anchored, source, log)
+        predictor = predictor if anchored is None else anchored
+        estimate = self.judge.ask(predictor, source, log)
+        self.forecasts.make(lambda done: self.judge.ask(predictor, source, log, done), share, epoch)
+        return estimate
 
     def _take(self, estimate: Estimate, epoch: int, step: float | None) -> None:
         numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)
-        self._values = dict(zip(self.keys, map(float, numbers), strict=True))
+        self._values = dict(zip(self._own_keys, map(float, numbers), strict=True))
         self.guard(
             "telling of the estimate",
             lambda: tell_estimate(self, self.name, estimate, epoch, self.verbose),
@@ -292,7 +327,11 @@ class EpochEstimator(Guard):
             self.guard("the stopping rule", lambda: self._decide(estimate, float(time)))
 
     def _decide(self, estimate: Estimate, step: float) -> None:
-        decision = None if self.stopping is None else self.stopping.update(estimate, step)
+        decision = (
+            None
+            if self.stopping is None
+            else self.stopping.decide(estimate, self.forecasts.fresh, step)
+        )
         if not isinstance(decision, Decision):
             raise TypeError(f"Expected a Decision from {self.stopping!r}. Received: {decision!r}")
         self.decision = decision

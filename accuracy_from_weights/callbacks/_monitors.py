@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
+from accuracy_from_weights.callbacks._names import FINAL_SUFFIXES
+
 
 class Watcher(NamedTuple):
     """What another callback, or an argument of the framework's trainer, watches."""
@@ -50,6 +52,12 @@ def complaints(found: Iterable[Watcher], keys: Sequence[str], all_keys: Iterable
             texts.append(
                 f"{kind} monitors {monitor!r} as something to make small, so it prefers the worst "
                 "epoch. Have it prefer the largest."
+            )
+        elif monitor in [keys[0] + suffix for suffix in FINAL_SUFFIXES if keys] and (
+            monitor not in known
+        ):
+            texts.append(
+                f"{kind} monitors {monitor!r}, which this callback logs with forecast=True only."
             )
         elif isinstance(monitor, str) and monitor not in known:
             meant = difflib.get_close_matches(monitor, keys, n=1, cutoff=0.85)

@@ -9,6 +9,7 @@ from accuracy_from_weights._arguments import InvalidArgumentError
 DEFAULT_NAME = "accuracy_from_weights"
 SUFFIXES = ("", "_low", "_high", "_in_family")
 ANCHOR_SUFFIX = "_anchor"
+FINAL_SUFFIXES = ("_final", "_final_low", "_final_high")
 
 
 def checked_name(name: Any) -> str:

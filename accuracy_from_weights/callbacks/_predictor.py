@@ -20,7 +20,8 @@ class Estimator(Protocol):
     """Anything that estimates: an `AccuracyPredictor`, or an object of the user's own.
 
     One with an attribute ``features`` that names probes or the log is also given ``input_shape``
-    or ``log``, and one with a method ``anchor`` can be anchored.
+    or ``log``, and one with a method ``anchor`` can be anchored. For a forecast it is given
+    ``horizon="final"`` and ``progress``.
     """
 
     def estimate(self, source: Any) -> Estimate:
@@ -97,8 +98,17 @@ class Judge:
             self.predictor = load_predictor(**more)
         return self.predictor
 
-    def ask(self, predictor: Any, source: Any, log: Mapping[str, float] | None) -> Estimate:
+    def ask(
+        self,
+        predictor: Any,
+        source: Any,
+        log: Mapping[str, float] | None,
+        progress: float | None = None,
+    ) -> Estimate:
         """Return the estimate of `predictor`, the held one or an anchored copy, without warnings.
+
+        With `progress`, the share of the planned training that is done, the forecast of what it
+        will end with.
 
         Raises
         ------
@@ -110,6 +120,8 @@ class Judge:
             evidence["input_shape"] = self.input_shape
         if self.wants_log:
             evidence["log"] = log
+        if progress is not None:
+            evidence |= {"horizon": "final", "progress": progress}
         with quiet():  # the predictor would say at each epoch what the callback says once
             estimate: Estimate = predictor.estimate(source, **evidence)
         numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)

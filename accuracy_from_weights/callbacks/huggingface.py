@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import transformers
 
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Observation
+from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._inputs import FirstBatch
 from accuracy_from_weights.callbacks._logs import LogReader
@@ -85,6 +86,11 @@ class AccuracyFromWeights(transformers.TrainerCallback):
     anchor_on
         The name of the accuracy among an evaluation's metrics. Defaults to a search for usual
         ones.
+    forecast
+        Whether to log also what accuracy the run will end with, as ``accuracy_from_weights_final``
+        with ``_final_low`` and ``_final_high``, where the predictor can tell, which looks at the
+        network a second time. The number of epochs or steps among the arguments tells how much of
+        the run is done. Defaults to False.
 
     Attributes
     ----------
@@ -115,6 +121,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         log_keys: tuple[str | None, str | None] | None = None,
         anchor_every: int | None = None,
         anchor_on: str | None = None,
+        forecast: bool = False,
     ) -> None:
         self._epochs = EpochEstimator(
             type(self).__name__,
@@ -128,6 +135,8 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             anchor_every=anchor_every,
             anchor_advice="evaluate (eval_strategy) with a `compute_metrics` that gives an "
             "accuracy, or name it in `anchor_on`",
+            forecast=forecast,
+            forecast_advice="give TrainingArguments `num_train_epochs` or `max_steps`",
         )
         self._reader = LogReader(
             log_keys,
@@ -202,7 +211,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
                 state, control, model, lambda: self._reader.validation(found, ("eval_",))
             )
             metrics.update({f"eval_{key}": value for key, value in seen.values.items()})
-            if seen.failed and self._decides_best(args):
+            if _metric(args) in seen.stand_ins:
                 self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
         return control
 
@@ -235,6 +244,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
                 self._epoch(state),
                 log=lambda: self._reader.training(self._logs),
                 truth=truth,
+                share=lambda: share_done(state.global_step, state.max_steps),
             )
             seen, self._stops = as_first_process(seen, self._epochs.should_stop)
             self._seen, self._seen_at = seen, state.global_step
@@ -258,7 +268,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
     def _choose_best(self, args: Any, state: Any, control: Any, seen: Observation) -> None:
         if not (self._decides_best(args) and seen.known):
             return
-        value = seen.values[str(args.metric_for_best_model).removeprefix("eval_")]
+        value = seen.values[_metric(args)]
         better = state.best_metric is None or (
             value > state.best_metric if args.greater_is_better else value < state.best_metric
         )
@@ -268,7 +278,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             control.should_save = True
 
     def _decides_best(self, args: Any) -> bool:
-        return str(args.metric_for_best_model).removeprefix("eval_") in self._epochs.keys
+        return _metric(args) in self._epochs.keys
 
     def _hold_patience(self) -> None:
         hold_patience(
@@ -303,9 +313,8 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         )
         neighbours = self._neighbours()
         ours = [cb for cb in neighbours if isinstance(cb, AccuracyFromWeights)]
-        monitor = str(args.metric_for_best_model).removeprefix("eval_")
         mode = "max" if args.greater_is_better else "min"
-        found = [Watcher("metric_for_best_model", monitor, mode)]
+        found = [Watcher("metric_for_best_model", _metric(args), mode)]
         all_keys = [key for cb in ours for key in cb._epochs.known_keys]
         for text in complaints(found, self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)
@@ -317,6 +326,11 @@ class AccuracyFromWeights(transformers.TrainerCallback):
                 "EarlyStoppingCallback stands before it in the list of callbacks and will not see "
                 f"{self._epochs.name!r}. Put AccuracyFromWeights first.",
             )
+
+
+def _metric(args: Any) -> str:
+    """Return the name of the metric by which the best model is chosen, as this package has it."""
+    return str(args.metric_for_best_model).removeprefix("eval_")
 
 
 def _kept_states(state: Any) -> dict[str, Any]:

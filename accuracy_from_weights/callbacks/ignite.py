@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 
 from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 
@@ -70,6 +71,11 @@ class AccuracyFromWeights:
     anchor_on
         The name of the accuracy among the evaluator's metrics. Defaults to a search for usual
         ones.
+    forecast
+        Whether to log also what accuracy the run will end with, as ``accuracy_from_weights_final``
+        with ``_final_low`` and ``_final_high``, where the predictor can tell, which looks at the
+        network a second time. ``run(max_epochs=...)`` tells how much of the run is done. Defaults
+        to False.
 
     Attributes
     ----------
@@ -99,6 +105,7 @@ class AccuracyFromWeights:
         log_keys: tuple[str | None, str | None] | None = None,
         anchor_every: int | None = None,
         anchor_on: str | None = None,
+        forecast: bool = False,
     ) -> None:
         self._epochs = EpochEstimator(
             type(self).__name__,
@@ -111,6 +118,8 @@ class AccuracyFromWeights:
             input_shape=input_shape,
             anchor_every=anchor_every,
             anchor_advice="pass `attach` the evaluator, with an Accuracy among its metrics",
+            forecast=forecast,
+            forecast_advice="call `run` with `max_epochs` or `max_iters`",
         )
         self._reader = LogReader(
             log_keys,
@@ -220,7 +229,14 @@ class AccuracyFromWeights:
             engine.state.epoch - 1,
             log=lambda: self._training_log(engine),
             truth=lambda: self._validation(found),
+            share=lambda: _share_done(engine.state),
         )
         engine.state.metrics.update(seen.values)
         if self._epochs.should_stop:
             engine.terminate()
+
+
+def _share_done(state: Any) -> float | None:
+    """Return the share of the epochs that ``run`` was asked for, or else of the iterations."""
+    share = share_done(state.epoch, state.max_epochs)
+    return share_done(state.iteration, state.max_iters) if share is None else share

@@ -10,6 +10,7 @@ import keras
 
 from accuracy_from_weights._arguments import InvalidArgumentError, number_between
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._monitors import (
@@ -84,6 +85,11 @@ class AccuracyFromWeights(keras.callbacks.Callback):
         to be compiled with an accuracy among its metrics, except for a function. Defaults to None.
     anchor_on
         The name of the validation accuracy in the logs. Defaults to a search for usual ones.
+    forecast
+        Whether to log also what accuracy the run will end with, as ``accuracy_from_weights_final``
+        with ``_final_low`` and ``_final_high``, where the predictor can tell, which looks at the
+        network a second time. Of the run, ``fit(epochs=...)`` tells how much is done. Defaults to
+        False.
 
     Attributes
     ----------
@@ -114,6 +120,7 @@ class AccuracyFromWeights(keras.callbacks.Callback):
         anchor_every: int | None = None,
         validation_data: Any = None,
         anchor_on: str | None = None,
+        forecast: bool = False,
     ) -> None:
         super().__init__()
         self._epochs = EpochEstimator(
@@ -128,6 +135,8 @@ class AccuracyFromWeights(keras.callbacks.Callback):
             anchor_every=anchor_every,
             anchor_advice="pass it validation_data=(x, y), or give `fit` validation data, and "
             'compile with metrics=["accuracy"]',
+            forecast=forecast,
+            forecast_advice="call `fit` with `epochs`",
         )
         self._reader = LogReader(
             log_keys,
@@ -184,11 +193,15 @@ class AccuracyFromWeights(keras.callbacks.Callback):
             epoch,
             log=lambda: self._reader.training(logs or {}),
             truth=lambda: self._truth(logs or {}),
+            share=lambda: share_done(epoch + 1, (self.params or {}).get("epochs")),
         )
         if logs is not None and (seen.known or self._is_in_a_file_name()):
             logs.update(seen.values)
-            if seen.failed:
-                self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
+            if seen.stand_ins:
+                self._epochs.guard(
+                    "holding the patience of other callbacks",
+                    lambda: hold_patience(watching(self._neighbours, seen.stand_ins), "wait"),
+                )
         if self._epochs.should_stop:
             self.model.stop_training = True
 
@@ -255,9 +268,6 @@ class AccuracyFromWeights(keras.callbacks.Callback):
             else:
                 continue
             self._epochs.warn_once(text, text)
-
-    def _hold_patience(self) -> None:
-        hold_patience(watching(self._neighbours, self._epochs.keys), "wait")
 
     def _is_in_a_file_name(self) -> bool:
         paths = [str(getattr(cb, "filepath", "")) for cb in self._neighbours]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.callbacks import _monitors
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Observation
+from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._inputs import network_of
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
@@ -104,6 +106,11 @@ class AccuracyFromWeights(_Callback):
     anchor_on
         The name of the validation accuracy among the logged metrics. Defaults to a search for
         usual ones.
+    forecast
+        Whether to log also what accuracy the run will end with, as ``accuracy_from_weights_final``
+        with ``_final_low`` and ``_final_high``, where the predictor can tell, which looks at the
+        network a second time. The Trainer's ``max_epochs`` or ``max_steps`` tells how much of the
+        run is done. Defaults to False.
 
     Attributes
     ----------
@@ -134,6 +141,7 @@ class AccuracyFromWeights(_Callback):
         log_keys: tuple[str | None, str | None] | None = None,
         anchor_every: int | None = None,
         anchor_on: str | None = None,
+        forecast: bool = False,
     ) -> None:
         super().__init__()
         self._epochs = EpochEstimator(
@@ -148,6 +156,8 @@ class AccuracyFromWeights(_Callback):
             anchor_every=anchor_every,
             anchor_advice="give `fit` validation data and log the accuracy in `validation_step`, "
             'as in self.log("val_acc", ...), or name it in `anchor_on`',
+            forecast=forecast,
+            forecast_advice="give the Trainer `max_epochs` or `max_steps`",
         )
         self._reader = LogReader(
             log_keys,
@@ -242,12 +252,15 @@ class AccuracyFromWeights(_Callback):
                 trainer.current_epoch,
                 log=lambda: self._training_log(trainer),
                 truth=truth,
+                share=lambda: _share_done(trainer),
             )
             self._seen, self._seen_at = seen, trainer.global_step
-            if seen.failed:
+            if seen.stand_ins:
                 self._epochs.guard(
                     "holding the patience of other callbacks",
-                    lambda: self._hold_patience(trainer),
+                    lambda: _monitors.hold_patience(
+                        _monitors.watching(trainer.callbacks, seen.stand_ins), "wait_count"
+                    ),
                 )
         to_loggers = to_loggers and bool(trainer.loggers)  # without one, Lightning would warn
         self._epochs.guard("logging", lambda: self._hand_over(pl_module, seen, to_loggers))
@@ -270,10 +283,6 @@ class AccuracyFromWeights(_Callback):
                 # On every rank: a key that exists on rank 0 alone cannot be monitored.
                 rank_zero_only=False,
             )
-
-    def _hold_patience(self, trainer: Any) -> None:
-        others = _monitors.watching(trainer.callbacks, self._epochs.keys)
-        _monitors.hold_patience(others, "wait_count")
 
     def _network(self, pl_module: Any) -> Any:
         return network_of(pl_module) if self._epochs.judge.wants_input_shape else pl_module
@@ -300,3 +309,15 @@ class AccuracyFromWeights(_Callback):
         found = _monitors.watchers(others)
         for text in _monitors.complaints(found, self._epochs.keys, all_keys):
             self._epochs.warn_once(text, text)
+
+
+def _share_done(trainer: Any) -> float | None:
+    """Return the larger share of the epochs and steps planned, of which whichever is first ends."""
+    batches = trainer.num_training_batches
+    part = min((trainer.fit_loop.epoch_loop.batch_idx + 1) / batches, 1.0) if batches else 1.0
+    epochs = 1.0 if math.isinf(batches) else part
+    shares = (
+        share_done(trainer.current_epoch + epochs, trainer.max_epochs),
+        share_done(trainer.global_step, trainer.max_steps),
+    )
+    return max((share for share in shares if share is not None), default=None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from skorch.callbacks import Callback
 
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, complaints, hold_patience, watching
@@ -74,6 +75,11 @@ class AccuracyFromWeights(Callback):
     anchor_on
         The name of the validation accuracy in the history. Defaults to a search for usual ones,
         among them skorch's own ``valid_acc``.
+    forecast
+        Whether to log also what accuracy the run will end with, as ``accuracy_from_weights_final``
+        with ``_final_low`` and ``_final_high``, where the predictor can tell, which looks at the
+        network a second time. The net's ``max_epochs`` tells how much of the run is done; each
+        ``partial_fit`` adds as many. Defaults to False.
 
     Attributes
     ----------
@@ -103,6 +109,7 @@ class AccuracyFromWeights(Callback):
         log_keys: tuple[str | None, str | None] | None = None,
         anchor_every: int | None = None,
         anchor_on: str | None = None,
+        forecast: bool = False,
     ) -> None:
         self.predictor = predictor
         self.every_n_epochs = every_n_epochs
@@ -114,6 +121,7 @@ class AccuracyFromWeights(Callback):
         self.log_keys = log_keys
         self.anchor_every = anchor_every
         self.anchor_on = anchor_on
+        self.forecast = forecast
         self.initialize()
 
     def initialize(self) -> AccuracyFromWeights:
@@ -130,6 +138,8 @@ class AccuracyFromWeights(Callback):
             anchor_every=self.anchor_every,
             anchor_advice="give the net a `train_split`, which records valid_acc, or name what is "
             "recorded in `anchor_on`",
+            forecast=self.forecast,
+            forecast_advice="give the net `max_epochs`",
         )
         self.reader_ = LogReader(
             self.log_keys,
@@ -139,6 +149,7 @@ class AccuracyFromWeights(Callback):
             self.epochs_.warn_once,
         )
         self.best_: float | None = None
+        self.begun_at_ = 0
         return self
 
     def __sklearn_clone__(self) -> AccuracyFromWeights:
@@ -159,7 +170,8 @@ class AccuracyFromWeights(Callback):
     @harmless
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start or go on with a run, and look for others that use the estimate and cannot."""
-        resumed = len(net.history) > 0
+        self.begun_at_ = len(net.history)
+        resumed = self.begun_at_ > 0
         self.epochs_.begin(resumed)
         if not resumed:
             self.best_ = None
@@ -184,6 +196,7 @@ class AccuracyFromWeights(Callback):
             len(net.history) - 1,
             log=lambda: self.reader_.training(row),
             truth=lambda: self.reader_.validation(row),
+            share=lambda: share_done(len(net.history), self.begun_at_ + net.max_epochs),
         )
         accuracy = seen.values[self.name]
         best = seen.known and not seen.failed and (self.best_ is None or accuracy > self.best_)
@@ -191,9 +204,10 @@ class AccuracyFromWeights(Callback):
             self.best_ = accuracy
         for key, value in {**seen.values, f"{self.name}_best": best}.items():
             net.history.record(key, value)
-        if seen.failed:
+        if seen.stand_ins:
             self.epochs_.guard(
-                "holding the patience of other callbacks", lambda: self._hold_patience(net)
+                "holding the patience of other callbacks",
+                lambda: hold_patience(watching(_callbacks(net), seen.stand_ins), "misses_"),
             )
         if self.epochs_.should_stop:
             raise KeyboardInterrupt  # skorch's way to end training, and to keep what was learnt
@@ -205,9 +219,6 @@ class AccuracyFromWeights(Callback):
             for callback in watching(_callbacks(net), self.epochs_.keys):
                 if hasattr(callback, "best_model_weights_"):
                     callback.best_model_weights_ = None
-
-    def _hold_patience(self, net: Any) -> None:
-        hold_patience(watching(_callbacks(net), self.epochs_.keys), "misses_")
 
     def _review(self, net: Any) -> None:
         callbacks = _callbacks(net)

@@ -6,8 +6,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights._arguments import InvalidArgumentError, number_between
+from accuracy_from_weights._arguments import (
+    InvalidArgumentError,
+    number_between,
+    positive_int,
+)
 from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._predictor import checked_shape
 from accuracy_from_weights.callbacks._undisturbed import undisturbed
@@ -68,6 +73,12 @@ class Monitor:
         For `anchor_every`: a function of the model that returns its accuracy on validation data,
         a fraction. The model's mode and the generators of random numbers are put back after it.
         Defaults to None.
+    forecast
+        Whether to return and log also what accuracy the run will end with, as
+        ``accuracy_from_weights_final`` with ``_final_low`` and ``_final_high``, where the predictor
+        can tell, which looks at the network a second time. Defaults to False.
+    planned_updates
+        For `forecast`: how many calls of `update` the whole training is to have. Defaults to None.
 
     Attributes
     ----------
@@ -102,6 +113,8 @@ class Monitor:
         input_shape: tuple[int, ...] | None = None,
         anchor_every: int | None = None,
         validate: Callable[[Any], float] | None = None,
+        forecast: bool = False,
+        planned_updates: int | None = None,
     ) -> None:
         if (validate is None) != (anchor_every is None) or not (
             validate is None or callable(validate)
@@ -110,6 +123,11 @@ class Monitor:
                 "Invalid value for argument `validate`. Expected a function of the model that "
                 "returns its accuracy, together with `anchor_every`, or neither. "
                 f"Received: validate={validate!r}, anchor_every={anchor_every!r}."
+            )
+        if forecast and planned_updates is None:
+            raise InvalidArgumentError(
+                "Invalid value for argument `planned_updates`. Expected with forecast=True the "
+                "number of updates that the whole training is to have. Received: None."
             )
         if log is not None and not callable(log):
             raise InvalidArgumentError(
@@ -128,6 +146,7 @@ class Monitor:
             input_shape=input_shape,
             anchor_every=anchor_every,
             anchor_advice="`validate` gave none",
+            forecast=forecast,
         )
         self._reader = LogReader(
             None,
@@ -137,6 +156,9 @@ class Monitor:
         )
         self._validate = validate
         self._log = log
+        self._planned = (
+            None if planned_updates is None else positive_int("planned_updates", planned_updates)
+        )
         self._updates = 0
 
     @property
@@ -179,8 +201,8 @@ class Monitor:
 
         Returns
         -------
-        Four finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1);
-        and the last true accuracy where there is one.
+        Finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1); the
+        forecast and its interval with `forecast`; and the last true accuracy where there is one.
         """
         count, self._updates = self._updates, self._updates + 1
         step = count if step is None else step
@@ -196,6 +218,7 @@ class Monitor:
                 log=lambda: self._reader.training(log or {}),
                 truth=lambda: self._truth(model, accuracy),
                 insist=accuracy is not None,
+                share=lambda: share_done(count + 1, self._planned),
             ),
         )
         values: dict[str, float] = self._epochs.nothing_known() if seen is None else seen.values

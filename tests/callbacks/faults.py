@@ -21,7 +21,16 @@ from accuracy_from_weights.callbacks import _epoch
 from accuracy_from_weights.stopping import Patience
 
 PACKAGE = "accuracy_from_weights.callbacks"
-HELPERS = ("_inputs", "_logs", "_monitors", "_predictor", "_telling", "_truths", "_undisturbed")
+HELPERS = (
+    "_forecasts",
+    "_inputs",
+    "_logs",
+    "_monitors",
+    "_predictor",
+    "_telling",
+    "_truths",
+    "_undisturbed",
+)
 ESSENTIAL = {
     "load_predictor",
     "read_weights",
@@ -30,8 +39,15 @@ ESSENTIAL = {
     "Informed.anchor",
     "Patience.update",
     "LogReader.training",
+    "Forecasts.values",
+    "share_done",
 }
-ALL_FEATURES = {"features": "weights+probes+log", "anchor_every": 1, "verbose": True}
+ALL_FEATURES = {
+    "features": "weights+probes+log",
+    "anchor_every": 1,
+    "forecast": True,
+    "verbose": True,
+}
 
 
 class Injected(Exception):

@@ -25,6 +25,7 @@ def test_monitor():
             **ALL_FEATURES,
             stopping=Patience(99),
             input_shape=(1, 8, 8),
+            planned_updates=2,
             validate=lambda model: 0.5,
             log=lambda values, step: tracked.append(values),
         )

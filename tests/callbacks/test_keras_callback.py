@@ -446,6 +446,10 @@ def test_a_missing_mode_is_set_with_a_warning_where_keras_alone_would_raise():
             "Did you mean 'accuracy_from_weights_low'",
         ),
         (
+            lambda ours, tmp: [ours, stopper("accuracy_from_weights_final")],
+            "'accuracy_from_weights_final', which this callback logs with forecast=True only",
+        ),
+        (
             lambda ours, tmp: [
                 ours,
                 keras.callbacks.ReduceLROnPlateau("acuracy_from_weights", mode="max"),

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import lightning.pytorch as root
 import pytest
 import torch
-import torch.distributed
+from lightning_runs import QUIET, fit, make_network
 from loop import KEY, network, train
 from scripted import ReadsWeights, ours_among
+from sharding import group_of_one
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DeviceMesh, Shard, distribute_module, distribute_tensor
 
+from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 
 
 @pytest.fixture
 def mesh(tmp_path):
-    """A group of one process, which shards as many would."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
-    )
-    yield DeviceMesh("cpu", [0])
-    torch.distributed.destroy_process_group()
+    with group_of_one(tmp_path) as mesh:
+        yield mesh
 
 
 def sharded_by_hand(mesh: DeviceMesh) -> torch.nn.Module:
@@ -56,6 +55,17 @@ def test_weights_that_cannot_be_read_are_one_sentence(mesh, make, expected):
         seen = [list(monitor.update(model).values()) for _ in range(3)]
     assert len(ours_among(caught)) == 1
     assert seen == [[0.0, 0.0, 1.0, 0.0]] * 3
+
+
+@pytest.mark.filterwarnings(*QUIET)
+def test_lightning_trains_a_sharded_network_on_with_one_sentence(mesh):
+    module = make_network(root)
+    fully_shard(module.net, mesh=mesh)
+    with pytest.warns(AccuracyFromWeightsWarning, match="a sharded tensor") as caught:
+        trainer, _ = fit(root, [AccuracyFromWeights(ReadsWeights())], 2, network=module)
+    assert len(ours_among(caught)) == 1
+    assert trainer.current_epoch == 2
+    assert trainer.callback_metrics[KEY] == 0.0
 
 
 def test_a_fully_sharded_network_trains_on_as_without(mesh):

@@ -9,7 +9,18 @@ import pytest
 import torch
 import transformers
 from faults import ALL_FEATURES, check_every_fault
-from scripted import RULES, ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
+from scripted import (
+    RULES,
+    Foreseeing,
+    ReadsWeights,
+    Scripted,
+    digits,
+    ours_among,
+    random_states,
+    seed_all,
+)
+from sharding import group_of_one
+from torch.distributed.fsdp import fully_shard
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
@@ -17,6 +28,7 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromW
 from accuracy_from_weights.stopping import Patience, StopReason
 
 KEY = "accuracy_from_weights"
+FINAL = f"{KEY}_final"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]
 EVALUATION = {"eval_strategy": "epoch", "save_strategy": "epoch"}
 BY_ESTIMATE = {"metric_for_best_model": KEY, "load_best_model_at_end": True}
@@ -277,6 +289,35 @@ def test_others_that_cannot_use_the_estimate_are_named_once(
     with pytest.warns(AccuracyFromWeightsWarning, match=expected) as caught:
         train(tmp_path, callbacks(ours), **EVALUATION, **BY_ESTIMATE, **arguments)
     assert len(ours_among(caught)) == 1
+
+
+@pytest.mark.parametrize(("plan", "epochs"), [({}, 4), ({"max_steps": 2 * STEPS}, 2)])
+def test_the_forecast_is_logged_for_the_share_of_the_plan_that_is_done(tmp_path, plan, epochs):
+    trainer = train(tmp_path, [AccuracyFromWeights(Foreseeing(), forecast=True)], 4, **plan)
+    assert logged(trainer, FINAL) == [(epoch + 1) / epochs for epoch in range(epochs)]
+    assert logged(trainer, f"{FINAL}_high") == [1.0] * epochs
+
+
+def test_early_stopping_reacts_to_the_forecast_and_not_to_one_that_failed(tmp_path):
+    arguments = {**EVALUATION, **BY_ESTIMATE, "metric_for_best_model": FINAL}
+    ours = AccuracyFromWeights(Foreseeing(lost=[0.4, 0.6]), forecast=True)
+    with pytest.warns(AccuracyFromWeightsWarning, match="the forecast of epoch 1 failed"):
+        trainer = train(tmp_path, [ours, EarlyStoppingCallback(1)], 5, **arguments)
+    assert logged(trainer, FINAL) == pytest.approx([0.2, 0.2, 0.2, 0.8, 1.0])
+    assert Path(trainer.state.best_model_checkpoint).name == f"checkpoint-{5 * STEPS}"
+    ours = AccuracyFromWeights(Foreseeing(), forecast=True)
+    trainer = train(tmp_path, [ours, EarlyStoppingCallback(1, 0.3)], 5, **arguments)
+    assert trainer.state.epoch == 2.0
+
+
+def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
+    with group_of_one(tmp_path) as mesh:
+        ours = AccuracyFromWeights(ReadsWeights())
+        model = fully_shard(Network(Config()), mesh=mesh)
+        with pytest.warns(AccuracyFromWeightsWarning, match="a sharded tensor") as caught:
+            trainer = train(tmp_path, [ours], model=model)
+    assert len(ours_among(caught)) == 1
+    assert logged(trainer, KEY) == [0.0, 0.0]
 
 
 def test_a_misspelt_metric_is_named_before_the_trainer_stumbles_over_it(tmp_path):

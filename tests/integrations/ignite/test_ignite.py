@@ -10,7 +10,18 @@ from faults import ALL_FEATURES, check_every_fault
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from ignite.metrics import Accuracy
-from scripted import RULES, ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
+from scripted import (
+    RULES,
+    Foreseeing,
+    ReadsWeights,
+    Scripted,
+    digits,
+    ours_among,
+    random_states,
+    seed_all,
+)
+from sharding import group_of_one
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, TensorDataset
 
 from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
@@ -188,6 +199,32 @@ def test_whatever_fails_training_ends_as_without_and_warns_once():
 
     reached = check_every_fault(make, train)
     assert {"AccuracyFromWeights._training_log", "LogReader.validation"} <= reached
+
+
+def test_the_forecast_is_among_the_metrics_and_early_stopping_reacts_to_it():
+    run = Run(AccuracyFromWeights(Foreseeing(), forecast=True)).go(4)
+    final = f"{KEY}_final"
+    assert [metrics[final] for metrics in run.metrics] == [0.25, 0.5, 0.75, 1.0]
+    run = Run(AccuracyFromWeights(Foreseeing(), forecast=True))
+    by_iterations = 2 * len(loader())
+    run.trainer.run(loader(shuffle=True), max_iters=by_iterations)
+    assert [metrics[final] for metrics in run.metrics] == [0.5, 1.0]
+    run = Run(AccuracyFromWeights(Foreseeing(), forecast=True))
+    falling = Checkpoint.get_default_score_fn(final, score_sign=-1.0)
+    stop = EarlyStopping(1, falling, run.trainer)
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, stop)
+    assert len(run.go(5).metrics) == 2
+
+
+def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
+    with group_of_one(tmp_path) as mesh:
+        run = Run(AccuracyFromWeights(ReadsWeights()))
+        fully_shard(run.model, mesh=mesh)
+        run.optimizer.param_groups[0]["params"] = list(run.model.parameters())
+        with pytest.warns(AccuracyFromWeightsWarning, match="a sharded tensor") as caught:
+            run.go()
+    assert len(ours_among(caught)) == 1
+    assert run.estimates == [0.0, 0.0]
 
 
 def test_bad_arguments_are_told_at_once():

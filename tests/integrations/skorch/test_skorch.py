@@ -8,7 +8,17 @@ from contextlib import nullcontext
 import pytest
 import torch
 from faults import ALL_FEATURES, check_every_fault
-from scripted import RULES, ReadsWeights, Scripted, digits, ours_among, random_states, seed_all
+from scripted import (
+    RULES,
+    Foreseeing,
+    ReadsWeights,
+    Scripted,
+    digits,
+    ours_among,
+    random_states,
+    seed_all,
+)
+from sharding import group_of_one
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
@@ -16,12 +26,14 @@ from skorch.callbacks import Callback as SkorchCallback
 from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring
 from skorch.dataset import ValidSplit
 from skorch.exceptions import SkorchException
+from torch.distributed.fsdp import fully_shard
 
 from accuracy_from_weights.callbacks.skorch import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience, StopReason
 
 KEY = "accuracy_from_weights"
+FINAL = f"{KEY}_final"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]
 X, Y = digits(128)
 X = X.reshape(len(X), -1)
@@ -256,6 +268,35 @@ def test_others_that_cannot_use_the_estimate_are_named(
     ):
         net.fit(X, Y)
     assert len(ours_among(caught)) == 1
+
+
+def test_the_forecast_is_recorded_for_the_share_of_the_plan_that_is_done():
+    net = fit([clone(AccuracyFromWeights(Foreseeing(), forecast=True))], 4)
+    assert net.history[:, FINAL] == [0.25, 0.5, 0.75, 1.0]
+    net.partial_fit(X, Y)
+    assert net.history[4:, FINAL] == [5 / 8, 6 / 8, 7 / 8, 1.0]
+
+
+def test_early_stopping_reacts_to_the_forecast_and_not_to_one_that_failed():
+    ours = AccuracyFromWeights(Foreseeing(lost=[0.4, 0.6]), forecast=True)
+    stop = EarlyStopping(FINAL, patience=2, lower_is_better=False)
+    with pytest.warns(AccuracyFromWeightsWarning, match="the forecast of epoch 1 failed"):
+        net = fit([ours, stop], 5)
+    assert net.history[:, FINAL] == pytest.approx([0.2, 0.2, 0.2, 0.8, 1.0])
+    stop = EarlyStopping(
+        FINAL, patience=2, threshold=0.9, threshold_mode="abs", lower_is_better=False
+    )
+    assert len(fit([AccuracyFromWeights(Foreseeing(), forecast=True), stop], 5).history) == 3
+
+
+def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
+    with group_of_one(tmp_path) as mesh:
+        net = make([AccuracyFromWeights(ReadsWeights())])
+        net.module = lambda: fully_shard(Module(), mesh=mesh)
+        with pytest.warns(AccuracyFromWeightsWarning, match="a sharded tensor") as caught:
+            net.fit(X, Y)
+    assert len(ours_among(caught)) == 1
+    assert estimates(net) == [0.0, 0.0]
 
 
 def test_bad_arguments_are_told_at_construction():
