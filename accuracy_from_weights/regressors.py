@@ -28,7 +28,7 @@ _FEW_ROWS, _MANY_ROWS = 2_500, 8_000
 # With fewer it is the small network that is the least certain.
 _SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
 Smooth = KernelMachine | Perceptron
-_N_RANDOMISED_OF_MANY = 60
+_N_RANDOMISED_OF_MANY = 30
 _SMALLEST_ERROR = 0.003
 """Floor of the expected error, in units of accuracy: what a few thousand test images resolve."""
 
