@@ -22,8 +22,8 @@ OUTSIDE_FAMILY = 3
 
 # Reading a file takes milliseconds; below that many a bar would only flicker.
 _FILES_WORTH_A_BAR = 20
-# Networks are estimated in portions: one at a time would be slow, all at once leave the bar still.
-_PORTION = 256
+# Files are described in portions: networks alike go faster together, and the bar moves with each.
+_PORTION = 32
 
 
 @click.command()
@@ -33,6 +33,12 @@ _PORTION = 256
 @predictor_option
 @json_option
 @jobs_option
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where PyTorch describes layers of more than 65,536 weights: cuda, cuda:1, mps...",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -40,6 +46,7 @@ def command(
     predictor_file: Path | None,
     as_json: bool,
     jobs: int,
+    device: str,
 ) -> None:
     """Estimate the accuracy of saved networks from their weights.
 
@@ -55,7 +62,11 @@ def command(
             f"and no log. Received: {predictor_file}, which reads {predictor.features}; use it in "
             "Python, predictor.estimate(model, log=...)."
         )
-    results = list(zip(files, _estimate_files(files, predictor, jobs), strict=True))
+    if device != "cpu":
+        from accuracy_from_weights.weights.torch_devices import check_device
+
+        check_device(device)
+    results = list(zip(files, _estimate_files(files, predictor, jobs, device), strict=True))
     if as_json:
         click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))
     else:
@@ -82,39 +93,28 @@ def command(
 
 
 def _estimate_files(
-    files: Sequence[Path], predictor: AccuracyPredictor, jobs: int
+    files: Sequence[Path], predictor: AccuracyPredictor, jobs: int, device: str
 ) -> list[Estimate | AccuracyFromWeightsError]:
     """Give an estimate, or what is wrong with the file, for each file in its order."""
     import joblib
     import numpy as np
 
-    results: list[Estimate | AccuracyFromWeightsError] = []
+    from accuracy_from_weights.cli.described_files import Row, describe_files
+
+    described: list[Row | AccuracyFromWeightsError] = []
+    portions = (files[start : start + _PORTION] for start in range(0, len(files), _PORTION))
     bar = progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext(None)
-    with bar as report, joblib.Parallel(n_jobs=jobs) as parallel:
-        for start in range(0, len(files), _PORTION):
-            described = parallel(
-                joblib.delayed(_describe_file)(file) for file in files[start : start + _PORTION]
-            )
-            rows = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
-            estimates = iter(predictor.estimate_features(np.stack(rows)) if rows else [])
-            results += [
-                row if isinstance(row, AccuracyFromWeightsError) else next(estimates)
-                for row in described
-            ]
+    with bar as report:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
+        for rows in parallel(joblib.delayed(describe_files)(part, device) for part in portions):
+            described += rows
             if report is not None:
-                report(len(results), len(files))
-    return results
-
-
-def _describe_file(file: Path) -> Any:
-    """Features of the network in a file, or the error that says why there are none."""
-    from accuracy_from_weights.features.description import describe
-    from accuracy_from_weights.weights import read_weights
-
-    try:
-        return describe(read_weights(file).as_stack())[0]
-    except AccuracyFromWeightsError as error:
-        return error
+                report(len(described), len(files))
+    found = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
+    estimates = iter(predictor.estimate_features(np.stack(found)) if found else [])
+    return [
+        row if isinstance(row, AccuracyFromWeightsError) else next(estimates) for row in described
+    ]
 
 
 def _as_dict(file: Path, result: Estimate | AccuracyFromWeightsError) -> dict[str, Any]:

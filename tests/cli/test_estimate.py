@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from accuracy_from_weights.features import torch_kernels
 from tests.cli.conftest import save_network
 
 
@@ -85,6 +86,54 @@ def test_many_files_in_order_whatever_the_number_of_processes(cli, tmp_path, net
     assert alone == together
     single = json.loads(cli("estimate", files[7], "--json").out)[0]
     assert single["accuracy"] == pytest.approx(alone[7]["accuracy"], abs=1e-6)
+
+
+def test_networks_of_several_kinds_and_sizes_keep_their_places(cli, tmp_path):
+    files = []
+    for k, width in enumerate((8, 300, 9, 8, 300, 9, 8)):
+        rng = np.random.default_rng(k)
+        files.append(tmp_path / f"{k}.safetensors")
+        shapes = {"0.weight": (width, 3, 3, 3), "1.weight": (width, width), "2.weight": (10, width)}
+        save_file({n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}, files[-1])
+    files.insert(2, bad_text(tmp_path))
+    together = json.loads(cli("estimate", *files, "--json").out)
+    for file, row in zip(files, together, strict=True):
+        (alone,) = json.loads(cli("estimate", file, "--json").out)
+        assert alone.pop("file") == row.pop("file") == str(file)
+        assert row == (alone if "error" in alone else pytest.approx(alone, abs=1e-4))
+
+
+def test_large_layers_are_described_on_the_device_that_is_given(cli, tmp_path, monkeypatch):
+    path = tmp_path / "wide.safetensors"
+    rng = np.random.default_rng(0)
+    shapes = {"a.weight": (300, 1, 3, 3), "b.weight": (200, 300, 3, 3), "c.weight": (10, 200)}
+    save_file(
+        {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()},
+        path,
+    )
+    expected = json.loads(cli("estimate", path, "--json").out)[0]
+    described: list[torch.device] = []
+    own = torch_kernels.TorchKernel.__init__
+
+    def watched(kernel, stored, gain):
+        described.append(stored.device)
+        own(kernel, stored, gain)
+
+    monkeypatch.setattr(torch_kernels.TorchKernel, "__init__", watched)
+    # The only device of PyTorch's that every machine has, under a name that is not "cpu".
+    found = json.loads(cli("estimate", path, "--json", "--device", "cpu:0").out)[0]
+    assert described == [torch.device("cpu")]
+    assert found["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-4)
+    assert found["low"] == pytest.approx(expected["low"], abs=1e-4)
+
+
+@pytest.mark.parametrize("device", ["cuda:97", "meta", "nonsense"])
+def test_a_device_that_cannot_be_used_is_said_in_one_sentence(cli, network, device):
+    result = cli("estimate", network, "--device", device)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("Error: Expected a device on which PyTorch can compute here")
+    assert f"Received: {device!r} (" in result.err
+    assert result.err.count("\n") == 1
 
 
 def bad_missing(tmp_path):
