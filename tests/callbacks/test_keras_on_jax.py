@@ -31,3 +31,23 @@ def test_the_callback_works_on_jax():
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"{len(ON_JAX)} passed" in run.stdout
+
+
+def test_weights_that_are_sharded_over_devices_are_read_whole():
+    here = Path(__file__).parent
+    run = subprocess.run(
+        [sys.executable, str(here / "keras_two_devices.py")],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            "PYTHONPATH": str(here),
+        },
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.endswith("read whole\n")
