@@ -13,6 +13,7 @@ from ignite.metrics import Accuracy
 from scripted import (
     RULES,
     Foreseeing,
+    Informed,
     ReadsWeights,
     Scripted,
     digits,
@@ -216,6 +217,20 @@ def test_the_forecast_is_among_the_metrics_and_early_stopping_reacts_to_it():
     assert len(run.go(5).metrics) == 2
 
 
+@pytest.mark.parametrize("misspelt", [True, False])
+def test_a_misspelt_name_or_a_handler_before_ours_is_an_error_of_ignites(misspelt):
+    run = Run(None)
+    name = "acuracy_from_weights" if misspelt else KEY
+    stop = EarlyStopping(1, Checkpoint.get_default_score_fn(name), run.trainer)
+    if not misspelt:
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, stop)
+    AccuracyFromWeights(Scripted([0.5])).attach(run.trainer, run.model)
+    if misspelt:
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, stop)
+    with pytest.raises(KeyError, match=name):
+        run.go()
+
+
 def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
     with group_of_one(tmp_path) as mesh:
         run = Run(AccuracyFromWeights(ReadsWeights()))
@@ -232,3 +247,13 @@ def test_bad_arguments_are_told_at_once():
         AccuracyFromWeights(every_n_epochs=0)
     with pytest.raises(AccuracyFromWeightsError, match=r"Expected the ignite\.engine\.Engine"):
         AccuracyFromWeights().attach(torch.nn.Linear(1, 1), None)
+
+
+def test_the_number_of_training_samples_is_part_of_the_log():
+    listener, run = Informed("weights+probes+log"), Run(None)
+    run.trainer.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda: run.trainer.state.metrics.update(accuracy=0.5)
+    )
+    AccuracyFromWeights(listener, input_shape=(1, 8, 8)).attach(run.trainer, run.model)
+    run.go()
+    assert [evidence["log"]["samples"] for evidence in listener.given] == [128, 128]
