@@ -25,6 +25,7 @@ from accuracy_from_weights.callbacks._names import (
     checked_name,
 )
 from accuracy_from_weights.callbacks._predictor import Estimator, Judge
+from accuracy_from_weights.callbacks._samples import Samples
 from accuracy_from_weights.callbacks._telling import tell_estimate, tell_stop
 from accuracy_from_weights.callbacks._truths import Truths
 from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -189,6 +190,7 @@ class EpochEstimator(Guard):
         truth: Callable[[], float | None] | None = None,
         insist: bool = False,
         share: Share | None = None,
+        samples: Samples | None = None,
     ) -> Observation:
         """Estimate if `epoch` is due, else repeat the last value. Never raises an `Exception`.
 
@@ -208,10 +210,12 @@ class EpochEstimator(Guard):
             Whether estimate and truth are due whatever the epoch.
         share
             Gives the share of the planned training that is done, or None; called for a forecast.
+        samples
+            Gives the number of training samples, or None; called where the log is.
         """
         if self._values is None or epoch % self.every == 0 or insist:
             # First, since in some frameworks it is something that all processes do together.
-            evidence = self._read_log(log)
+            evidence = self._read_log(log, samples)
             if truth is not None and not (insist or self.truths.due(epoch)):
                 truth = None
             estimate = None
@@ -232,10 +236,11 @@ class EpochEstimator(Guard):
         epoch: int,
         log: Callable[[], Mapping[str, float]] | None,
         accuracy: float | None,
+        samples: Samples | None = None,
     ) -> None:
         """Anchor the estimates from now on to a truth that came after the estimate of its epoch."""
         if accuracy is not None and self.truths.due(epoch) and epoch % self.every == 0:
-            evidence = self._read_log(log)
+            evidence = self._read_log(log, samples)
             if not self._is_blind(evidence):
                 self.guard(
                     f"the estimate of epoch {epoch}",
@@ -278,10 +283,16 @@ class EpochEstimator(Guard):
         self.truths.load_state_dict(state.get("truths", []))
         self.forecasts.load_state_dict(state.get("forecast"))
 
-    def _read_log(self, log: Callable[[], Mapping[str, float]] | None) -> Any:
+    def _read_log(
+        self, log: Callable[[], Mapping[str, float]] | None, samples: Samples | None
+    ) -> Mapping[str, float] | None:
         if log is None or not self.judge.wants_log:
             return None
-        return self.guard("reading the training log", log)
+        found: Mapping[str, float] | None = self.guard("reading the training log", log)
+        if found is not None and samples is not None:
+            number = self.guard("counting the training samples", samples)
+            found = found if number is None else {**found, "samples": number}
+        return found
 
     def _is_blind(self, evidence: Mapping[str, float] | None) -> bool:
         """Tell whether the training accuracy is missing, which a predictor takes for guessing."""

@@ -17,6 +17,7 @@ from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaints, hold_patience
 from accuracy_from_weights.callbacks._predictor import Estimator
 from accuracy_from_weights.callbacks._processes import as_first_process
+from accuracy_from_weights.callbacks._samples import samples_of
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -146,6 +147,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             self._epochs.warn_once,
         )
         self._logs: dict[str, Any] = {}
+        self._n_samples: int | None = None
         self._first_batch = FirstBatch(self._epochs)
         self._training = False
         self._trainer: Any = None
@@ -168,6 +170,9 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         self._epochs.begin(resumed=state.global_step > 0)
         self._epochs.guard("taking up the saved state", lambda: self._take_up(state))
         self._epochs.guard("looking at the other callbacks", lambda: self._review(args))
+        self._n_samples = self._epochs.guard(
+            "counting the training samples", lambda: samples_of(kwargs.get("train_dataloader"))
+        )
         model = kwargs.get("model")
         if self._epochs.wants_batch and model is not None:
             self._epochs.guard(
@@ -245,6 +250,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
                 log=lambda: self._reader.training(self._logs),
                 truth=truth,
                 share=lambda: share_done(state.global_step, state.max_steps),
+                samples=lambda: self._n_samples,
             )
             seen, self._stops = as_first_process(seen, self._epochs.should_stop)
             self._seen, self._seen_at = seen, state.global_step

@@ -13,6 +13,7 @@ from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator,
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
+from accuracy_from_weights.callbacks._samples import samples_of
 
 if TYPE_CHECKING:
     from accuracy_from_weights.stopping import Decision, StoppingRule
@@ -205,6 +206,7 @@ class AccuracyFromWeights:
                 trainer.state.epoch - 1,
                 lambda: self._training_log(trainer),
                 self._epochs.guard("getting the true accuracy", lambda: self._validation(found)),
+                lambda: samples_of(trainer.state.dataloader),
             )
         else:
             self._found = found
@@ -230,6 +232,7 @@ class AccuracyFromWeights:
             log=lambda: self._training_log(engine),
             truth=lambda: self._validation(found),
             share=lambda: _share_done(engine.state),
+            samples=lambda: samples_of(engine.state.dataloader),
         )
         engine.state.metrics.update(seen.values)
         if self._epochs.should_stop:

@@ -21,6 +21,7 @@ from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._inputs import network_of
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._predictor import Estimator
+from accuracy_from_weights.callbacks._samples import samples_of
 from accuracy_from_weights.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ class AccuracyFromWeights(_Callback):
                 self._epochs.guard(
                     "reading the validation accuracy", lambda: self._new_truth(trainer)
                 ),
+                samples=lambda: samples_of(trainer.train_dataloader),
             )
 
     @harmless
@@ -253,6 +255,7 @@ class AccuracyFromWeights(_Callback):
                 log=lambda: self._training_log(trainer),
                 truth=truth,
                 share=lambda: _share_done(trainer),
+                samples=lambda: samples_of(trainer.train_dataloader),
             )
             self._seen, self._seen_at = seen, trainer.global_step
             if seen.stand_ins:

@@ -197,6 +197,7 @@ class AccuracyFromWeights(Callback):
             log=lambda: self.reader_.training(row),
             truth=lambda: self.reader_.validation(row),
             share=lambda: share_done(len(net.history), self.begun_at_ + net.max_epochs),
+            samples=lambda: len(dataset_train),
         )
         accuracy = seen.values[self.name]
         best = seen.known and not seen.failed and (self.best_ is None or accuracy > self.best_)

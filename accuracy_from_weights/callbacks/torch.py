@@ -190,8 +190,9 @@ class Monitor:
             What to log and to tell the stopping rule as the time. Defaults to the number of
             updates before this one.
         log
-            What the loop knows for free, ``{"accuracy": fraction, "loss": nats}``, both on
-            training data. Read where `features` names the log. Defaults to None.
+            What the loop knows for free, ``{"accuracy": fraction, "loss": nats, "samples":
+            number}``: accuracy and loss on training data, and how many samples that has. Read
+            where `features` names the log. Defaults to None.
         accuracy
             The model's true accuracy, a fraction, where it is known: this estimate and those that
             follow are anchored to it. Defaults to None.
@@ -219,6 +220,7 @@ class Monitor:
                 truth=lambda: self._truth(model, accuracy),
                 insist=accuracy is not None,
                 share=lambda: share_done(count + 1, self._planned),
+                samples=lambda: _samples_in(log),
             ),
         )
         values: dict[str, float] = self._epochs.nothing_known() if seen is None else seen.values
@@ -241,3 +243,8 @@ class Monitor:
         """Go on from a state that `state_dict` gave."""
         self._updates = int(state.get("updates", 0))
         self._epochs.load_state_dict(state)
+
+
+def _samples_in(log: Mapping[str, float] | None) -> int | None:
+    number = (log or {}).get("samples")
+    return None if number is None else positive_int("log['samples']", number)

@@ -12,6 +12,7 @@ from faults import ALL_FEATURES, check_every_fault
 from scripted import (
     RULES,
     Foreseeing,
+    Informed,
     ReadsWeights,
     Scripted,
     digits,
@@ -332,3 +333,11 @@ def test_a_misspelt_metric_is_named_before_the_trainer_stumbles_over_it(tmp_path
 def test_bad_arguments_are_told_at_construction():
     with pytest.raises(AccuracyFromWeightsError, match=r"`every_n_epochs`.* Received: 0"):
         AccuracyFromWeights(every_n_epochs=0)
+
+
+def test_the_number_of_training_samples_is_part_of_the_log(tmp_path):
+    listener = Informed("weights+probes+log")
+    # The Trainer logs no training accuracy; its learning rate is a fraction, too.
+    ours = AccuracyFromWeights(listener, input_shape=(64,), log_keys=("learning_rate", "loss"))
+    train(tmp_path, [ours], logging_strategy="steps", logging_steps=1)
+    assert [evidence["log"]["samples"] for evidence in listener.given] == [128, 128]

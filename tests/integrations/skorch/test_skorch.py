@@ -11,6 +11,7 @@ from faults import ALL_FEATURES, check_every_fault
 from scripted import (
     RULES,
     Foreseeing,
+    Informed,
     ReadsWeights,
     Scripted,
     digits,
@@ -302,3 +303,11 @@ def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
 def test_bad_arguments_are_told_at_construction():
     with pytest.raises(AccuracyFromWeightsError, match=r"`every_n_epochs`.* Received: 0"):
         AccuracyFromWeights(every_n_epochs=0)
+
+
+@pytest.mark.parametrize(("split", "expected"), [(None, 128), (WITH_VALIDATION, 96)])
+def test_the_number_of_training_samples_is_part_of_the_log(split, expected):
+    listener = Informed("weights+probes+log")
+    scoring = EpochScoring("accuracy", name="train_acc", on_train=True)
+    fit([scoring, AccuracyFromWeights(listener, input_shape=(64,))], train_split=split)
+    assert [evidence["log"]["samples"] for evidence in listener.given] == [expected] * 2
