@@ -26,6 +26,7 @@ from fuzzed_files import targets
 from fuzzing import KINDS, Mutation, verdict
 
 ADDRESS_SPACE = 6 * 2**30
+SLOW, LARGE = 10, 300  # seconds and MB that one input of a few kilobytes may not take
 PATIENCE = 120  # seconds that one input may take; a reader that takes longer is ended
 
 
@@ -37,6 +38,10 @@ def random_mutations(rng: random.Random) -> list[Mutation]:
     return [Mutation(rng.choice(KINDS), place(), rng.randrange(2**16)) for _ in range(n)]
 
 
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def fuzz(name: str, seconds: float, seed: int, report: Connection) -> None:
     """Damage one kind of file until the time is up; tell of each problem and, last, the counts."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
@@ -46,19 +51,22 @@ def fuzz(name: str, seconds: float, seed: int, report: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = targets(Path(folder))[name]
         verdict(target, [])
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_mb()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             mutations = random_mutations(rng)
             report.send(("trying", repr(mutations)))
-            start = time.perf_counter()
+            start, held = time.perf_counter(), peak_mb()
             result = verdict(target, mutations)
-            slowest = max(slowest, time.perf_counter() - start)
+            took, taken = time.perf_counter() - start, peak_mb() - held
+            slowest = max(slowest, took)
+            if took > SLOW or taken > LARGE:
+                result = f"{took:.0f} s and {taken:.0f} MB"
             counts[result if result in ("read", "refused") else "problem"] += 1
             if result not in ("read", "refused"):
                 report.send(("problem", f"{result} from {mutations}"))
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    report.send(("done", json.dumps({**counts, "slowest_s": slowest, "grown_mb": grown / 1024})))
+        grown = peak_mb() - before
+    report.send(("done", json.dumps({**counts, "slowest_s": slowest, "grown_mb": grown})))
 
 
 def main() -> None:

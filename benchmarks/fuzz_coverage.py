@@ -116,7 +116,8 @@ def main(seconds: int, one: bool, names: tuple[str, ...]) -> None:
         facts = {"inputs": n, "edges": [seen[0][0], seen[-1][0]] if seen else None}
         click.echo(f"{name} {json.dumps(facts)}")
         if done.returncode:
-            click.echo(f"  ended with {done.returncode}: {said[-1500:]}")
+            reason = said.partition("Uncaught Python exception")[2] or said
+            click.echo(f"  ended with {done.returncode}: {reason[:3000]}")
     click.echo(f"inputs tried: {total:,}; readers that failed: {crashed}")
 
 

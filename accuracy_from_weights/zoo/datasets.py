@@ -79,6 +79,8 @@ def load_images(
         When the images must be downloaded and neither Keras nor torchvision is installed.
     """
     name, parts = _find(name_or_path)
+    if not all(array.ndim for array in parts):
+        raise ZooError(f"Expected several images and labels in {name}. Received: a single number.")
     x_train, y_train, x_test, y_test = parts
     y_train, y_test, n_classes = _number_classes(name, y_train, y_test)
     train = _choose(len(x_train), n_train, seed, f"training images of {name}")
@@ -273,7 +275,7 @@ def _bring(name: str, x: Images, size: int | None, channels: int | None) -> Imag
         x = x[:, None]
     elif x.ndim == 4 and x.shape[3] in (1, 3, 4):
         x = x[..., :3].transpose(0, 3, 1, 2)
-    if x.ndim != 4:
+    if x.ndim != 4 or not x.size:  # of nothing there may be absurdly much
         raise ZooError(
             f"Expected the images of {name} to have the shape (n, height, width) or "
             f"(n, height, width, channels). Received: {x.shape}."

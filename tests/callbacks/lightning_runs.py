@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import torch
@@ -76,7 +77,9 @@ def fit(root, callbacks, epochs=3, *, validate=False, network=None, ckpt_path=No
         }
     )
     data = {"val_dataloaders": loader(shuffle=False)} if validate else {}
-    trainer.fit(network, loader(), **data, ckpt_path=ckpt_path, weights_only=True)
+    if "weights_only" in inspect.signature(trainer.fit).parameters:  # since Lightning 2.6
+        data["weights_only"] = True
+    trainer.fit(network, loader(), **data, ckpt_path=ckpt_path)
     return trainer, network
 
 
