@@ -2,8 +2,8 @@
 
 ``python benchmarks/estimate_cost.py`` uses one core and takes some minutes, most of them the
 validation passes. WeightWatcher is timed where it is installed (``pip install weightwatcher``).
-Each time is the shortest of several, taken in turn, so that a busy machine slows all of them
-alike; the ratio's spread is that over the rounds.
+Each time is the shortest of several, taken in turn, in seconds of the processor, which other
+programs lengthen less than those of the clock; the ratio's spread is that over the rounds.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[int], torch.T
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """Time one call, which uses one thread."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.features.blocked_kernels import BlockedKernel
 from accuracy_from_weights.features.large_kernels import LargeKernel, Neurons
-from accuracy_from_weights.features.numbers import TINY, FloatArray, log, spread
+from accuracy_from_weights.features.numbers import TINY, FloatArray, at_ranks, log, spread
 from accuracy_from_weights.features.spectrum import spectral_statistics
 from accuracy_from_weights.weights.device_arrays import DeviceArray
 from accuracy_from_weights.weights.layers import Layer
@@ -151,8 +151,8 @@ def _moments(kernel: LargeKernel, sample: FloatArray, scale: float) -> dict[str,
     sums = kernel.sums
     second, third, fourth = (m * scale**k for k, m in zip((2, 3, 4), sums.central, strict=True))
     deviation = np.sqrt(max(second, TINY))
-    ordered = np.sort(sample, axis=None)
-    inner = ordered[np.rint(np.array(_INNER_QUANTILES) * (len(ordered) - 1)).astype(int)]
+    ranks = np.rint(np.array(_INNER_QUANTILES) * (sample.size - 1)).astype(np.intp)
+    (inner,) = at_ranks(sample.reshape(1, -1), ranks)
     quantiles = (sums.lowest, *inner, sums.highest)
     names = ("q0", *(f"q{round(100 * q)}" for q in _INNER_QUANTILES), "q100")
     absolute = np.abs(sample - np.float32(sums.mean)).mean()

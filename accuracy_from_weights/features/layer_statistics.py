@@ -95,11 +95,10 @@ def _bias(bias: FloatArray | None, n_networks: int) -> dict[str, FloatArray]:
     return {f"bias_{name}": x for name, x in zip(_BIAS_NAMES, numbers, strict=True)}
 
 
-def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
+def _spectrum(scaled: FloatArray, gram: FloatArray) -> dict[str, FloatArray]:
     out, fan_in = scaled.shape[1:]
-    gram = (
-        scaled @ scaled.transpose(0, 2, 1) if out <= fan_in else scaled.transpose(0, 2, 1) @ scaled
-    )
+    if out > fan_in:  # the same eigenvalues but for zeros
+        gram = scaled.transpose(0, 2, 1) @ scaled
     energy = np.maximum(np.linalg.eigvalsh(gram), 0)
     rank = energy.shape[1]
     total = np.maximum(energy.sum(axis=1), TINY)
@@ -114,16 +113,16 @@ def _spectrum(scaled: FloatArray) -> dict[str, FloatArray]:
     }
 
 
-def _neurons(layer: Layer, scaled: FloatArray) -> dict[str, FloatArray]:
+def _neurons(layer: Layer, scaled: FloatArray, gram: FloatArray) -> dict[str, FloatArray]:
     n, out, fan_in = scaled.shape
     norms = np.sqrt((scaled**2).mean(axis=2))
     channels = layer.shape[2]
     by_input = np.sqrt((scaled.reshape(n, out, channels, -1) ** 2).mean(axis=(1, 3)))
-    unit = scaled / np.maximum(norms, TINY)[:, :, None] / np.sqrt(fan_in)
-    cosines = np.abs(unit @ unit.transpose(0, 2, 1))
+    to_unit = 1 / np.maximum(norms, TINY) / np.float32(np.sqrt(fan_in))
+    cosines = np.abs(gram) * to_unit[:, :, None] * to_unit[:, None, :]
     pairs = max(out * (out - 1), 1)
     off_diagonal = (cosines.sum(axis=(1, 2)) - np.trace(cosines, axis1=1, axis2=2)) / pairs
-    resultant = np.sqrt((unit.sum(axis=1) ** 2).sum(axis=1)) / np.sqrt(out)
+    resultant = np.sqrt(((to_unit[:, None] @ scaled) ** 2).sum(axis=(1, 2))) / np.sqrt(out)
     return {
         **{f"neuron_{name}": x for name, x in spread(norms).items()},
         **{f"input_{name}": x for name, x in spread(by_input).items()},
@@ -169,10 +168,11 @@ def layer_statistics(layer: Layer | LargeLayer) -> dict[str, FloatArray]:
         return own | _bias(layer.bias, len(each))
     kernel = np.clip(flat_kernel(layer), -DIVERGED, DIVERGED)
     scaled = kernel * np.float32(np.sqrt(kernel.shape[2]))
+    gram = scaled @ scaled.transpose(0, 2, 1)
     return {
         **_moments(scaled),
         **_bias(layer.bias, len(kernel)),
-        **_spectrum(scaled),
-        **_neurons(layer, scaled),
+        **_spectrum(scaled, gram),
+        **_neurons(layer, scaled, gram),
         "smoothness": _smoothness(layer.kernel.astype(np.float32, copy=False)),
     }
