@@ -13,8 +13,9 @@ from scipy.stats import kendalltau
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from accuracy_from_weights.calibration import conformal_widths
+from accuracy_from_weights.expected_error import ExpectedError, power_of, raised
 from accuracy_from_weights.folds import run_folds
-from accuracy_from_weights.regressors import N_RANDOMISED, Ensemble, ExpectedError
+from accuracy_from_weights.regressors import N_RANDOMISED, Ensemble
 
 Floats = NDArray[np.float64]
 
@@ -72,6 +73,7 @@ class CrossFit:
         n_folds: int,
         random_state: int,
         n_jobs: int | None,
+        coverage: float,
         n_randomised: int = N_RANDOMISED,
     ) -> CrossFit:
         """Fit an ensemble for each fold.
@@ -84,7 +86,7 @@ class CrossFit:
         runs : ndarray of shape (n_rows,)
         guess : ndarray of shape (n_rows,)
             Accuracies that the ensembles are to correct; zeros where there is no first guess.
-        n_folds, random_state, n_jobs
+        n_folds, random_state, n_jobs, coverage
             As in `AccuracyPredictor`.
         n_randomised : int
             As in `Ensemble.fit`.
@@ -97,7 +99,7 @@ class CrossFit:
         predicted = np.empty(len(y))
         for ensemble, (_, test) in zip(ensembles, folds, strict=True):
             predicted[test] = ensemble.predict(X[test], guess[test])
-        return cls.of_predictions(X, y, predicted, folds)
+        return cls.of_predictions(X, y, predicted, folds, coverage)
 
     @classmethod
     def of_predictions(
@@ -106,6 +108,7 @@ class CrossFit:
         y: Floats,
         predicted: Floats,
         folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+        coverage: float,
     ) -> CrossFit:
         """Learn the errors of predictions that were made for runs left out.
 
@@ -117,12 +120,16 @@ class CrossFit:
             Fractions in [0, 1].
         folds : list of (train, test)
             Row numbers.
+        coverage : float
+            What intervals are to hold, a fraction.
         """
         errors, expected = np.abs(predicted - y), np.empty(len(y))
         for train, test in folds:
             # Also crosswise: an expected error that had seen the error would promise too much.
             expected[test] = ExpectedError.fit(X[train], errors[train]).predict(X[test])
-        return cls(predicted, ExpectedError.fit(X, errors), errors / expected, folds)
+        power = power_of(errors, expected, coverage)
+        scores = errors / raised(expected, power)
+        return cls(predicted, ExpectedError.fit(X, errors, power), scores, folds)
 
     def quality(
         self,

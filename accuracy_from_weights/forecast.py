@@ -20,9 +20,10 @@ from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.calibration import LEVELS, conformal_widths, width_at
 from accuracy_from_weights.crossfitting import CrossFit
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.expected_error import ExpectedError
 from accuracy_from_weights.folds import last_of_each
 from accuracy_from_weights.inputs import FEWEST_RUNS
-from accuracy_from_weights.regressors import Ensemble, ExpectedError
+from accuracy_from_weights.regressors import Ensemble
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -97,10 +98,10 @@ class Forecaster:
         estimates, runs, y = estimates[young], runs[young], finals[young]
         columns = _columns(X[young], estimates, progress[young])
         folds = min(n_folds, n_runs)
-        how = random_state, n_jobs, _N_RANDOMISED
+        how = random_state, n_jobs, coverage, _N_RANDOMISED
         whole = CrossFit.of(columns, y, runs, estimates, folds, *how)
         forecasts = _towards(whole.predicted, estimates, progress[young])
-        cross = CrossFit.of_predictions(columns, y, forecasts, whole.folds)
+        cross = CrossFit.of_predictions(columns, y, forecasts, whole.folds, coverage)
         quality = cross.quality(y, runs, last_of_each(runs), coverage)
         quality["if_it_stayed"] = float(np.abs(estimates - y).mean())
         ensemble = Ensemble.fit(columns, y, estimates, random_state, _N_RANDOMISED)

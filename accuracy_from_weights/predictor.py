@@ -153,12 +153,13 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
     ) -> CrossFit:
         guess = self._guess(X)
         n_folds = fold_count(len(np.unique(runs))) if self.n_folds is None else self.n_folds
-        cross = CrossFit.of(X, y, runs, guess, n_folds, self.random_state, self.n_jobs)
+        how = self.random_state, self.n_jobs, self.coverage
+        cross = CrossFit.of(X, y, runs, guess, n_folds, *how)
         self._error = cross.error
         self._widths = conformal_widths(cross.scores, runs)
         self._widening = 1.0
         if domains is not None:
-            misses = np.abs(cross.predicted - y), cross.scores
+            misses = np.abs(cross.predicted - y), cross.scores, cross.error.power
             given = guess, *misses, domains, _FAMILY_LEVEL, self.coverage, self.random_state
             self._widening = widening_outside(X, y, runs, *given)
         self._family = FamilyCheck.fit(X, runs, self.random_state)

@@ -29,8 +29,6 @@ _FEW_ROWS, _MANY_ROWS = 2_500, 8_000
 _SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
 Smooth = KernelMachine | Perceptron
 _N_RANDOMISED_OF_MANY = 30
-_SMALLEST_ERROR = 0.003
-"""Floor of the expected error, in units of accuracy: what a few thousand test images resolve."""
 
 
 def threads_for(n_rows: int) -> threadpool_limits:
@@ -154,47 +152,3 @@ class Ensemble:
             for model, target in zip(self.models.values(), self.targets, strict=True)
         ]
         return np.asarray(np.average(answers, axis=0, weights=self.shares), np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class ExpectedError:
-    """How far off an estimate is to be expected, from the same features.
-
-    Attributes
-    ----------
-    logarithm : Forest
-        Of the absolute error. Few, shallow trees, since single errors are noisy.
-    """
-
-    logarithm: Forest
-
-    @classmethod
-    def fit(cls, X: NDArray[np.float32], errors: Floats) -> ExpectedError:
-        """Fit.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-        errors : ndarray of shape (n_rows,)
-            Absolute errors of estimates for runs that were left out of the fit.
-        """
-        model = HistGradientBoostingRegressor(
-            learning_rate=0.05,
-            max_iter=100,
-            max_leaf_nodes=8,
-            min_samples_leaf=20,
-            l2_regularization=1.0,
-            early_stopping=False,
-            random_state=0,
-        )
-        with threads_for(len(X)):
-            return cls(as_forest(model.fit(X, np.log(errors + _SMALLEST_ERROR)), X))
-
-    @property
-    def n_features_needed(self) -> int:
-        """The smallest number of columns that `predict` works on."""
-        return self.logarithm.n_features_needed
-
-    def predict(self, X: NDArray[np.float32]) -> Floats:
-        """Give expected absolute errors of shape (n_rows,), in units of accuracy."""
-        return np.maximum(np.exp(np.minimum(self.logarithm.predict(X), 0)), _SMALLEST_ERROR)

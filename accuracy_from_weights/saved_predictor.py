@@ -15,13 +15,14 @@ from accuracy_from_weights._arguments import number_between
 from accuracy_from_weights.anchoring import Anchor
 from accuracy_from_weights.calibration import LEVELS
 from accuracy_from_weights.errors import UnreadableFileError
+from accuracy_from_weights.expected_error import ExpectedError
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.features.sets import feature_names
 from accuracy_from_weights.forecast import Forecaster
 from accuracy_from_weights.forest import Forest
 from accuracy_from_weights.kernel_machine import KernelMachine
 from accuracy_from_weights.perceptron import Perceptron
-from accuracy_from_weights.regressors import Ensemble, ExpectedError, Smooth
+from accuracy_from_weights.regressors import Ensemble, Smooth
 from accuracy_from_weights.targets import GAP
 
 _FORECAST = "forecast."
@@ -43,17 +44,19 @@ def save(predictor: AccuracyPredictor, path: str | os.PathLike[str]) -> None:
         "untrained": predictor._untrained,
         "widths": predictor._widths,
         "widening": np.array(predictor._widening),
+        "power": np.array(predictor._error.power),
     }
     parts = {
         **predictor._ensemble.models,
-        **vars(predictor._error),
+        "logarithm": predictor._error.logarithm,
         "family": predictor._family,
     }
     forecaster = predictor._forecaster
     if forecaster is not None:
-        models = {**forecaster.ensemble.models, **vars(forecaster.error)}
+        models = {**forecaster.ensemble.models, "logarithm": forecaster.error.logarithm}
         parts |= {_FORECAST + name: model for name, model in models.items()}
         arrays[_FORECAST + "widths"] = forecaster.widths
+        arrays[_FORECAST + "power"] = np.array(forecaster.error.power)
     for name, part in parts.items():
         arrays |= {f"{name}.{key}": np.asarray(value) for key, value in vars(part).items()}
     facts = {
@@ -121,7 +124,8 @@ def _fill(
             tuple(map(float, shares)),
             tuple(map(str, averaged.get("targets", (GAP, GAP, GAP)))),
         )
-        return ensemble, ExpectedError(Forest(**part(prefix + "logarithm")))
+        power = float(arrays.get(prefix + "power", np.array(1.0)))
+        return ensemble, ExpectedError(Forest(**part(prefix + "logarithm")), power)
 
     ensemble, error = models()
     family = FamilyCheck(**part("family"))

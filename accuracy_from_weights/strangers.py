@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.calibration import conformal_widths
 from accuracy_from_weights.crossfitting import each_domain
+from accuracy_from_weights.expected_error import ExpectedError
 from accuracy_from_weights.family import FamilyCheck
 from accuracy_from_weights.inputs import FEWEST_RUNS
-from accuracy_from_weights.regressors import Ensemble, ExpectedError
+from accuracy_from_weights.regressors import Ensemble
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,7 @@ def widening_outside(
     guess: Floats,
     errors: Floats,
     scores: Floats,
+    power: float,
     domains: NDArray[Any],
     level: float,
     coverage: float,
@@ -48,6 +50,8 @@ def widening_outside(
     runs : ndarray of shape (n_rows,)
     errors, scores : ndarray of shape (n_rows,)
         Of the cross-fit: absolute, and over the expected error.
+    power : float
+        Of the expected error.
     domains : ndarray of shape (n_rows,) or (n_rows, k)
         Each value of each column is left out once.
     level : float
@@ -75,7 +79,7 @@ def widening_outside(
         if not len(outside):
             continue
         ensemble = Ensemble.fit(X[chosen], y[chosen], guess[chosen], random_state)
-        error = ExpectedError.fit(X[chosen], errors[chosen])
+        error = ExpectedError.fit(X[chosen], errors[chosen], power)
         predicted = ensemble.predict(X[outside], guess[outside])
         factors.append(np.abs(predicted - y[outside]) / error.predict(X[outside]) / width)
         strangers.append(runs[outside])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights import (
     calibration,
     crossfitting,
+    expected_error,
     family,
     kernel_machine,
     perceptron,
@@ -32,8 +33,8 @@ Floats = NDArray[np.float64]
 Inputs = NDArray[np.float32]
 
 _MODULES = (
-    *(calibration, crossfitting, family, kernel_machine, perceptron, regressors, rows),
-    *(standardising, strangers, targets),
+    *(calibration, crossfitting, expected_error, family, kernel_machine, perceptron),
+    *(regressors, rows, standardising, strangers, targets),
 )
 MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
 """Of the code that is fitted: what a cache holds of other code says nothing."""
