@@ -112,29 +112,27 @@ def _log_where_it_matters(scores: list[Entry]) -> list[Goal]:
 
 
 def _left_out(results: Entry, part: str, text: str, tau: float, r2: float) -> list[Goal]:
-    """Judge by weights+probes, the most that is known of a network alone."""
+    """Judge by all that is known of a network alone, and by what a training loop knows as well."""
     found = []
-    for key, least, name, words in (
-        ("tau", tau, PROBES, f"mean τ {tau:.2f} or more"),
-        ("r2", r2, f"{PROBES} + 10 truths", f"R² {r2:.2f} or more with 10 truths"),
+    for key, least, suffix, words in (
+        ("tau", tau, "", f"mean τ {tau:.2f} or more"),
+        ("r2", r2, " + 10 truths", f"R² {r2:.2f} or more with 10 truths"),
     ):
         entries = results["scores"] if key == "tau" else results["anchored"]
-        by_name = {}
-        for label in (name, *(name.replace(PROBES, other) for other in (WEIGHTS, LOG))):
-            values = _of(entries, part, label, key)
-            values = {g: v for g, v in values.items() if not g.endswith(", wild")}
-            if values:
-                by_name[label] = values
-        goal = f"{text}: {words} (weights+probes)"
-        if name not in by_name:
-            found.append(Goal(goal, _NOT_MEASURED, None))
-            continue
-        reached = "; ".join(
-            f"{label.removeprefix('ours, ')}: {np.mean(list(v.values())):.3f} "
-            f"({min(v.values()):.3f} to {max(v.values()):.3f})"
-            for label, v in by_name.items()
-        )
-        found.append(Goal(goal, reached, float(np.mean(list(by_name[name].values()))) >= least))
+        for column in (PROBES, LOG):
+            features = column.removeprefix("ours, ")
+            goal = f"{text}: {words} ({features})"
+            values = {
+                group: value
+                for group, value in _of(entries, part, column + suffix, key).items()
+                if not group.endswith(", wild")
+            }
+            if not values:
+                found.append(Goal(goal, _NOT_MEASURED, None))
+                continue
+            mean = float(np.mean(list(values.values())))
+            reached = f"{mean:.3f} ({min(values.values()):.3f} to {max(values.values()):.3f})"
+            found.append(Goal(goal, reached, mean >= least))
     return found
 
 
