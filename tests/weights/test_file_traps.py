@@ -26,7 +26,7 @@ from accuracy_from_weights.errors import (
     UntrustedFileError,
 )
 from accuracy_from_weights.weights import read_weights
-from accuracy_from_weights.weights.files.hdf5_heaps import endless_heap
+from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 
 layers = keras.layers
@@ -205,10 +205,27 @@ def replaced(path: Path, place: str = "layers/dense/vars/0") -> h5py.File:
     return file
 
 
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_texts_longer_than_the_file(tmp_path: Path, libver: str) -> None:
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        file.create_group("layers/dense/vars").attrs["name"] = "a name of its own"
+    content = path.read_bytes()
+    assert damaged_texts(content) is None
+    length = struct.pack("<I", len("a name of its own"))
+    assert content.count(length) == 2, "in the attribute and in the heap"
+    heap = content.index(b"GCOL")
+    for place in (content.index(length), content.rindex(length)):
+        if not heap < place < heap + 4096:
+            path.write_bytes(content[:place] + b"\xff" * 4 + content[place + 4 :])
+    with pytest.raises(UnreadableFileError, match="longer than the file"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize("size", [0, 8, 2**64 - 16], ids=["nothing", "no head", "wraps around"])
 def test_texts_that_hdf5_would_read_for_ever(keras_weights: Path, size: int) -> None:
     content = keras_weights.read_bytes()
-    assert endless_heap(content) is None
+    assert damaged_texts(content) is None
     first = content.index(b"GCOL") + 16
     number = 1 if size > 2**63 else 0
     damaged = content[:first] + struct.pack("<HHIQ", number, 0, 0, size) + content[first + 16 :]

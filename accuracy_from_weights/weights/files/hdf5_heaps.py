@@ -1,8 +1,10 @@
-"""HDF5's heaps of texts, walked before the library does, which walks a damaged one for ever.
+"""HDF5's texts of any length, looked through before its library reads them.
 
-Texts of any length (Keras names its layers by them) lie in "global heaps": a head of 16 bytes,
-then objects of a size each. The library (up to 2.0 at least) adds these sizes up until it has
-passed the heap's end; where one is nothing, it never gets there and cannot be interrupted.
+Keras names layers by such texts. They lie in "global heaps": a head of 16 bytes, then objects of a
+size each; an attribute holds a text's length and its place. Of both the library (up to 2.0 at
+least) believes too much. It adds the objects' sizes up until it has passed the heap's end, for ever
+where one is nothing, and cannot be interrupted; and it asks for as much memory as an attribute says
+the text is long, up to 4 GB, before it looks at the text.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ _FREE = 0
 _WRAPPED = 2**64
 _MOST_OBJECTS = 10_000_000
 
+# The type of a text, as h5py writes it, from its fourth byte on: 16 bytes each, made of bytes.
+_TEXT_TYPE = bytes.fromhex("00 10000000 10000000 01000000 0000 0800")
+_VARIABLE_LENGTH = 9
+_LENGTH = struct.Struct("<I")
 
-def endless_heap(content: bytes | mmap.mmap) -> int | None:
-    """Find a heap that has no end.
+
+def damaged_texts(content: bytes | mmap.mmap) -> str | None:
+    """Say what is wrong with the texts of a file.
 
     Parameters
     ----------
@@ -29,12 +36,19 @@ def endless_heap(content: bytes | mmap.mmap) -> int | None:
 
     Returns
     -------
-    int or None
-        Where in the file it begins; None where there is none. So many objects that walking through
-        them would take minutes count as none that ends.
+    str or None
+        None where nothing is.
     """
+    if _has_endless_heap(content):
+        return "it would be read without end"
+    if any(length > len(content) for length in _lengths(content)):
+        return "a text in it is said to be longer than the file"
+    return None
+
+
+def _has_endless_heap(content: bytes | mmap.mmap) -> bool:
     walked = 0
-    for start in _places(content):
+    for start in _places(content, _SIGNATURE, _HEAD.size):
         place = start + _HEAD.size
         end = min(start + _HEAD.unpack_from(content, start)[2], len(content))
         while place + _OBJECT.size <= end:
@@ -42,14 +56,29 @@ def endless_heap(content: bytes | mmap.mmap) -> int | None:
             # In unsigned 64 bits, as the library counts: free space has no head of its own.
             step = (size if number == _FREE else _OBJECT.size + -(-size // 8) * 8) % _WRAPPED
             walked += 1
+            # So many objects that walking through them takes minutes are no sound file's either.
             if step < _OBJECT.size or walked > _MOST_OBJECTS:
-                return start
+                return True
             place += step
-    return None
+    return False
 
 
-def _places(content: bytes | mmap.mmap) -> Iterator[int]:
-    place = content.find(_SIGNATURE)
-    while 0 <= place <= len(content) - _HEAD.size:
+def _lengths(content: bytes | mmap.mmap) -> Iterator[int]:
+    """Lengths that attributes of a single text declare."""
+    for found in _places(content, _TEXT_TYPE, 64):
+        if found < 3 or content[found - 3] & 0x0F != _VARIABLE_LENGTH:
+            continue
+        # What follows is the attribute's shape, no axes, in either of its two forms; then the text.
+        shape = found + len(_TEXT_TYPE)
+        if content[shape] == 2:
+            yield from _LENGTH.unpack_from(content, shape + 4)
+        else:
+            yield from _LENGTH.unpack_from(content, shape + 12)
+
+
+def _places(content: bytes | mmap.mmap, pattern: bytes, room: int) -> Iterator[int]:
+    """Where a pattern stands with so many bytes from its beginning to the file's end."""
+    place = content.find(pattern)
+    while 0 <= place <= len(content) - room:
         yield place
-        place = content.find(_SIGNATURE, place + 1)
+        place = content.find(pattern, place + 1)

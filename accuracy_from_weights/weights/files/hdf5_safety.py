@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
-from accuracy_from_weights.weights.files.hdf5_heaps import endless_heap
+from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
 from accuracy_from_weights.weights.files.limits import check_size, unreadable
 
 
@@ -32,7 +32,8 @@ class SafeHdf5:
     MissingDependencyError
         When h5py is not installed.
     UnreadableFileError
-        When the file is truncated, no HDF5 file, or would never be read to its end.
+        When the file is truncated or no HDF5 file, or when reading its texts would take for ever
+        or all memory.
     """
 
     def __init__(self, path: str, size: int, source: io.BytesIO | None = None) -> None:
@@ -43,8 +44,9 @@ class SafeHdf5:
                 f"Expected h5py to be installed, to read {path!r}. Received: an environment "
                 'without it; run `pip install "accuracy-from-weights[files]"`.'
             ) from None
-        if _is_endless(path, source):
-            raise unreadable(path, "which is damaged: it would be read without end")
+        damage = _damage(path, source)
+        if damage is not None:
+            raise unreadable(path, f"which is damaged: {damage}")
         try:
             self.root = h5py.File(path if source is None else source, "r")
         except OSError:
@@ -147,11 +149,11 @@ class SafeHdf5:
         )
 
 
-def _is_endless(path: str, source: io.BytesIO | None) -> bool:
+def _damage(path: str, source: io.BytesIO | None) -> str | None:
     if source is not None:
-        return endless_heap(source.getvalue()) is not None
+        return damaged_texts(source.getvalue())
     with (
         open(path, "rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
-        return endless_heap(content) is not None
+        return damaged_texts(content)
