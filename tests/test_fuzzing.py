@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -127,6 +128,22 @@ def test_absurd_members(name: str, member: str, kind: str, found: dict[str, Targ
     target.path.write_bytes(with_member(target.content, member, data, times))
     try:
         with pytest.raises(AccuracyFromWeightsError, match="Received: "):
+            target.read()
+    finally:
+        restore(target)
+
+
+@pytest.mark.parametrize("fact", ["steps", "history", "index", "recipe", "diverged"])
+def test_networks_that_lack_a_fact(fact: str, found: dict[str, Target]) -> None:
+    target = found["zoo/network.npz"]
+    with zipfile.ZipFile(io.BytesIO(target.content)) as archive:
+        header = json.loads(archive.read("header.npy")[128:])
+    del header[fact]
+    text = json.dumps(header).encode()
+    head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(text)},), }}"
+    target.path.write_bytes(with_member(target.content, "header.npy", npy(head, text)))
+    try:
+        with pytest.raises(AccuracyFromWeightsError, match="facts that are missing"):
             target.read()
     finally:
         restore(target)

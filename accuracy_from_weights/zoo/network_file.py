@@ -206,9 +206,9 @@ def _header(file: ArrayArchive) -> dict[str, Any]:
         )
         and _is_number(header.get("index"))
         and header["index"] == int(header["index"])
-        and isinstance(header.get("recipe"), dict | None)
+        and isinstance(header.get("recipe", "missing"), dict | None)
         and isinstance(header.get("run"), str | None)
-        and header.get("diverged") in (True, False, None)
+        and header.get("diverged", "missing") in (True, False, None)
     ):
         raise ValueError("facts that are missing or of another type")
     return header
