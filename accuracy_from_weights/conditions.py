@@ -79,7 +79,8 @@ def _as_torch_starts(columns: Columns) -> NDArray[np.bool_]:
     """Weights fill the interval that PyTorch draws them from, evenly, in all layers."""
     where = ("first", "last", "mean")
     deviation = columns(*(f"layers.log_std.{w}" for w in where))
-    low = np.sinh(columns(*(f"layers.q0.{w}" for w in where)))
-    high = np.sinh(columns(*(f"layers.q100.{w}" for w in where)))
+    with np.errstate(over="ignore"):  # infinity fills nothing
+        low = np.sinh(columns(*(f"layers.q0.{w}" for w in where)))
+        high = np.sinh(columns(*(f"layers.q100.{w}" for w in where)))
     fills = (high > 0.9) & (high < 1.001) & (low < -0.9) & (low > -1.001)
     return np.asarray((fills & (np.abs(deviation - _UNIFORM_DEVIATION) < 0.1)).all(axis=1))
