@@ -106,7 +106,8 @@ def _log_where_it_matters(scores: list[Entry]) -> list[Goal]:
         if pair is None:
             found.append(Goal(text, _NOT_MEASURED, None))
         else:
-            reached = f"{pair[0]:.2f} points to {pair[1]:.2f}"
+            as_it_is = 100 * _of(scores, "pool", LOGGED, "mean_absolute_error")[group]
+            reached = f"{pair[0]:.2f} points to {pair[1]:.2f} ({as_it_is:.2f} as it is)"
             found.append(Goal(text, reached, pair[0] <= pair[1] / 2))
     return found
 
