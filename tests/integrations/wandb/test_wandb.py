@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import keras
@@ -48,6 +49,8 @@ def records(path: Path) -> list[Record]:
             at += BLOCK - at % BLOCK
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        if at + 7 + length > len(data):  # still being written
+            break
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
@@ -56,9 +59,20 @@ def records(path: Path) -> list[Record]:
     return found
 
 
+def finished(path: Path, seconds: float = 60) -> list[Record]:
+    """Read a run's file to its end, which W&B's own process may write after `finish` returned."""
+    until = time.monotonic() + seconds
+    while True:
+        found = records(path)
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        assert time.monotonic() < until, f"{path} lacks its end"
+        time.sleep(0.1)
+
+
 def curve(folder: Path, key: str) -> list[float]:
     (path,) = folder.rglob("run-*.wandb")
-    items = [item for record in records(path) for item in record.history.item]
+    items = [item for record in finished(path) for item in record.history.item]
     return [
         json.loads(item.value_json)
         for item in items
