@@ -97,7 +97,8 @@ def calibration(name: str, coverages: Sequence[Coverage]) -> Picture:
     bottom = max(0.0, np.floor(10 * min(stated.min(), low.min()) - 0.5) / 10)
     _percent(axes, "x")
     _percent(axes, "y")
-    axes.set(xlim=(bottom, 1), ylim=(bottom, 1), aspect="equal")
+    top = 1.015  # so that a dot at 100% is whole
+    axes.set(xlim=(bottom, top), ylim=(bottom, top), aspect="equal")
     axes.set(xlabel="coverage that the interval states", ylabel="truths that it held")
     pairs = ", ".join(f"{c.stated:.0%} held {c.measured:.1%}" for c in coverages)
     return picture(
