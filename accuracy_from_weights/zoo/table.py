@@ -168,8 +168,8 @@ class ZooTable:
                 )
             columns.append(self.probes)
         if "log" in features:
-            samples = self.hyperparameters.get("n_train")
-            log = log_columns(self.log_accuracy, self.log_loss, samples)
+            measured = self.log_accuracy, self.log_loss
+            log = log_columns(*measured, self.hyperparameters.get("n_train"))
             if np.isnan(log[:, :2]).all(axis=0).any():
                 raise ZooError(
                     f"Expected a zoo that holds the training log for features={features!r}. "
@@ -319,8 +319,7 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
         datasets = np.full(len(metrics), source.name)
     if not known.any():
         raise ZooError(
-            f"Expected {source.name} to hold at least one network that did not diverge. "
-            f"Received: none."
+            f"Expected {source.name} to hold a network that did not diverge. Received: none."
         )
     # A subset also drops columns that nothing is known of.
     return ZooTable(
