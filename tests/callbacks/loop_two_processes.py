@@ -54,3 +54,7 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     main(Path(sys.argv[1]))
+    # On a busy machine a thread of gloo's that still runs when Python ends aborts the process, with
+    # all of its work done.
+    sys.stdout.flush()
+    os._exit(0)
