@@ -14,9 +14,9 @@ from sklearn.svm import SVR
 
 from accuracy_from_weights.standardising import spread_of, standardised
 
-# Chosen on networks that no figure of this project is measured on: the share of the features' mean
-# squared difference that counts, the largest pull of one row, and the error that pulls not at all,
-# the latter two in standard deviations of what is to be predicted.
+# The share of the features' mean squared difference that counts, the largest pull of one row, and
+# the error that pulls not at all, the latter two in standard deviations of what is to be predicted.
+# Chosen on networks of another program, on which README's figures for small zoos are measured, too.
 _WIDTH, _PULL, _TOLERANCE = 0.25, 4.0, 0.04
 _LARGEST_STEP = 3.0
 """A feature farther than so many deviations from the mean counts as so many."""

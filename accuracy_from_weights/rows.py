@@ -125,7 +125,7 @@ def complete_log(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.
     if not place:
         return rows
     rows = rows.copy()
-    even = np.maximum(rows[:, list(names).index("architecture.log_outputs")], np.log(2))
+    even = np.maximum(rows[:, names.index("architecture.log_outputs")], np.log(2))
     usual = np.full_like(even, _USUAL_SAMPLES)
     guesses = {"accuracy": np.exp(-even), "loss": even, "samples": usual}
     for name, column in place.items():
@@ -154,4 +154,4 @@ def logged_accuracy(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[
     """
     if "log.accuracy" not in names:
         return np.zeros(len(rows))
-    return np.clip(rows[:, list(names).index("log.accuracy")].astype(np.float64), 0, 1)
+    return np.clip(rows[:, names.index("log.accuracy")].astype(np.float64), 0, 1)

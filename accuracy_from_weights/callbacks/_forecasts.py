@@ -55,13 +55,12 @@ class Forecasts:
     def clear(self) -> None:
         """Forget the last run."""
         self._values: tuple[float, ...] | None = None
-        self.fresh: Estimate | None = None
-        self._stale = True
         self._possible = bool(self.keys)
+        self.miss()
 
     def miss(self) -> None:
         """Note that one is due: unless `make` succeeds, what is known stands in for it."""
-        self.fresh = None
+        self.fresh: Estimate | None = None
         self._stale = True
 
     def make(self, ask: Callable[[float], Estimate], share: Share | None, epoch: int) -> None:

@@ -152,7 +152,6 @@ class AccuracyFromWeights(keras.callbacks.Callback):
             )
         self._validation_data = validation_data
         self._begun = False
-        self._n_samples: int | None = None
         self._neighbours: list[Any] = []
 
     @property
@@ -177,7 +176,6 @@ class AccuracyFromWeights(keras.callbacks.Callback):
         self._begun = False
         self._neighbours = []
         self._epochs.guard("looking at the other callbacks", self._review)
-        self._n_samples = self._epochs.guard("counting the training samples", samples_of_fit)
 
     @harmless
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -197,7 +195,7 @@ class AccuracyFromWeights(keras.callbacks.Callback):
             log=lambda: self._reader.training(logs or {}),
             truth=lambda: self._truth(logs or {}),
             share=lambda: share_done(epoch + 1, (self.params or {}).get("epochs")),
-            samples=lambda: self._n_samples,
+            samples=samples_of_fit,
         )
         if logs is not None and (seen.known or self._is_in_a_file_name()):
             logs.update(seen.values)
