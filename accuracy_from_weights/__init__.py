@@ -11,8 +11,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.predictor import AccuracyPredictor, Estimate
-    from accuracy_from_weights.pretrained import load_predictor
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor, Estimate
+    from accuracy_from_weights.predictor.pretrained import load_predictor
     from accuracy_from_weights.weights import read_weights
 
 __version__ = metadata.version("accuracy-from-weights")
@@ -20,9 +20,9 @@ __version__ = metadata.version("accuracy-from-weights")
 __all__ = ["AccuracyPredictor", "Estimate", "__version__", "load_predictor", "read_weights"]
 
 _HOMES = {
-    "AccuracyPredictor": "accuracy_from_weights.predictor",
-    "Estimate": "accuracy_from_weights.predictor",
-    "load_predictor": "accuracy_from_weights.pretrained",
+    "AccuracyPredictor": "accuracy_from_weights.predictor.accuracy_predictor",
+    "Estimate": "accuracy_from_weights.predictor.accuracy_predictor",
+    "load_predictor": "accuracy_from_weights.predictor.pretrained",
     "read_weights": "accuracy_from_weights.weights",
 }
 

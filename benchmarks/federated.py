@@ -24,8 +24,8 @@ from flwr.serverapp.strategy import FedAvg, FedMedian, Krum, Strategy
 from flwr.supercore.task_identity import TaskIdentity
 from torch import nn
 
-from accuracy_from_weights.demo import load_digits
-from accuracy_from_weights.federated.flower import AccuracyFromWeights, Update
+from accuracy_from_weights.cli.demo_training import load_digits
+from accuracy_from_weights.integrations.flower import AccuracyFromWeights, Update
 
 N_CLIENTS = 10
 BROKEN = {0: "label noise", 1: "label noise", 2: "diverged", 3: "untrained"}

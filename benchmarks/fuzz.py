@@ -19,11 +19,11 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-from fuzzed_files import targets
-from fuzzing import KINDS, Mutation, verdict
+from tests.weights.files.fuzzed_files import targets
+from tests.weights.files.fuzzing import KINDS, Mutation, verdict
 
 ADDRESS_SPACE = 6 * 2**30
 SLOW, LARGE = 10, 300  # seconds and MB that one input of a few kilobytes may not take

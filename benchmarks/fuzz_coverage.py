@@ -26,13 +26,18 @@ import atheris
 import click
 
 TESTS = Path(__file__).parent.parent / "tests"
-sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+sys.path.insert(0, str(TESTS.parent))
 
 # Only the processes that fuzz are slowed down by being watched.
 watched = atheris.instrument_imports(include=["accuracy_from_weights"])
 with watched if "--one" in sys.argv else contextlib.nullcontext():
-    from fuzzed_files import array_files, predictor_file, source_files, zoo_files
-    from fuzzing import Target, verdict
+    from tests.weights.files.fuzzed_files import (
+        array_files,
+        predictor_file,
+        source_files,
+        zoo_files,
+    )
+    from tests.weights.files.fuzzing import Target, verdict
 
     for late in ("paper", "wild", "wild_architecture"):
         importlib.import_module(f"accuracy_from_weights.zoo.{late}")

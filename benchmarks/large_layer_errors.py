@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from accuracy_from_weights.features.large_layers import LargeLayer
+from accuracy_from_weights.features.large.large_layers import LargeLayer
 from accuracy_from_weights.features.layer_statistics import layer_statistics
 from accuracy_from_weights.weights import Layer
 

@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.zoo.paper import PaperRecipe
-from accuracy_from_weights.zoo.recipes import NetworkRecipe
-from accuracy_from_weights.zoo.training import ImageData, train_networks
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo_training.training import ImageData, train_networks
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "KERAS_BACKEND": "torch"}
 GIB = 2**30
@@ -69,7 +69,7 @@ def train_plainly(recipes: Sequence[NetworkRecipe], data: ImageData) -> None:
     import torch
     from torch import nn
 
-    from accuracy_from_weights.zoo.tasks import prepare_images, training_images
+    from accuracy_from_weights.zoo_training.tasks import prepare_images, training_images
 
     def evaluate(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
         with torch.no_grad():

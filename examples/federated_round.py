@@ -13,7 +13,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from sklearn.datasets import load_digits
 from torch import nn
 
-from accuracy_from_weights.federated.flower import AccuracyFromWeights
+from accuracy_from_weights.integrations.flower import AccuracyFromWeights
 
 TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1  # as Flower's runtime does
 pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))

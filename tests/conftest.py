@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from hypothesis import settings
 
 # Keras' own default is TensorFlow, which the tests do without.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Processes that tests start find the package and the tests' helpers.
+ROOT = str(Path(__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
 # The same examples in every run, and no verdict by the clock of a busy machine.
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)

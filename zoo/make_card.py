@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from accuracy_from_weights.evaluation.crossvalidation import final_rows
-from accuracy_from_weights.plotting import BLUE, ORANGE
+from accuracy_from_weights.plots.training_run import BLUE, ORANGE
 from accuracy_from_weights.zoo.table import ZooTable
 
 FOLDER = Path(__file__).parent

@@ -5,8 +5,8 @@ python zoo/print_quality.py
 
 from __future__ import annotations
 
-from accuracy_from_weights.features.sets import FEATURE_SETS
-from accuracy_from_weights.pretrained import load_predictor
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS
+from accuracy_from_weights.predictor.pretrained import load_predictor
 
 
 def main() -> None:

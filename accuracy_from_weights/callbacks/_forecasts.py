@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights._arguments import InvalidArgumentError, flag
 from accuracy_from_weights.callbacks._names import FINAL_SUFFIXES
+from accuracy_from_weights.errors import InvalidArgumentError, flag
 
 if TYPE_CHECKING:
     from accuracy_from_weights.callbacks._guarding import Guard
-    from accuracy_from_weights.estimate import Estimate
+    from accuracy_from_weights.predictor.estimate import Estimate
 
 Share = Callable[[], "float | None"]
 

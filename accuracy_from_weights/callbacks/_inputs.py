@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from accuracy_from_weights.callbacks._epoch import EpochEstimator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 _USUAL_NAMES = ("pixel_values", "image", "images", "inputs", "input", "x")
 
@@ -38,10 +35,15 @@ def input_shape_of(batch: Any) -> tuple[int, ...] | None:
     return next((shape for part in parts if (shape := input_shape_of(part)) is not None), None)
 
 
+class _SeesBatches(Protocol):
+    def see_batch(self, batch: Any) -> None: ...
+    def guard(self, what: str, work: Callable[[], Any], topic: str | None = None) -> Any: ...
+
+
 class FirstBatch:
     """Shows the inputs of a PyTorch module's next forward pass to an `EpochEstimator`, once."""
 
-    def __init__(self, epochs: EpochEstimator) -> None:
+    def __init__(self, epochs: _SeesBatches) -> None:
         self._epochs = epochs
         self._hook: Any = None
 

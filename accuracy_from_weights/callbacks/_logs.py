@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from accuracy_from_weights._arguments import InvalidArgumentError
+from accuracy_from_weights.errors import InvalidArgumentError
 
 _ACCURACIES = (
     "accuracy",

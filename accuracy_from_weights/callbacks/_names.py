@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accuracy_from_weights._arguments import InvalidArgumentError
+from accuracy_from_weights.errors import InvalidArgumentError
 
 DEFAULT_NAME = "accuracy_from_weights"
 SUFFIXES = ("", "_low", "_high", "_in_family")

@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from accuracy_from_weights._arguments import InvalidArgumentError, positive_int
 from accuracy_from_weights.callbacks._guarding import quiet
+from accuracy_from_weights.errors import InvalidArgumentError, positive_int
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.estimate import Estimate
+    from accuracy_from_weights.predictor.estimate import Estimate
 
 FEATURES = ("weights", "weights+probes", "weights+probes+log")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accuracy_from_weights.callbacks._epoch import Observation
+from accuracy_from_weights.callbacks.base import Observation
 
 
 def as_first_process(seen: Observation, stops: bool) -> tuple[Observation, bool]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from accuracy_from_weights.callbacks._guarding import Guard
-    from accuracy_from_weights.estimate import Estimate
-    from accuracy_from_weights.stopping import Decision
+    from accuracy_from_weights.predictor.estimate import Estimate
+    from accuracy_from_weights.stopping.rules import Decision
 
 
 def tell_estimate(guard: Guard, name: str, estimate: Estimate, epoch: int, verbose: bool) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights._arguments import positive_int
+from accuracy_from_weights.errors import positive_int
 
 if TYPE_CHECKING:
     from accuracy_from_weights.callbacks._guarding import Guard
-    from accuracy_from_weights.estimate import Estimate
+    from accuracy_from_weights.predictor.estimate import Estimate
 
 
 class Truths:
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
 
 
 def _estimate(numbers: Mapping[str, Any]) -> Estimate:
-    from accuracy_from_weights.estimate import Estimate
+    from accuracy_from_weights.predictor.estimate import Estimate
 
     known = {field.name for field in fields(Estimate)}
     return Estimate(**{name: value for name, value in numbers.items() if name in known})

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import transformers
 
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Observation
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._inputs import FirstBatch
@@ -18,9 +17,10 @@ from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaint
 from accuracy_from_weights.callbacks._predictor import Estimator
 from accuracy_from_weights.callbacks._processes import as_first_process
 from accuracy_from_weights.callbacks._samples import samples_of
+from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Observation
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.stopping import Decision, StoppingRule
+    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
 
 __all__ = ["AccuracyFromWeights"]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine, Events
 
-from accuracy_from_weights._arguments import InvalidArgumentError
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._samples import samples_of
+from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.stopping import Decision, StoppingRule
+    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
 
 __all__ = ["AccuracyFromWeights"]
 

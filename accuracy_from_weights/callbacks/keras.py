@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from accuracy_from_weights._arguments import InvalidArgumentError, number_between
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
@@ -22,9 +20,11 @@ from accuracy_from_weights.callbacks._monitors import (
 )
 from accuracy_from_weights.callbacks._samples import samples_of_fit
 from accuracy_from_weights.callbacks._undisturbed import undisturbed
+from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.errors import InvalidArgumentError, number_between
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.stopping import Decision, StoppingRule
+    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
 
 __all__ = ["AccuracyFromWeights"]
 

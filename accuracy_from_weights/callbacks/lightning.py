@@ -15,17 +15,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.callbacks import _monitors
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Observation
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._inputs import network_of
 from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
 from accuracy_from_weights.callbacks._predictor import Estimator
 from accuracy_from_weights.callbacks._samples import samples_of
+from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Observation
 from accuracy_from_weights.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.stopping import Decision, StoppingRule
+    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
 
 __all__ = ["AccuracyFromWeights"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from skorch.callbacks import Callback
 
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._guarding import harmless
 from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._monitors import Watcher, complaints, hold_patience, watching
+from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Estimator
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.stopping import Decision, StoppingRule
+    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
 
 __all__ = ["AccuracyFromWeights"]
 

@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights._arguments import (
-    InvalidArgumentError,
-    number_between,
-    positive_int,
-)
-from accuracy_from_weights.callbacks._epoch import DEFAULT_NAME, EpochEstimator, Estimator
 from accuracy_from_weights.callbacks._forecasts import share_done
 from accuracy_from_weights.callbacks._logs import LogReader
 from accuracy_from_weights.callbacks._predictor import checked_shape
 from accuracy_from_weights.callbacks._undisturbed import undisturbed
+from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Estimator
+from accuracy_from_weights.errors import (
+    InvalidArgumentError,
+    number_between,
+    positive_int,
+)
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.stopping import Decision, StoppingRule
+    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
 
 __all__ = ["Monitor"]
 

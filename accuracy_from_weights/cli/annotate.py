@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accuracy_from_weights._text import align
 from accuracy_from_weights.cli.estimate import OUTSIDE_FAMILY
 from accuracy_from_weights.cli.options import json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.io.text_table import align
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.trackers.mlflow import Annotation
+    from accuracy_from_weights.integrations.mlflow import Annotation
 
 
 @click.group()
@@ -49,7 +49,7 @@ def mlflow_command(
     from accuracy_from_weights import load_predictor
 
     try:
-        from accuracy_from_weights.trackers.mlflow import annotate
+        from accuracy_from_weights.integrations.mlflow import annotate
     except ImportError as missing:
         raise MissingDependencyError(
             f"Expected MLflow to be installed. Received: {missing}. Install it with: "

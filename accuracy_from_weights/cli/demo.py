@@ -14,9 +14,9 @@ from accuracy_from_weights.cli.options import jobs_option, predictor_option, see
 from accuracy_from_weights.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.demo import EpochSeen, Watched
-    from accuracy_from_weights.predictor import AccuracyPredictor
-    from accuracy_from_weights.zoo.training import ImageData
+    from accuracy_from_weights.cli.demo_training import EpochSeen, Watched
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo_training.training import ImageData
 
 _RETRAINED = "retrained"
 
@@ -66,7 +66,7 @@ def command(
     true accuracy is measured on held-out images, to be shown beside it and for nothing else.
     """
     from accuracy_from_weights import demo, load_predictor
-    from accuracy_from_weights.plotting import require_matplotlib
+    from accuracy_from_weights.plots.training_run import require_matplotlib
 
     # Whatever is missing should be named before a minute has passed, not after.
     demo.import_keras()
@@ -100,11 +100,11 @@ def _halve_held_out(data: ImageData) -> tuple[ImageData, ImageData]:
 
 def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> AccuracyPredictor:
     """Fit a predictor to a zoo of the paper's recipes, built here and now."""
-    from accuracy_from_weights.demo import zoo_backend
-    from accuracy_from_weights.predictor import AccuracyPredictor
-    from accuracy_from_weights.zoo.builder import build_zoo
-    from accuracy_from_weights.zoo.paper import PaperRecipe
+    from accuracy_from_weights.cli.demo_training import zoo_backend
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
     from accuracy_from_weights.zoo.table import read_zoo
+    from accuracy_from_weights.zoo_training.builder import build_zoo
 
     with tempfile.TemporaryDirectory(prefix="accuracy-from-weights-") as folder:
         with progress_bar(f"Training {n_networks} networks on digits") as report:
@@ -179,7 +179,7 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
 
 
 def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
-    from accuracy_from_weights.plotting import BLUE, GREEN, plot_log
+    from accuracy_from_weights.plots.training_run import BLUE, GREEN, plot_log
 
     axes = None
     for name, colour in zip(names, (BLUE, GREEN), strict=False):

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.cli.options import jobs_option, json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
-from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.predictor import AccuracyPredictor, Estimate
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor, Estimate
 
 OUTSIDE_FAMILY = 3
 
@@ -133,7 +132,7 @@ def _as_dict(file: Path, result: Estimate | AccuracyFromWeightsError) -> dict[st
 
 
 def _print_table(results: Sequence[tuple[Path, Estimate | AccuracyFromWeightsError]]) -> None:
-    from accuracy_from_weights._text import align
+    from accuracy_from_weights.io.text_table import align
 
     rows = [["file", "accuracy", "low", "high", "in family"]]
     for file, result in results:

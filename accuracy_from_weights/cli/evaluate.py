@@ -24,7 +24,7 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError
 if TYPE_CHECKING:
     from accuracy_from_weights.evaluation import Evaluation
     from accuracy_from_weights.evaluation.inspection import Inspector
-    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.table import ZooTable
 
 
@@ -76,7 +76,7 @@ def command(
     from accuracy_from_weights import load_predictor
     from accuracy_from_weights.evaluation import cross_validate, format_evaluations
     from accuracy_from_weights.evaluation.inspection import Inspector
-    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 
     if report_file is not None:
         _check_report(report_file)
@@ -105,7 +105,7 @@ def command(
     else:
         click.echo(format_evaluations(evaluations))
     if report_file is not None and inspector is not None:
-        from accuracy_from_weights.evaluation.html_report import write_report
+        from accuracy_from_weights.evaluation.report.html_report import write_report
 
         write_report(
             report_file,
@@ -120,7 +120,7 @@ def command(
 
 def _check_report(path: Path) -> None:
     """Find out before the long work, not after, whether the report can be written."""
-    from accuracy_from_weights.plotting import require_matplotlib
+    from accuracy_from_weights.plots.training_run import require_matplotlib
 
     require_matplotlib()
     if not os.access(path.parent, os.W_OK):

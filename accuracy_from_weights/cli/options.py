@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from accuracy_from_weights.features.sets import FEATURE_SETS
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 jobs_option = click.option(

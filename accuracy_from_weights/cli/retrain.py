@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-from accuracy_from_weights._text import align
-from accuracy_from_weights.atomic import can_be_written
 from accuracy_from_weights.cli.options import (
     features_option,
     jobs_option,
@@ -19,6 +17,8 @@ from accuracy_from_weights.cli.options import (
 )
 from accuracy_from_weights.cli.zoos import read_zoos
 from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.io.atomic import can_be_written
+from accuracy_from_weights.io.text_table import align
 
 
 @click.command()
@@ -59,7 +59,7 @@ def command(
     """
     import numpy as np
 
-    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.trajectories import progress_of
 
     if not can_be_written(output):

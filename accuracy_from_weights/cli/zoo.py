@@ -13,7 +13,7 @@ from accuracy_from_weights.cli.options import jobs_option, json_option, seed_opt
 from accuracy_from_weights.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.zoo.training import ImageData
+    from accuracy_from_weights.zoo_training.training import ImageData
 
 _PATH = click.Path(path_type=Path)
 _DIGITS_SIZE = 16
@@ -106,8 +106,8 @@ def build(
 
     Can be stopped at any moment, also by kill -9; the same command goes on from there.
     """
-    from accuracy_from_weights.zoo.builder import build_zoo
-    from accuracy_from_weights.zoo.recipe_files import load_recipe
+    from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
+    from accuracy_from_weights.zoo_training.builder import build_zoo
 
     output = output or Path(f"{Path(data).stem}-{Path(recipe).stem}")
     distribution = load_recipe(recipe)
@@ -155,9 +155,9 @@ def rebuild(
     With the data, recipe and seed of the zoo it comes out as it did there. Its last checkpoint is
     written as a state dict, and the history is printed as JSON.
     """
-    from accuracy_from_weights.zoo.builder import rebuild_network
     from accuracy_from_weights.zoo.network_file import write_state_dict
-    from accuracy_from_weights.zoo.recipe_files import load_recipe
+    from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
+    from accuracy_from_weights.zoo_training.builder import rebuild_network
 
     network = rebuild_network(
         load_recipe(recipe), _load(data, size), index, seed=seed, backend=backend, device=device
@@ -168,7 +168,7 @@ def rebuild(
 
 
 def _load(data: str, size: int | None) -> ImageData:
-    from accuracy_from_weights.zoo.datasets import load_images
+    from accuracy_from_weights.zoo_training.datasets import load_images
 
     return load_images(data, size=_DIGITS_SIZE if size is None and data == "digits" else size)
 
@@ -244,7 +244,7 @@ def info(zoo: Path, as_json: bool, plot: Path | None) -> None:
 
     summaries = summarise(zoo)
     if plot is not None:
-        from accuracy_from_weights.zoo.plots import plot_accuracies
+        from accuracy_from_weights.plots.zoo import plot_accuracies
 
         plot_accuracies(summaries, plot)
     if as_json:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accuracy_from_weights._arguments import InvalidArgumentError
 from accuracy_from_weights.cli.progress import progress_bar
-from accuracy_from_weights.errors import UnreadableFileError
+from accuracy_from_weights.errors import InvalidArgumentError, UnreadableFileError
 
 if TYPE_CHECKING:
     from accuracy_from_weights.zoo.table import ZooTable

@@ -10,7 +10,6 @@ from accuracy_from_weights.evaluation.crossvalidation import (
     final_rows,
     score_predictor,
 )
-from accuracy_from_weights.evaluation.report import format_evaluations
 from accuracy_from_weights.evaluation.scores import (
     Score,
     Scores,
@@ -19,6 +18,7 @@ from accuracy_from_weights.evaluation.scores import (
     score,
     tie_ceiling,
 )
+from accuracy_from_weights.evaluation.text_report import format_evaluations
 
 __all__ = [
     "BASELINES",

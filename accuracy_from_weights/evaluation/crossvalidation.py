@@ -14,11 +14,11 @@ from sklearn.base import clone
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
 from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
-from accuracy_from_weights.folds import run_folds
-from accuracy_from_weights.regressors import threads_for
+from accuracy_from_weights.predictor.folds import run_folds
+from accuracy_from_weights.predictor.models.ensemble import threads_for
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.table import ZooTable
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ from accuracy_from_weights.evaluation.importance import (
 )
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.predictor import AccuracyPredictor
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.table import ZooTable
 
 Floats = NDArray[np.float64]

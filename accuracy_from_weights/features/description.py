@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.features.large_layers import LargeLayer, is_large
+from accuracy_from_weights.features.large.large_layers import LargeLayer, is_large
 from accuracy_from_weights.features.layer_statistics import (
     LAYER_STATISTIC_NAMES,
     input_powers,

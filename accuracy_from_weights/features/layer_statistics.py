@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accuracy_from_weights.features.large_layers import LargeLayer, large_kernel_statistics
+from accuracy_from_weights.features.large.large_layers import LargeLayer, large_kernel_statistics
 from accuracy_from_weights.features.numbers import (
     DIVERGED,
     TINY,

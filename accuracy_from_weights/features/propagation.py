@@ -24,7 +24,7 @@ from itertools import product
 import numpy as np
 from scipy.special import erf, ndtr, softmax
 
-from accuracy_from_weights.features.large_layers import LargeLayer
+from accuracy_from_weights.features.large.large_layers import LargeLayer
 from accuracy_from_weights.features.numbers import DIVERGED, FloatArray, log
 from accuracy_from_weights.features.numbers import TINY as _TINY
 from accuracy_from_weights.weights.layers import Layer

@@ -11,10 +11,10 @@ import sys
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.folding import layers_from_parts
+from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Layer, NetworkStack, NetworkWeights, stack_networks
-from accuracy_from_weights.weights.mapping import check_is_mapping, parts_of_mapping
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
+from accuracy_from_weights.weights.order.folding import layers_from_parts
 
 __all__ = ["Layer", "NetworkStack", "NetworkWeights", "read_weights", "stack_networks"]
 

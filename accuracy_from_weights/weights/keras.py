@@ -7,15 +7,15 @@ from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
-from accuracy_from_weights.weights.keras_names import (
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.naming.keras_names import (
     COMPOSITE_ATTRIBUTES,
     VARIABLE_NAMES,
     KerasGroup,
     parts_of_keras_groups,
 )
-from accuracy_from_weights.weights.keras_variables import named_variables
-from accuracy_from_weights.weights.layers import Array
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.naming.keras_variables import named_variables
 
 _CONFIG = ("epsilon", "equation", "center", "scale")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.mapping import parts_of_mapping
-from accuracy_from_weights.weights.parts import Part
-from accuracy_from_weights.weights.torch_names import Hint
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
+from accuracy_from_weights.weights.naming.torch_names import Hint
 
 if TYPE_CHECKING:
     from torch import nn

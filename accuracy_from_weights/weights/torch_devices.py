@@ -7,8 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from accuracy_from_weights._arguments import InvalidArgumentError
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError
 from accuracy_from_weights.weights.device_arrays import SMALL, DeviceArray
 from accuracy_from_weights.weights.layers import Array, Layer, NetworkWeights
 

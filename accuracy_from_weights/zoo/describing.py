@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import MissingDependencyError
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
-from accuracy_from_weights.probes.answers import PROBE_NAMES
-from accuracy_from_weights.zoo.rebuilding import is_paper_architecture
+from accuracy_from_weights.features.probes.answers import PROBE_NAMES
+from accuracy_from_weights.zoo.rebuilding.stored_networks import is_paper_architecture
 from accuracy_from_weights.zoo.sources import Piece, Rows, ZooSource
 
 
@@ -128,7 +128,7 @@ def _describe_piece(piece: Piece, with_probes: bool) -> tuple[list[_Block], byte
         statistics = paper_statistics(stack) if is_paper_architecture(stack) else None
         blocks.append(_Block(rows, describe(stack), statistics))
     if with_probes:
-        from accuracy_from_weights.zoo.torch_probing import probe_networks
+        from accuracy_from_weights.zoo.rebuilding.torch_probing import probe_networks
 
         blocks.extend(
             _Block(networks.rows, probes=probe_networks(networks)) for networks in piece.runnable()

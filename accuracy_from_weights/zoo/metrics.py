@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.archives import DamagedArchiveError, check_expansion
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
+from accuracy_from_weights.io.archives import DamagedArchiveError, check_expansion
 
 METRICS_FILES = ("metrics.csv.gz", "metrics.csv")
 RECIPE_PREFIX = "config."

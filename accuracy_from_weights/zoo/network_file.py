@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.archives import ArrayArchive, open_archive
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.io.archives import ArrayArchive, open_archive
 from accuracy_from_weights.zoo.metrics import MEASURED
-from accuracy_from_weights.zoo.training import TrainedNetwork
+from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 
 _PREFIX = "weights/"
 _LARGEST_NUMBER = 1e300

@@ -27,7 +27,7 @@ from accuracy_from_weights.zoo.published import (
     open_published,
     read_chunk,
 )
-from accuracy_from_weights.zoo.rebuilding import (
+from accuracy_from_weights.zoo.rebuilding.stored_networks import (
     RunnableNetworks,
     runnable_stack,
     runnable_stored,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.archives import DamagedArchiveError, open_archive
-from accuracy_from_weights.atomic import replacing
 from accuracy_from_weights.errors import UnreadableFileError, ZooError
+from accuracy_from_weights.io.archives import DamagedArchiveError, open_archive
+from accuracy_from_weights.io.atomic import replacing
 from accuracy_from_weights.zoo.packing import Column, pack, unpack
 
 TABLE_VERSION = 2

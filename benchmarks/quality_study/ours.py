@@ -9,32 +9,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights import (
-    calibration,
-    crossfitting,
+from accuracy_from_weights.features import network_rows
+from accuracy_from_weights.features.feature_sets import feature_names
+from accuracy_from_weights.features.network_rows import complete_log, logged_accuracy
+from accuracy_from_weights.predictor import (
+    cross_fitting,
     expected_error,
     family,
+    intervals,
+    outside_intervals,
+)
+from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+from accuracy_from_weights.predictor.family import FamilyCheck
+from accuracy_from_weights.predictor.fit_rows import finite_rows
+from accuracy_from_weights.predictor.models import (
+    ensemble,
     kernel_machine,
     perceptron,
-    regressors,
-    rows,
     standardising,
-    strangers,
     targets,
 )
-from accuracy_from_weights.family import FamilyCheck
-from accuracy_from_weights.features.sets import feature_names
-from accuracy_from_weights.inputs import finite_rows
-from accuracy_from_weights.predictor import AccuracyPredictor
-from accuracy_from_weights.regressors import Ensemble
-from accuracy_from_weights.rows import complete_log, logged_accuracy
+from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
 Inputs = NDArray[np.float32]
 
 _MODULES = (
-    *(calibration, crossfitting, expected_error, family, kernel_machine, perceptron),
-    *(regressors, rows, standardising, strangers, targets),
+    *(intervals, cross_fitting, expected_error, family, kernel_machine, perceptron),
+    *(ensemble, network_rows, standardising, outside_intervals, targets),
 )
 MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
 """Of the code that is fitted: what a cache holds of other code says nothing."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from accuracy_from_weights.anchoring import Anchor
 from accuracy_from_weights.evaluation.scores import kendall_tau, r2, score, tie_ceiling
+from accuracy_from_weights.predictor.anchoring import Anchor
 from accuracy_from_weights.zoo.table import ZooTable
 
 from .columns import EPOCH, LOGGED, MEAN, OURS, PUBLISHED, Column

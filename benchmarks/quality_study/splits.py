@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.evaluation import final_rows
-from accuracy_from_weights.folds import run_folds
+from accuracy_from_weights.predictor.folds import run_folds
 from accuracy_from_weights.zoo.table import ZooTable
 
 Rows = NDArray[np.intp]

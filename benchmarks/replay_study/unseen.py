@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.features.sets import FEATURE_SETS
-from accuracy_from_weights.folds import run_folds
-from accuracy_from_weights.predictor import AccuracyPredictor, Estimate
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS
+from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor, Estimate
+from accuracy_from_weights.predictor.folds import run_folds
 from accuracy_from_weights.zoo.table import ZooTable
 from accuracy_from_weights.zoo.trajectories import progress_of
 

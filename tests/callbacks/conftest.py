@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accuracy_from_weights.predictor import AccuracyPredictor
+from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 
 
 @pytest.fixture(scope="session")

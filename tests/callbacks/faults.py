@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from scripted import Informed, ours_among
 
-import accuracy_from_weights.pretrained
-import accuracy_from_weights.probes
+import accuracy_from_weights.features.probes
+import accuracy_from_weights.predictor.pretrained
 import accuracy_from_weights.weights
-from accuracy_from_weights.callbacks import _epoch
+from accuracy_from_weights.callbacks import base as _epoch
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.scripted import Informed, ours_among
 
 PACKAGE = "accuracy_from_weights.callbacks"
 HELPERS = (
@@ -77,9 +77,9 @@ class Call:
 def calls_behind(callback: type) -> list[Call]:
     """Return what a callback may call: not the hooks, which the framework calls, nor the guards."""
     found = [
-        Call(accuracy_from_weights.pretrained, "load_predictor"),
+        Call(accuracy_from_weights.predictor.pretrained, "load_predictor"),
         Call(accuracy_from_weights.weights, "read_weights"),
-        Call(accuracy_from_weights.probes, "probe"),
+        Call(accuracy_from_weights.features.probes, "probe"),
     ]
     own = [callback, _epoch.EpochEstimator]
     found += [Call(kind, name) for kind in own for name in methods(kind) if name.startswith("_")]
@@ -121,7 +121,7 @@ def check_every_fault(make: Callable[[], Any], train: Callable[[Any], Any]) -> s
         Trains from equal seeds with a callback, or with None, and gives what training leaves.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accuracy_from_weights.pretrained, "load_predictor", shipped)
+        patch.setattr(accuracy_from_weights.predictor.pretrained, "load_predictor", shipped)
         expected = train(None)
         reached: set[Call] = set()
 

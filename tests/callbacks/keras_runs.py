@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from scripted import digits
+
+from tests.callbacks.scripted import digits
 
 KEY = "accuracy_from_weights"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]

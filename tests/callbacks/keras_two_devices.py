@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 from keras import distribution
-from keras_runs import KEY, fit, network
-from scripted import ReadsWeights
 
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
+from tests.callbacks.keras_runs import KEY, fit, network
+from tests.callbacks.scripted import ReadsWeights
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ import inspect
 from pathlib import Path
 
 import torch
-from scripted import digits, seed_all
 from torch.utils.data import DataLoader, TensorDataset
+
+from tests.callbacks.scripted import digits, seed_all
 
 KEY = "accuracy_from_weights"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from scripted import digits, seed_all
+
+from tests.callbacks.scripted import digits, seed_all
 
 KEY = "accuracy_from_weights"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]

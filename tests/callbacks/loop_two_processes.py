@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed
-from loop import KEY, network, train
-from scripted import ReadsWeights, Scripted
 
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.loop import KEY, network, train
+from tests.callbacks.scripted import ReadsWeights, Scripted
 
 
 def main(folder: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
-from accuracy_from_weights.estimate import Estimate
+from accuracy_from_weights.predictor.estimate import Estimate
 from accuracy_from_weights.stopping import Diverged, FirstOf, Hopeless, Patience, Plateau
 
 
@@ -111,7 +111,7 @@ class Informed(ReadsWeights):
     def estimate(self, source: Any, **evidence: Any) -> Estimate:
         self.given.append(evidence)
         if "probes" in self.features:
-            from accuracy_from_weights.probes import probe
+            from accuracy_from_weights.features.probes import probe
 
             probe(source, evidence["input_shape"])
         raw = super().estimate(source)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import keras_runs
 import lightning.pytorch as root
-import loop
 import pytest
 import torch
-from faults import ALL_FEATURES, check_every_fault
-from lightning_runs import QUIET, fit
-from scripted import random_states
 from test_keras_callback import everything_random
 from test_lightning_evidence import measuring
 
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks import keras_runs, loop
+from tests.callbacks.faults import ALL_FEATURES, check_every_fault
+from tests.callbacks.lightning_runs import QUIET, fit
+from tests.callbacks.scripted import random_states
 
 
 def test_monitor():

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 
 import keras
-import keras_runs
 import lightning.pytorch as root
 import pytest
-from lightning_runs import QUIET, fit, loader
-from loop import KEY, KEYS, network, train
-from scripted import Foreseeing, Scripted, ours_among
 
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights as ForKeras
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights as ForLightning
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import FirstOf, Hopeless, Patience
+from tests.callbacks import keras_runs
+from tests.callbacks.lightning_runs import QUIET, fit, loader
+from tests.callbacks.loop import KEY, KEYS, network, train
+from tests.callbacks.scripted import Foreseeing, Scripted, ours_among
 
 FINAL = f"{KEY}_final"
 FINALS = [FINAL, f"{FINAL}_low", f"{FINAL}_high"]

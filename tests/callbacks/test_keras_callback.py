@@ -10,8 +10,13 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from keras_runs import KEY, KEYS, Snapshots, X, Y, assert_same, fit, network
-from scripted import (
+
+import accuracy_from_weights
+from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
+from tests.callbacks.keras_runs import KEY, KEYS, Snapshots, X, Y, assert_same, fit, network
+from tests.callbacks.scripted import (
     RULES,
     Answer,
     ReadsWeights,
@@ -20,11 +25,6 @@ from scripted import (
     ours_among,
     untrained_accuracy,
 )
-
-import accuracy_from_weights
-from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
-from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
-from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
 
 
 @pytest.mark.parametrize("validation", [None, (X, Y)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras_runs import KEY, Snapshots, X, Y, assert_same, fit, network
-from scripted import Informed, ReadsWeights, ours_among
 from test_keras_callback import everything_random
 
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.keras_runs import KEY, Snapshots, X, Y, assert_same, fit, network
+from tests.callbacks.scripted import Informed, ReadsWeights, ours_among
 
 HELD_OUT = (X[:40], Y[:40])
 

@@ -42,7 +42,6 @@ def test_weights_that_are_sharded_over_devices_are_read_whole():
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-            "PYTHONPATH": str(here),
         },
         capture_output=True,
         text=True,

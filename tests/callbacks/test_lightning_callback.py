@@ -8,7 +8,12 @@ import lightning.pytorch
 import pytest
 import pytorch_lightning
 import torch
-from lightning_runs import (
+
+import accuracy_from_weights
+from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.lightning_runs import (
     KEY,
     KEYS,
     QUIET,
@@ -19,7 +24,7 @@ from lightning_runs import (
     saver,
     stopper,
 )
-from scripted import (
+from tests.callbacks.scripted import (
     RULES,
     Answer,
     ReadsWeights,
@@ -29,11 +34,6 @@ from scripted import (
     random_states,
     untrained_accuracy,
 )
-
-import accuracy_from_weights
-from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
-from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
-from accuracy_from_weights.stopping import Patience, StopReason
 
 pytestmark = pytest.mark.filterwarnings(*QUIET)
 

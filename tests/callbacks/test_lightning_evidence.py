@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import lightning.pytorch as root
 import pytest
-from lightning_runs import KEY, QUIET, fit, make_network, saver
-from scripted import Informed, ReadsWeights, ours_among, random_states, seed_all
 
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.lightning_runs import KEY, QUIET, fit, make_network, saver
+from tests.callbacks.scripted import Informed, ReadsWeights, ours_among, random_states, seed_all
 
 pytestmark = pytest.mark.filterwarnings(*QUIET)
 

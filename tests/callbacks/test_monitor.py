@@ -8,8 +8,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from loop import KEY, KEYS, network, train
-from scripted import (
+
+import accuracy_from_weights
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
+from tests.callbacks.loop import KEY, KEYS, network, train
+from tests.callbacks.scripted import (
     RULES,
     Answer,
     ReadsWeights,
@@ -18,11 +23,6 @@ from scripted import (
     random_states,
     untrained_accuracy,
 )
-
-import accuracy_from_weights
-from accuracy_from_weights.callbacks.torch import Monitor
-from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
-from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
 
 
 def test_a_loop_gets_the_numbers_and_stops_with_a_reason(capsys):

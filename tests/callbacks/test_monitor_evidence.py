@@ -6,13 +6,20 @@ import io
 
 import pytest
 import torch
-from loop import KEY, network, train
-from scripted import Informed, ReadsWeights, Scripted, digits, ours_among, random_states
 
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.loop import KEY, network, train
+from tests.callbacks.scripted import (
+    Informed,
+    ReadsWeights,
+    Scripted,
+    digits,
+    ours_among,
+    random_states,
+)
 
 SHAPE = (1, 8, 8)
 

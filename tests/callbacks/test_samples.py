@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scripted import Informed
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from accuracy_from_weights.callbacks._samples import samples_of
 from accuracy_from_weights.callbacks.torch import Monitor
+from tests.callbacks.scripted import Informed
 
 DATA = TensorDataset(torch.zeros(70, 1, 4, 4), torch.zeros(70, dtype=torch.long))
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import lightning.pytorch as root
 import pytest
 import torch
-from lightning_runs import QUIET, fit, make_network
-from loop import KEY, network, train
-from scripted import ReadsWeights, ours_among
-from sharding import group_of_one
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DeviceMesh, Shard, distribute_module, distribute_tensor
 
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+from tests.callbacks.lightning_runs import QUIET, fit, make_network
+from tests.callbacks.loop import KEY, network, train
+from tests.callbacks.scripted import ReadsWeights, ours_among
+from tests.callbacks.sharding import group_of_one
 
 
 @pytest.fixture

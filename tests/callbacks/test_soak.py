@@ -9,18 +9,17 @@ import tracemalloc
 import warnings
 
 import keras
-import keras_runs
-import loop
 import numpy as np
 import pytest
-from loop import KEY
-from scripted import ReadsWeights, answer
 
 from accuracy_from_weights.callbacks._guarding import quiet
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import FirstOf, Hopeless, Patience, Plateau
+from tests.callbacks import keras_runs, loop
+from tests.callbacks.loop import KEY
+from tests.callbacks.scripted import ReadsWeights, answer
 
 EPOCHS = 10_000
 BYTES = 20_000  # that may be held at the end and not after the first thousand epochs

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from scripted import Scripted, digits
 from torch.utils.data import DataLoader, TensorDataset
 
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.scripted import Scripted, digits
 
 KEY = "accuracy_from_weights"
 

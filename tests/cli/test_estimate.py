@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from accuracy_from_weights.features import torch_kernels
+from accuracy_from_weights.features.large import torch_kernels
 from tests.cli.conftest import save_network
 
 

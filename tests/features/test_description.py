@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import PAPER_SHAPES, network
 
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.weights.layers import Layer, NetworkWeights, stack_networks
+from tests.synthetic import PAPER_SHAPES, network
 
 widths = st.integers(1, 12)
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import network
 
 from accuracy_from_weights.features.paper import PAPER_FEATURE_NAMES, paper_statistics
 from accuracy_from_weights.weights.layers import stack_networks
+from tests.synthetic import network
 
 
 def direct(weights) -> list[float]:

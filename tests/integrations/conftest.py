@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accuracy_from_weights.predictor import AccuracyPredictor
+from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 
 HERE = Path(__file__).parent
 

@@ -10,11 +10,11 @@ import pytest
 import ray
 
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
-from accuracy_from_weights.zoo.builder import build_zoo
-from accuracy_from_weights.zoo.datasets import load_images
-from accuracy_from_weights.zoo.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.store import ZooStore
-from accuracy_from_weights.zoo.training import ImageData
+from accuracy_from_weights.zoo_training.builder import build_zoo
+from accuracy_from_weights.zoo_training.datasets import load_images
+from accuracy_from_weights.zoo_training.training import ImageData
 
 RECIPE = PaperRecipe(epochs=1, checkpoints=(0, 1), n_train=200, n_test=100)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import paper_cnn
 from safetensors.torch import save_file
+
+from tests.weights.networks import paper_cnn
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 import torch
-from comparing import assert_same_layers
-from networks import PAIRS, Pair, batch_norm_cnn
 from safetensors.torch import save_file
 
 from accuracy_from_weights.weights import read_weights
+from tests.weights.comparing import assert_same_layers
+from tests.weights.networks import PAIRS, Pair, batch_norm_cnn
 
 EXPECTED = {
     "paper_cnn": ["conv (16, 1, 3, 3)"] + ["conv (16, 16, 3, 3)"] * 2 + ["dense (10, 16)"],

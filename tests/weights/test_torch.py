@@ -8,12 +8,12 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from comparing import assert_same_layers
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights import read_weights
+from tests.weights.comparing import assert_same_layers
 
 
 def small() -> nn.Module:

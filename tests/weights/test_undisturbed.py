@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 import torch
-from networks import batch_norm_cnn
 from torch import nn
 from torch.nn.utils import parametrizations
 
 from accuracy_from_weights.weights import read_weights
+from tests.weights.networks import batch_norm_cnn
 
 
 def module() -> nn.Module:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accuracy_from_weights.zoo.datasets import load_images
-from accuracy_from_weights.zoo.paper import PaperRecipe
-from accuracy_from_weights.zoo.training import ImageData
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
+from accuracy_from_weights.zoo_training.datasets import load_images
+from accuracy_from_weights.zoo_training.training import ImageData
 
 
 @pytest.fixture(scope="session")

@@ -114,9 +114,8 @@ def test_full_disk_breaks_nothing(
 def test_files_that_may_not_grow(tmp_path: Path) -> None:
     """The system itself refuses to write on, in the middle of a file."""
     script = f"""
-import resource, sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}]
-from test_store import PLAN, network
+import resource
+from tests.zoo.test_store import PLAN, network
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.store import ZooStore
 with ZooStore({str(tmp_path)!r}).writing() as writer:

@@ -11,14 +11,14 @@ from accuracy_from_weights.errors import UnreadableFileError, ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
 from accuracy_from_weights.zoo import published
-from accuracy_from_weights.zoo.builder import build_zoo
 from accuracy_from_weights.zoo.exchange import export_zoo
 from accuracy_from_weights.zoo.network_file import StoredNetwork
-from accuracy_from_weights.zoo.paper import PaperRecipe
 from accuracy_from_weights.zoo.published import open_published
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.table import ZooTable, concatenate, read_zoo
-from accuracy_from_weights.zoo.training import ImageData
+from accuracy_from_weights.zoo_training.builder import build_zoo
+from accuracy_from_weights.zoo_training.training import ImageData
 
 WriteZoo = Callable[..., Path]
 

@@ -12,7 +12,7 @@ import stat
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 from accuracy_from_weights.weights.files.limits import unreadable
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.found_layers import Part
 
 _READERS = {
     ".keras": "keras_archive",

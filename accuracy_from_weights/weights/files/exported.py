@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.weights.files.limits import check_archive, unreadable
-from accuracy_from_weights.weights.mapping import parts_of_mapping
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 
 _INDEX = "/data/weights/model_weights_config.json"
 

@@ -20,7 +20,9 @@ from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import LayerConfig, configs_by_name
 from accuracy_from_weights.weights.files.limits import unreadable
-from accuracy_from_weights.weights.keras_names import (
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.naming.keras_names import (
     COMPOSITE_ATTRIBUTES,
     VARIABLE_NAMES,
     KerasGroup,
@@ -29,10 +31,8 @@ from accuracy_from_weights.weights.keras_names import (
     class_from_name,
     parts_of_keras_groups,
 )
-from accuracy_from_weights.weights.keras_variables import KNOWN_CLASSES, named_variables
-from accuracy_from_weights.weights.layers import Array
-from accuracy_from_weights.weights.ordering import Block, chained, counter, family
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.naming.keras_variables import KNOWN_CLASSES, named_variables
+from accuracy_from_weights.weights.order.layer_order import Block, chained, counter, family
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that only hold the layers of a model."""

@@ -14,7 +14,7 @@ from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import layer_config
 from accuracy_from_weights.weights.files.limits import check_archive, unreadable
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.found_layers import Part
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 

@@ -11,8 +11,8 @@ from numpy.lib import format as npy_format
 
 from accuracy_from_weights.errors import UntrustedFileError
 from accuracy_from_weights.weights.files.limits import check_archive, unreadable
-from accuracy_from_weights.weights.mapping import parts_of_mapping
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 
 
 def parts_of_file(path: str, size: int) -> list[Part]:

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
 from accuracy_from_weights.weights.files.limits import check_archive, check_size, unreadable
-from accuracy_from_weights.weights.mapping import check_is_mapping, parts_of_mapping
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
 
 _REFUSALS = re.compile(
     r"(?:Unsupported|Unsupport\w*) (?:global|class)|GLOBAL|not an allowed|Trying to|Can only|"

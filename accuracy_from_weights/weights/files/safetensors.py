@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.weights.files.limits import unreadable
-from accuracy_from_weights.weights.mapping import parts_of_mapping
-from accuracy_from_weights.weights.parts import Part
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 
 _MAX_HEADER_BYTES = 100_000_000
 """The limit that the format's own library sets."""

@@ -15,12 +15,12 @@ import lightning.pytorch
 import pytest
 from dvclive import Live
 from dvclive.lightning import DVCLiveLogger
-from lightning_runs import QUIET, fit
-from loop import network, train
-from scripted import Scripted
 
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.callbacks.torch import Monitor
+from tests.callbacks.lightning_runs import QUIET, fit
+from tests.callbacks.loop import network, train
+from tests.callbacks.scripted import Scripted
 
 KEY = "accuracy_from_weights"
 ANSWERS = [0.25, 0.5, 0.75]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from example_runs import run_example
+from tests.examples.example_runs import run_example
 
 
 def test_the_example_leaves_out_the_client_that_never_trains():

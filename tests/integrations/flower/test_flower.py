@@ -8,11 +8,11 @@ import torch
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
-from scripted import Answer, Scripted, answer, ours_among
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
-from accuracy_from_weights.federated.flower import AccuracyFromWeights
+from accuracy_from_weights.integrations.flower import AccuracyFromWeights
+from tests.callbacks.scripted import Answer, Scripted, answer, ours_among
 
 KEY = "accuracy_from_weights"
 

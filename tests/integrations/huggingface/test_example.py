@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from example_runs import run_example
+from tests.examples.example_runs import run_example
 
 
 def test_the_example_keeps_the_epoch_with_the_best_estimate(tmp_path, monkeypatch):

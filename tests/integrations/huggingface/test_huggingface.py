@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from faults import ALL_FEATURES, check_every_fault
-from scripted import (
+from torch.distributed.fsdp import fully_shard
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+
+from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.faults import ALL_FEATURES, check_every_fault
+from tests.callbacks.scripted import (
     RULES,
     Foreseeing,
     Informed,
@@ -20,13 +26,7 @@ from scripted import (
     random_states,
     seed_all,
 )
-from sharding import group_of_one
-from torch.distributed.fsdp import fully_shard
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-
-from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
-from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
-from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.sharding import group_of_one
 
 KEY = "accuracy_from_weights"
 FINAL = f"{KEY}_final"

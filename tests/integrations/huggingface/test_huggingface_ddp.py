@@ -16,11 +16,7 @@ def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run = subprocess.run(
         [sys.executable, "-m", *launcher, script, str(tmp_path), str(predictor_file)],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(HERE.parents[1] / "callbacks"),
-        },
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=1200,

@@ -9,11 +9,11 @@ import warnings
 from pathlib import Path
 
 import torch
-from scripted import Scripted, digits, seed_all
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
 from accuracy_from_weights.stopping import Patience
+from tests.callbacks.scripted import Scripted, digits, seed_all
 
 KEY = "accuracy_from_weights"
 

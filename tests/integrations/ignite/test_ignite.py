@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import ALL_FEATURES, check_every_fault
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from ignite.metrics import Accuracy
-from scripted import (
+from torch.distributed.fsdp import fully_shard
+from torch.utils.data import DataLoader, TensorDataset
+
+from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
+from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.faults import ALL_FEATURES, check_every_fault
+from tests.callbacks.scripted import (
     RULES,
     Foreseeing,
     Informed,
@@ -21,13 +27,7 @@ from scripted import (
     random_states,
     seed_all,
 )
-from sharding import group_of_one
-from torch.distributed.fsdp import fully_shard
-from torch.utils.data import DataLoader, TensorDataset
-
-from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
-from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
-from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.sharding import group_of_one
 
 KEY = "accuracy_from_weights"
 KEYS = [KEY, f"{KEY}_low", f"{KEY}_high", f"{KEY}_in_family"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import mlflow
 import pytest
 import pytorch_lightning
-from keras_runs import fit as fit_keras
-from keras_runs import network as keras_network
-from lightning_runs import QUIET
-from lightning_runs import fit as fit_lightning
-from loop import network, train
-from scripted import Scripted
 
 from accuracy_from_weights.callbacks import keras, lightning
 from accuracy_from_weights.callbacks.torch import Monitor
+from tests.callbacks.keras_runs import fit as fit_keras
+from tests.callbacks.keras_runs import network as keras_network
+from tests.callbacks.lightning_runs import QUIET
+from tests.callbacks.lightning_runs import fit as fit_lightning
+from tests.callbacks.loop import network, train
+from tests.callbacks.scripted import Scripted
 
 KEY = "accuracy_from_weights"
 ANSWERS = [0.25, 0.5, 0.75]

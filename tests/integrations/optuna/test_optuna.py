@@ -6,11 +6,11 @@ import re
 
 import optuna
 import pytest
-from example_runs import run_example
-from loop import network, train
-from scripted import Scripted
 
 from accuracy_from_weights.callbacks.torch import Monitor
+from tests.callbacks.loop import network, train
+from tests.callbacks.scripted import Scripted
+from tests.examples.example_runs import run_example
 
 KEY = "accuracy_from_weights"
 

@@ -6,7 +6,8 @@ import re
 
 import pytest
 import ray
-from example_runs import run_example
+
+from tests.examples.example_runs import run_example
 
 
 @pytest.fixture

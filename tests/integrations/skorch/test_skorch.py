@@ -7,19 +7,6 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from faults import ALL_FEATURES, check_every_fault
-from scripted import (
-    RULES,
-    Foreseeing,
-    Informed,
-    ReadsWeights,
-    Scripted,
-    digits,
-    ours_among,
-    random_states,
-    seed_all,
-)
-from sharding import group_of_one
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
@@ -32,6 +19,19 @@ from torch.distributed.fsdp import fully_shard
 from accuracy_from_weights.callbacks.skorch import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.faults import ALL_FEATURES, check_every_fault
+from tests.callbacks.scripted import (
+    RULES,
+    Foreseeing,
+    Informed,
+    ReadsWeights,
+    Scripted,
+    digits,
+    ours_among,
+    random_states,
+    seed_all,
+)
+from tests.callbacks.sharding import group_of_one
 
 KEY = "accuracy_from_weights"
 FINAL = f"{KEY}_final"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import keras
 import pytest
-from scripted import Scripted, digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+from tests.callbacks.scripted import Scripted, digits
 
 KEY = "accuracy_from_weights"
 X, Y = digits(64)

@@ -11,18 +11,18 @@ import keras
 import lightning.pytorch
 import pytest
 import wandb
-from keras_runs import fit
-from keras_runs import network as keras_network
 from lightning.pytorch.loggers import WandbLogger
-from lightning_runs import QUIET
-from lightning_runs import fit as fit_lightning
-from loop import network, train
-from scripted import Scripted
 from wandb.proto.wandb_internal_pb2 import Record
 
 from accuracy_from_weights.callbacks import keras as ours_for_keras
 from accuracy_from_weights.callbacks import lightning as ours_for_lightning
 from accuracy_from_weights.callbacks.torch import Monitor
+from tests.callbacks.keras_runs import fit
+from tests.callbacks.keras_runs import network as keras_network
+from tests.callbacks.lightning_runs import QUIET
+from tests.callbacks.lightning_runs import fit as fit_lightning
+from tests.callbacks.loop import network, train
+from tests.callbacks.scripted import Scripted
 
 KEY = "accuracy_from_weights"
 ANSWERS = [0.25, 0.5, 0.75]

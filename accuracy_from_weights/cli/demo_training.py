@@ -1,0 +1,234 @@
+"""Train a small Keras network on scikit-learn's digits and watch the estimate beside the truth.
+
+The true accuracy on held-out images is measured to be printed and drawn. No estimate, no stopping
+rule and no choice of weights sees it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo_training.training import ImageData
+
+NAME = "accuracy_from_weights"
+"""Under which the first predictor's estimates stand in Keras' logs."""
+
+_BACKENDS = ("jax", "torch", "tensorflow")
+_IMAGE_SIZE = 28
+
+
+@dataclass(frozen=True)
+class EpochSeen:
+    """One epoch of the demo.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    log : mapping of str to float
+        What Keras logged, the estimates among it.
+    true_accuracy : float
+        On held-out images, fraction in [0, 1].
+    """
+
+    epoch: int
+    log: Mapping[str, float]
+    true_accuracy: float
+
+
+@dataclass
+class Watched:
+    """A training run that was watched.
+
+    Attributes
+    ----------
+    epochs : list of EpochSeen
+    kept_epoch : int
+        Whose weights the early stopping restored.
+    kept_accuracy : float
+        True accuracy of the network as it was handed back, fraction in [0, 1].
+    """
+
+    epochs: list[EpochSeen] = field(default_factory=list)
+    kept_epoch: int = 0
+    kept_accuracy: float = float("nan")
+
+    @property
+    def log(self) -> dict[str, list[float]]:
+        """Columns of what was logged, as Keras' ``History.history`` has them."""
+        return {key: [seen.log[key] for seen in self.epochs] for key in self.epochs[0].log}
+
+    @property
+    def true_accuracy(self) -> list[float]:
+        """True accuracy at each epoch, fractions in [0, 1]."""
+        return [seen.true_accuracy for seen in self.epochs]
+
+
+def load_digits() -> ImageData:
+    """Load scikit-learn's digits at the size of MNIST's: 1,297 images to train on, 500 held out."""
+    from accuracy_from_weights.zoo_training.datasets import load_images
+
+    return load_images("digits", size=_IMAGE_SIZE, channels=1)
+
+
+def import_keras() -> Any:
+    """Import Keras on a backend that is installed.
+
+    Raises
+    ------
+    MissingDependencyError
+        When Keras or every backend is missing.
+    """
+    backend = os.environ.get("KERAS_BACKEND") or next(
+        (name for name in _BACKENDS if importlib.util.find_spec(name) is not None), None
+    )
+    hint = "Install both with: pip install 'accuracy-from-weights[demo]'"
+    if backend is None:
+        raise MissingDependencyError(
+            f"Expected one of {', '.join(_BACKENDS)}, for Keras to train with. "
+            f"Received: none is installed. {hint}"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+    try:
+        import keras
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Expected Keras and its backend {backend!r} to be installed. Received: {error}. {hint}"
+        ) from error
+    return keras
+
+
+def watch_digits(
+    data: ImageData,
+    predictors: Mapping[str, AccuracyPredictor | None] | None = None,
+    *,
+    epochs: int = 40,
+    patience: int = 6,
+    seed: int = 0,
+    on_epoch: Callable[[EpochSeen], None] | None = None,
+) -> Watched:
+    """Train the paper's network, stopped early on the first predictor's estimate.
+
+    Parameters
+    ----------
+    data : ImageData
+        One channel, as `load_digits` gives it.
+    predictors : mapping of str to AccuracyPredictor or None, optional
+        Name in the log to predictor; None is the one that ships. Defaults to that one alone.
+    epochs : int
+        At most so many. Defaults to 40.
+    patience : int
+        Epochs without a rise of the estimate before training stops. Defaults to 6.
+    seed : int
+        Of weights and order. Defaults to 0.
+    on_epoch : callable, optional
+        Called after each epoch.
+
+    Returns
+    -------
+    Watched
+
+    Raises
+    ------
+    MissingDependencyError
+        When Keras or its backend is missing.
+    """
+    keras = import_keras()
+    from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
+
+    watching: Mapping[str, AccuracyPredictor | None] = (
+        {NAME: None} if predictors is None else predictors
+    )
+    keras.utils.set_random_seed(seed)
+    model = paper_network(keras, data)
+    watched = Watched()
+
+    def true_accuracy() -> float:
+        # Not model.evaluate: inside a fit it would reset the metrics of the epoch.
+        logits = keras.ops.convert_to_numpy(model(_channels_last(data.x_test), training=False))
+        return float(np.mean(logits.argmax(axis=1) == data.y_test))
+
+    class Spectator(keras.callbacks.Callback):  # type: ignore[name-defined]  # Keras came in at run time
+        """Measure the truth after everybody who decides has decided, and tell nobody of them."""
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            log = {key: float(value) for key, value in (logs or {}).items()}
+            if missing := [name for name in watching if name not in log]:
+                raise AccuracyFromWeightsError(
+                    f"Expected an estimate of {', '.join(missing)} at epoch {epoch + 1}. "
+                    "Received: none; the warning above says why."
+                )
+            watched.epochs.append(EpochSeen(epoch + 1, log, true_accuracy()))
+            if on_epoch is not None:
+                on_epoch(watched.epochs[-1])
+
+    stopping = keras.callbacks.EarlyStopping(
+        monitor=next(iter(watching)), mode="max", patience=patience, restore_best_weights=True
+    )
+    model.fit(
+        _channels_last(data.x_train),
+        data.y_train,
+        batch_size=32,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[
+            *(AccuracyFromWeights(predictor, name=name) for name, predictor in watching.items()),
+            stopping,
+            Spectator(),
+        ],
+    )
+    watched.kept_epoch = int(stopping.best_epoch) + 1
+    watched.kept_accuracy = true_accuracy()
+    return watched
+
+
+def zoo_backend() -> str:
+    """Name the framework that trains zoos here: PyTorch where it is installed, else Keras."""
+    return "torch" if importlib.util.find_spec("torch") is not None else "keras"
+
+
+def paper_network(keras: Any, data: ImageData) -> Any:
+    """Build and compile the paper's network: three convolutions, global average pooling, dense.
+
+    Parameters
+    ----------
+    keras : module
+    data : ImageData
+        Decides the input's shape and the number of classes.
+
+    Returns
+    -------
+    keras.Model
+        Its outputs are logits.
+    """
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input(_channels_last(data.x_train).shape[1:]),
+            *(layers.Conv2D(16, 3, strides=2, activation="relu") for _ in range(3)),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(data.n_classes),
+        ]
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(3e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    """Images as Keras wants them, float32 in [-1, 1]."""
+    moved = np.moveaxis(images, 1, -1).astype(np.float32)
+    return moved / 127.5 - 1.0 if images.dtype == np.uint8 else moved

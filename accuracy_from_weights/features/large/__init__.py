@@ -1,0 +1,1 @@
+"""Statistics of large layers, in blocks or on a device."""

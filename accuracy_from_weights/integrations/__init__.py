@@ -1,0 +1,1 @@
+"""MLflow and Flower: estimates outside a training loop."""

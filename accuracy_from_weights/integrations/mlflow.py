@@ -1,0 +1,269 @@
+"""Estimates of the models that MLflow's past runs have logged, written back to those runs."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow.entities import Metric, ViewType
+from mlflow.exceptions import MlflowException
+
+from accuracy_from_weights.errors import (
+    AccuracyFromWeightsError,
+    InvalidArgumentError,
+    UnreadableFileError,
+)
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+    from accuracy_from_weights.predictor.estimate import Estimate
+
+NAME = "accuracy_from_weights"
+
+# Where a model's folder holds several of these, the first kind is its weights.
+_SUFFIXES = (".keras", ".pt2", ".safetensors", ".h5", ".hdf5", ".pt", ".pth", ".ckpt", ".npz")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What became of one logged model.
+
+    Attributes
+    ----------
+    run_id, run_name
+        The run that logged it, and to which the metrics belong.
+    model
+        The name under which it was logged.
+    step
+        The step that it was logged at; 0 where MLflow knows none.
+    estimate
+        None where the model could not be read.
+    error
+        Why it could not.
+    written
+        Whether metrics were written: False where the run has these numbers already.
+    """
+
+    run_id: str
+    run_name: str
+    model: str
+    step: int
+    estimate: Estimate | None
+    error: AccuracyFromWeightsError | None
+    written: bool
+
+
+@dataclass(frozen=True)
+class _Model:
+    run_id: str
+    run_name: str
+    name: str
+    step: int
+    uri: str
+    model_id: str | None
+
+
+def annotate(
+    experiment: str,
+    predictor: AccuracyPredictor,
+    tracking_uri: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Annotation]:
+    """Estimate every model that an experiment's runs have logged, and write it to the runs.
+
+    A run gains the metrics ``accuracy_from_weights``, ``_low``, ``_high`` (fractions in [0, 1]) and
+    ``_in_family`` (0 or 1) at the step of its model, and nothing else of it changes. Where they
+    stand there already with these values, nothing is written. No code that a model carries is run.
+
+    Parameters
+    ----------
+    experiment
+        The experiment's name. Its deleted runs are passed over.
+    predictor
+        Reads weights alone.
+    tracking_uri
+        Where MLflow keeps its runs. Defaults to MLflow's own choice.
+    progress
+        Called with the models done and their number in all.
+
+    Returns
+    -------
+    An `Annotation` for each model; an unreadable one among them holds the error.
+
+    Raises
+    ------
+    InvalidArgumentError
+        When there is no such experiment.
+    AccuracyFromWeightsError
+        When the store of MLflow cannot be used.
+    """
+    client = mlflow.MlflowClient(tracking_uri)
+    try:
+        models = _models(client, _experiment_id(client, experiment))
+        done = []
+        for model in models:
+            done.append(_annotate_one(client, model, predictor))
+            if progress is not None:
+                progress(len(done), len(models))
+    except MlflowException as error:
+        raise AccuracyFromWeightsError(
+            "Expected an MLflow store that can be read and written. Received: "
+            f"{client.tracking_uri} ({_short(error)})."
+        ) from error
+    return done
+
+
+def _experiment_id(client: mlflow.MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        names = [one.name for one in client.search_experiments(max_results=10)]
+        raise InvalidArgumentError(
+            f"Expected the name of an experiment in {client.tracking_uri}. Received: {name!r}; "
+            f"there are {', '.join(map(repr, names))}."
+        )
+    return str(found.experiment_id)
+
+
+def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[_Model]:
+    """All logged models of an experiment's runs, in the order of the runs."""
+    logged: dict[str, list[Any]] = {}
+    for model in _pages(client.search_logged_models, experiment_ids=[experiment_id]):
+        logged.setdefault(model.source_run_id, []).append(model)
+    models = []
+    runs = _pages(
+        client.search_runs,
+        experiment_ids=[experiment_id],
+        run_view_type=ViewType.ACTIVE_ONLY,
+        order_by=["attributes.start_time ASC"],
+    )
+    for run in runs:
+        run_id, run_name = run.info.run_id, run.info.run_name or run.info.run_id
+        steps = {output.model_id: output.step for output in run.outputs.model_outputs}
+        own = sorted(logged.get(run_id, ()), key=lambda model: model.creation_timestamp)
+        models += [
+            _Model(
+                run_id,
+                run_name,
+                model.name,
+                steps.get(model.model_id) or 0,
+                model.artifact_location,
+                model.model_id,
+            )
+            for model in own
+        ]
+        if not own:
+            models += [
+                _Model(run_id, run_name, name, 0, f"{run.info.artifact_uri}/{name}", None)
+                for name in _folders_of_models(client, run_id)
+            ]
+    return models
+
+
+def _folders_of_models(client: mlflow.MlflowClient, run_id: str) -> Iterator[str]:
+    """Models of runs before MLflow 3, which lie among the run's artifacts."""
+    for entry in client.list_artifacts(run_id):
+        if entry.is_dir:
+            inside = client.list_artifacts(run_id, entry.path)
+            if any(file.path == f"{entry.path}/MLmodel" for file in inside):
+                yield entry.path
+
+
+def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    page = search(**arguments)
+    yield from page
+    while page.token:
+        page = search(**arguments, page_token=page.token)
+        yield from page
+
+
+def _annotate_one(
+    client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPredictor
+) -> Annotation:
+    about = (model.run_id, model.run_name, model.name, model.step)
+    try:
+        estimate = _estimate(client, model, predictor)
+    except AccuracyFromWeightsError as error:
+        return Annotation(*about, None, error, False)
+    values = {
+        NAME: estimate.accuracy,
+        f"{NAME}_low": estimate.low,
+        f"{NAME}_high": estimate.high,
+        f"{NAME}_in_family": float(estimate.in_family),
+    }
+    if all(_stands(client, model, key, value) for key, value in values.items()):
+        return Annotation(*about, estimate, None, False)
+    now = int(time.time() * 1000)
+    # All at once: a kill leaves the four numbers or none.
+    client.log_batch(
+        model.run_id,
+        metrics=[
+            Metric(key, value, now, model.step, model_id=model.model_id)
+            for key, value in values.items()
+        ],
+    )
+    return Annotation(*about, estimate, None, True)
+
+
+def _stands(client: mlflow.MlflowClient, model: _Model, key: str, value: float) -> bool:
+    """Whether the newest number of this model under this key is this one."""
+    if model.model_id is not None:
+        entries = client.get_logged_model(model.model_id).metrics or []
+    else:
+        entries = client.get_metric_history(model.run_id, key)
+    at_step = [m for m in entries if m.key == key and m.step == model.step]
+    if not at_step:
+        return False
+    newest = max(at_step, key=lambda metric: metric.timestamp)
+    return math.isclose(newest.value, value, rel_tol=0, abs_tol=1e-9)
+
+
+def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPredictor) -> Estimate:
+    from accuracy_from_weights.features.network_rows import row_of
+
+    # A copy even of a local model, so that whatever is done to it happens to the copy.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            place = mlflow.artifacts.download_artifacts(
+                artifact_uri=model.uri, dst_path=folder, tracking_uri=client.tracking_uri
+            )
+        except (MlflowException, OSError) as error:
+            raise UnreadableFileError(
+                f"Expected the artifacts of model {model.name!r} of run {model.run_name!r} at "
+                f"{model.uri}. Received: {_short(error)}."
+            ) from error
+        try:
+            row = row_of(_weights_file(Path(place), model), "weights")
+        except AccuracyFromWeightsError as error:
+            # The copy's path says nothing to a user.
+            raise type(error)(str(error).replace(place, model.uri)) from error
+    (estimate,) = predictor.estimate_features(row)
+    return estimate
+
+
+def _weights_file(folder: Path, model: _Model) -> Path:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for suffix in _SUFFIXES:
+        found = [path for path in files if path.suffix.lower() == suffix]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UnreadableFileError(
+                f"Expected one {suffix} file in model {model.name!r} of run {model.run_name!r}. "
+                f"Received: {len(found)}; weights in several files cannot be read."
+            )
+    names = ", ".join(str(path.relative_to(folder)) for path in files[:6])
+    raise UnreadableFileError(
+        f"Expected a file of weights ({', '.join(_SUFFIXES)}) in model {model.name!r} of run "
+        f"{model.run_name!r}. Received: {names or 'no file'}."
+    )
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0][:200] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,1 @@
+"""Untrusted archives, atomic writes and text tables."""

@@ -1,0 +1,1 @@
+"""Judge descriptions of networks: accuracy, interval, and whether to believe either."""

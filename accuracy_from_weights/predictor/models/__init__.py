@@ -1,0 +1,1 @@
+"""Regression models kept as plain arrays, and their average."""

@@ -1,0 +1,160 @@
+"""The models behind the estimate: fitted by scikit-learn, kept as plain arrays.
+
+Boosted trees, extremely randomised trees and a smooth function err in different places: their mean
+is better than any of them. The smooth one is a kernel machine where rows are few, else a small
+neural network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
+
+from accuracy_from_weights.predictor.models.forest import Forest, as_forest
+from accuracy_from_weights.predictor.models.kernel_machine import KernelMachine
+from accuracy_from_weights.predictor.models.perceptron import Perceptron
+from accuracy_from_weights.predictor.models.targets import (
+    GAP,
+    LOGIT,
+    TARGETS,
+    accuracy_of,
+    target_of,
+)
+
+Floats = NDArray[np.float64]
+
+N_RANDOMISED = 100
+_EVEN = (1.0, 1.0, 1.0)
+_FEW_ROWS, _MANY_ROWS = 2_500, 8_000
+# With many rows trees may be finer, and randomised ones, the steadiest and least sharp, count half.
+# With fewer it is the small network that is the least certain.
+_SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
+Smooth = KernelMachine | Perceptron
+_N_RANDOMISED_OF_MANY = 30
+
+
+def threads_for(n_rows: int) -> threadpool_limits:
+    """Keep a small fit to one thread.
+
+    Boosting meets its threads a few thousand times a second there. Beside other work on the machine
+    each meeting waits for whichever thread has no core, and seconds become minutes.
+    """
+    return threadpool_limits(1 if n_rows < _MANY_ROWS else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Three models of an accuracy, averaged.
+
+    Attributes
+    ----------
+    boosted, randomised : Forest
+    smooth : KernelMachine or Perceptron
+    shares : tuple of float, length 3
+        How much each of them counts in the mean.
+    targets : tuple of {"logit", "gap"}, length 3
+        What each of them is fitted to, see `targets`.
+    """
+
+    boosted: Forest
+    randomised: Forest
+    smooth: Smooth
+    shares: tuple[float, ...] = _EVEN
+    targets: tuple[str, ...] = (GAP, GAP, GAP)
+
+    def __post_init__(self) -> None:
+        if len(self.targets) != len(_EVEN) or not set(self.targets) <= set(TARGETS):
+            raise ValueError(f"Expected three targets of {TARGETS}. Received: {self.targets}.")
+        if len(self.shares) != len(_EVEN) or not all(0 < share < 1e3 for share in self.shares):
+            raise ValueError(f"Expected three shares above 0. Received: {self.shares}.")
+
+    @classmethod
+    def fit(
+        cls,
+        X: NDArray[np.float32],
+        y: Floats,
+        guess: Floats,
+        random_state: int,
+        n_randomised: int = N_RANDOMISED,
+    ) -> Ensemble:
+        """Fit.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            Finite features.
+        y : ndarray of shape (n_rows,)
+            Accuracies, fractions.
+        guess : ndarray of shape (n_rows,)
+            First guesses at them; zeros where there are none.
+        random_state : int
+        n_randomised : int
+            Trees of the randomised kind, which are most of the time and of the file.
+        """
+        is_small, is_large = len(y) < _FEW_ROWS, len(y) >= _MANY_ROWS
+        boosting = HistGradientBoostingRegressor(
+            learning_rate=0.06,
+            max_bins=63,  # half the time of 255, and no worse on a few thousand rows
+            max_iter=1000 if is_large else 300,
+            max_leaf_nodes=31 if is_large else 15,
+            min_samples_leaf=8,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=random_state,
+        )
+        randomised = ExtraTreesRegressor(
+            min(n_randomised, _N_RANDOMISED_OF_MANY) if is_large else n_randomised,
+            max_features=0.3,
+            min_samples_leaf=2,
+            max_leaf_nodes=1024,
+            random_state=random_state,
+        )
+        shares = _EVEN if is_small else _SHARES_OF_MANY if is_large else _SHARES_OF_SOME
+        targets = (LOGIT, GAP, LOGIT if is_small else GAP)
+        boosted_y, randomised_y, smooth_y = (target_of(y, guess, kind) for kind in targets)
+        with threads_for(len(y)):
+            smooth: Smooth = (
+                KernelMachine.fit(X, smooth_y)
+                if is_small
+                else Perceptron.fit(X, smooth_y, random_state)
+            )
+            return cls(
+                as_forest(boosting.fit(X, boosted_y), X),
+                as_forest(randomised.fit(X, randomised_y), X),
+                smooth,
+                shares,
+                targets,
+            )
+
+    @property
+    def models(self) -> dict[str, Forest | Smooth]:
+        """The models by name, in the order of the shares."""
+        return {"boosted": self.boosted, "randomised": self.randomised, "smooth": self.smooth}
+
+    @property
+    def n_features_needed(self) -> int:
+        """The smallest number of columns that `predict` works on."""
+        return max(model.n_features_needed for model in self.models.values())
+
+    def predict(self, X: NDArray[np.float32], guess: Floats) -> Floats:
+        """Give the mean of the models.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        guess : ndarray of shape (n_rows,)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Fractions in [0, 1].
+        """
+        answers = [
+            accuracy_of(model.predict(X), guess, target)
+            for model, target in zip(self.models.values(), self.targets, strict=True)
+        ]
+        return np.asarray(np.average(answers, axis=0, weights=self.shares), np.float64)

@@ -1,0 +1,1 @@
+"""Naming conventions of state dicts and of Keras variables."""

@@ -1,0 +1,114 @@
+"""Names for the variables of a Keras layer that a file only numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.naming.keras_names import class_from_name
+
+_BATCH = ("batchnormalization",)
+_NORMS = ("layernormalization", "groupnormalization", "rmsnormalization")
+_CELLS = ("lstmcell", "grucell", "simplernncell", "convlstmcell")
+_IGNORED = ("normalization", "prelu", "spectralnormalization", "tfsmlayer")
+
+KNOWN_CLASSES = {
+    *_BATCH,
+    *_NORMS,
+    *_CELLS,
+    *_IGNORED,
+    "dense",
+    "einsumdense",
+    "embedding",
+    *(f"{kind}{n}d" for n in (1, 2, 3) for kind in ("conv", "depthwiseconv", "separableconv")),
+    *(f"conv{n}dtranspose" for n in (1, 2, 3)),
+}
+"""Classes whose variables are known, in the folded form of `class_from_name`."""
+
+
+def named_variables(
+    class_name: str, arrays: Sequence[Array], config: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Name a layer's own variables, given in the order in which Keras keeps them.
+
+    Parameters
+    ----------
+    class_name : str
+        Keras's class or a layer's name made from it; "" or anything else where it is unknown, and
+        then shapes decide.
+    arrays : sequence of ndarray
+    config : mapping
+        The layer's arguments: ``center`` and ``scale`` of a normalisation.
+
+    Yields
+    ------
+    str
+        A suffix for the layer's name; more than one of several kernels in a layer of the user's.
+    dict of str to ndarray
+    """
+    folded = class_from_name(class_name)
+    if not arrays or folded in _IGNORED:
+        return
+    if all(array.ndim == 1 for array in arrays):
+        yield "", _vectors(folded, arrays, config)
+    elif folded.startswith("separableconv"):
+        yield "", dict(zip(("depthwise_kernel", "pointwise_kernel", "bias"), arrays, strict=False))
+    elif folded in _CELLS or _is_cell(arrays):
+        yield "", dict(zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=False))
+    elif folded == "embedding" or (folded not in KNOWN_CLASSES and _is_embedding(folded, arrays)):
+        yield "", {"embeddings": arrays[0]}
+    elif folded in KNOWN_CLASSES:
+        yield "", dict(zip(("kernel", "bias"), arrays, strict=False))
+    else:
+        yield from _several(arrays)
+
+
+def _vectors(folded: str, arrays: Sequence[Array], config: Mapping[str, Any]) -> dict[str, Array]:
+    is_batch = folded in _BATCH or (folded not in _NORMS and len(arrays) in (3, 4))
+    names = []
+    n_affine = len(arrays) - 2 if is_batch else len(arrays)
+    # Which one is there, when only one is: a scale that the next layer could undo is the one that
+    # is left out before relu, while layer normalisations rather do without a shift.
+    has_scale = config.get("scale", n_affine == 2 or not is_batch)
+    has_shift = config.get("center", n_affine == 2 or is_batch)
+    if n_affine > 0:
+        names = [name for name, has in (("gamma", has_scale), ("beta", has_shift)) if has]
+    if is_batch:
+        names += ["moving_mean", "moving_variance"]
+    return dict(zip(names, arrays, strict=False))
+
+
+def _is_cell(arrays: Sequence[Array]) -> bool:
+    if len(arrays) < 2 or arrays[0].ndim != arrays[1].ndim or arrays[0].ndim < 2:
+        return False
+    kernel, recurrent = arrays[:2]
+    units, width = recurrent.shape[-2:]
+    return kernel.shape[-1] == width and units > 0 and width in (3 * units, 4 * units)
+
+
+def _is_embedding(folded: str, arrays: Sequence[Array]) -> bool:
+    return len(arrays) == 1 and arrays[0].ndim == 2 and re.search(r"embed", folded) is not None
+
+
+def _several(arrays: Sequence[Array]) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Kernels of a layer of the user's, each with the bias that comes right after it."""
+    named: list[dict[str, Array]] = []
+    for array in arrays:
+        if named and "bias" not in named[-1] and _is_bias(array, named[-1]["kernel"]):
+            named[-1]["bias"] = array
+        elif array.ndim >= 2:
+            named.append({"kernel": array})
+    for n, variables in enumerate(named):
+        yield str(n) if len(named) > 1 else "", variables
+
+
+def _is_bias(bias: Array, kernel: Array) -> bool:
+    if bias.ndim == 1:
+        return bias.size in (
+            kernel.shape[-1],
+            kernel.shape[-1] * kernel.shape[-2],
+            kernel.shape[-2],
+        )
+    return bias.ndim < kernel.ndim and bias.shape == kernel.shape[-bias.ndim :]

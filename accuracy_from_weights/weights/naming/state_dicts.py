@@ -1,0 +1,200 @@
+"""State dicts and nested mappings of arrays: which convention each group of tensors follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.arrays import has_axes, is_array, to_numpy
+from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.naming.keras_names import (
+    VARIABLE_NAMES,
+    KerasGroup,
+    blocks_of_keras_groups,
+)
+from accuracy_from_weights.weights.naming.torch_names import NO_HINT, Hint, parts_of_torch_group
+from accuracy_from_weights.weights.order.block_order import registered_in_flow
+from accuracy_from_weights.weights.order.layer_order import (
+    Block,
+    in_chaining_order,
+    in_order_of_flow,
+    is_sorted_by_name,
+)
+from accuracy_from_weights.weights.parametrised import effective_weights
+
+Path = tuple[str, ...]
+
+_WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "weights",
+)
+"""Where training scripts put a state dict inside a checkpoint, the surest name first."""
+
+_COLLECTIONS = (("params",), ("batch_stats",))
+"""Flax's collections: the variables of one layer lie in several."""
+
+_MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Parts of a name that wrappers put in, anywhere."""
+
+_TRAINER_STATE = re.compile(
+    r"(?:optim|optimizer|lr_|scheduler|callback|loops|scaler|rng|hyper_param|hparams|amp_|epoch|"
+    r"global_step|iteration)",
+    re.IGNORECASE,
+)
+
+_BUFFERS = re.compile(
+    r"num_batches_tracked|(?:.*_)?position_ids|(?:.*_)?token_type_ids|(?!weight_mask).*_mask|mask|.*_index|"
+    r".*_indices|attn_bias|masked_bias|inv_freq|.*(?:cos|sin)_cached|n_averaged|seed_generator.*|"
+    r"kernel_scale|kernel_zero"
+)
+
+_MAX_DEPTH = 64
+
+
+def parts_of_mapping(
+    source: Mapping[Any, Any],
+    hints: Mapping[Path, Hint] | None = None,
+    order_is_known: bool = True,
+) -> list[Part]:
+    """Kernels and normalisations of a state dict or a nested mapping, in order.
+
+    Parameters
+    ----------
+    source : mapping
+        Names to tensors, or to mappings of the same kind; dots and slashes in a name also nest.
+        A training script's checkpoint that holds a state dict among other things will do.
+    hints : mapping of tuple of str to Hint, optional
+        By the module's name.
+    order_is_known : bool
+        Whether the mapping's order is the data's. Default: True, except that Keras's and Flax's
+        names in alphabetical order are taken for unordered, and PyTorch's where their shapes do
+        not chain in that order but do in another.
+    """
+    flat = [
+        (path, value)
+        for path, value in _walk(_state_dict(source), (), {})
+        if path and not _BUFFERS.fullmatch(path[-1])
+    ]
+    prefix = _common_prefix([path for path, value in flat if has_axes(value)])
+    tensors = {}
+    for path, value in flat:
+        array = to_numpy(value, ".".join(path))
+        if array is not None:
+            tensors[_without_prefix(path, prefix)] = array
+    groups: dict[Path, dict[str, Array]] = {}
+    for path, array in effective_weights(tensors).items():
+        groups.setdefault(path[:-1], {})[path[-1]] = array
+    hints = {
+        _without_prefix(_without_markers(path), prefix): hint
+        for path, hint in (hints or {}).items()
+    }
+    blocks = _blocks(groups, hints, order_is_known)
+    return [part for block in blocks for part in block.parts]
+
+
+def _blocks(
+    groups: Mapping[Path, Mapping[str, Array]], hints: Mapping[Path, Hint], order_is_known: bool
+) -> list[Block]:
+    keras_like = {path for path, group in groups.items() if _follows_keras(group)}
+    if len(keras_like) == len(groups):
+        order_is_known = order_is_known and not is_sorted_by_name(list(groups))
+    keras_blocks = blocks_of_keras_groups(
+        [KerasGroup(path, groups[path]) for path in groups if path in keras_like]
+    )
+    torch_blocks = [
+        Block(path, tuple(parts_of_torch_group(path, groups[path], hints.get(path, NO_HINT))))
+        for path in groups
+        if path not in keras_like
+    ]
+    blocks = keras_blocks + torch_blocks
+    if keras_blocks and torch_blocks:
+        positions = {path: i for i, path in enumerate(groups)}
+        blocks.sort(key=lambda block: positions[block.path])
+    if not order_is_known:
+        blocks = in_order_of_flow(blocks)
+    elif not hints and is_sorted_by_name(list(groups)):
+        blocks = in_chaining_order(blocks)
+    return registered_in_flow(blocks)
+
+
+def _follows_keras(group: Mapping[str, Array]) -> bool:
+    return not any("weight" in leaf or leaf == "running_mean" for leaf in group) and any(
+        leaf in VARIABLE_NAMES for leaf in group
+    )
+
+
+def _state_dict(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Find the state dict inside a checkpoint; often the mapping itself."""
+    for _ in range(4):  # a checkpoint of a checkpoint is as deep as they go
+        if any(is_array(value) and has_axes(value) for value in source.values()):
+            return source
+        nested = {k: v for k, v in source.items() if isinstance(v, Mapping) and v}
+        inner = next((nested[name] for name in _WRAPPERS if name in nested), None)
+        if inner is None:
+            return {k: v for k, v in source.items() if not _TRAINER_STATE.match(str(k))}
+        source = inner
+    return source
+
+
+def _walk(source: Any, path: Path, met: dict[int, Any]) -> Iterator[tuple[Path, Any]]:
+    if is_array(source):
+        yield path, source
+    elif isinstance(source, Mapping | list | tuple):
+        # A container that is met twice is read once, so that neither a cycle nor containers
+        # shared a billionfold keep the reader busy. Holding on to it keeps its id its own.
+        if id(source) in met or len(path) > _MAX_DEPTH:
+            return
+        met[id(source)] = source
+        items = source.items() if isinstance(source, Mapping) else enumerate(source)
+        for key, value in items:
+            names = tuple(n for n in re.split(r"[./]", str(key).removesuffix(":0")) if n)
+            if not path and names[:1] in _COLLECTIONS and not is_array(value):
+                names = names[1:]
+            yield from _walk(value, path + _without_markers(names), met)
+
+
+def _without_markers(path: Path) -> Path:
+    return tuple(name for name in path if name not in _MARKERS)
+
+
+def _common_prefix(paths: list[Path]) -> Path:
+    """Leading names that are a wrapper's: ``module.``, ``model.``, ... before every layer.
+
+    A wrapper's own tensors, such as the weights of a loss, do not lie in a layer of many.
+    """
+    prefix: Path = ()
+    firsts = {path[:1] for path in paths if len(path) > 2}
+    while len(firsts) == 1 and next(iter(firsts))[-1] in ("module", "model", "net", "network"):
+        (prefix,) = firsts
+        n = len(prefix)
+        firsts = {path[: n + 1] for path in paths if len(path) > n + 2}
+    return prefix
+
+
+def _without_prefix(path: Path, prefix: Path) -> Path:
+    return path[len(prefix) :] if path[: len(prefix)] == prefix else path
+
+
+def check_is_mapping(source: object) -> Mapping[Any, Any]:
+    """Return the mapping, or say what was expected.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the object is none.
+    """
+    if isinstance(source, Mapping):
+        return source
+    raise UnsupportedModelError(
+        "Expected a Keras model, a PyTorch module, a state dict, a nested mapping of arrays or a "
+        f"path. Received: an object of type {type(source).__name__}."
+    )

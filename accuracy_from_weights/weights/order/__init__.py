@@ -1,0 +1,1 @@
+"""The order of layers, and normalisations folded into the layers before them."""

@@ -1,0 +1,279 @@
+"""The order of layers where a file stores none: worked out from names and from shapes.
+
+Flax's parameters, ``.safetensors`` files and Keras's subclassed models come sorted by name, which
+puts ``batch_normalization`` before ``conv2d``, ``bn1`` before ``conv1`` and ``conv2d_10`` before
+``conv2d_2``. Within one family of names the counters give the order. Families are merged by
+chaining: what comes next takes in as many channels as the layer before gives out (a dense layer
+after a convolution may take a multiple, since flattening multiplies), and a normalisation follows
+a kernel of its width. A convolution that takes in what an earlier one took and gives out what the
+last one gives is taken for its shortcut. Composite layers and blocks are put in order inside
+first, and then chained as one.
+
+Where several merges chain, the one chosen need not be the network's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from accuracy_from_weights.weights.found_layers import Kernel, Normalisation, Part
+
+_RANKS = ("embedding", "conv", "depthwise_conv", "transposed_conv", "recurrent", "attention")
+"""Of layers that chain equally well, the earlier kind comes first; dense ones are the last."""
+
+
+_HABITS = (
+    r"stem|inputs?|inc|patch_embed\w*|(?:.*_)?(?:token|word|tok)s?(?:_emb\w*)?|wte|embed_tokens",
+    r"(?:.*_)?pos(?:ition|itional)?(?:_emb\w*)?|wpe|embed_positions",
+    r"embeddings?|embed|q_proj|query|to_q|self|self_attn|gate_proj|encoder|down",
+    r"k_proj|key|to_k|multihead_attn|cross_attn|up_proj|bottleneck|middle|mid",
+    r"v_proj|value|to_v|down_proj|decoder",
+    r".*",
+    r"(?:o|out)_proj|to_out|output|out|proj",
+    r"heads?|lm_head|classifier|logits|outc|fc_out|predictions?",
+)
+"""How people name what comes first and what comes last; decides between what chains equally."""
+
+_NO_CHAIN = 6
+
+_PICTURE = 4
+"""Channels of a picture, at most."""
+
+_NO_HABIT = _HABITS.index(r".*")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """The parts of one layer, under its name."""
+
+    path: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Unit:
+    """One layer, or a composite layer, block or model that is in order inside."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    rank: int
+    n_in: int | None
+    n_out: int | None
+    is_normalisation: bool
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is one layer with a kernel, with nothing around it; embeddings aside."""
+        is_single = len(self.blocks) == 1 and self.blocks[0].path[-1:] == (self.name,)
+        return is_single and self.rank > 0 and not self.is_normalisation
+
+    @property
+    def habit(self) -> int:
+        """How early, by its name, people mean it to come."""
+        name = family(self.name).lower()
+        found = (i for i, names in enumerate(_HABITS) if re.fullmatch(names, name))
+        return next((i for i in found if i != _NO_HABIT), _NO_HABIT)
+
+    @property
+    def is_convolution(self) -> bool:
+        return 1 <= self.rank <= 3
+
+
+def in_order_of_flow(blocks: Sequence[Block]) -> list[Block]:
+    """Sort layers by data flow, as far as names and shapes tell.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    """
+    return _ordered([block for block in blocks if block.parts], 0, False)
+
+
+def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether the order is the alphabet's, so that nobody has put the layers in order."""
+    return len(paths) > 1 and list(paths) == sorted(paths)
+
+
+def in_chaining_order(blocks: Sequence[Block]) -> list[Block]:
+    """Sort layers by data flow where their own order cannot be it and the sorted one can.
+
+    For an order that is the alphabet's, yet might be the network's as well.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    """
+    if _chains(blocks):
+        return list(blocks)
+    by_flow = in_order_of_flow(blocks)
+    return by_flow if _chains(by_flow) else list(blocks)
+
+
+def _chains(blocks: Sequence[Block]) -> bool:
+    """Whether each layer can take what the layer before gives: one path, no shortcuts."""
+    units = [_unit(".".join(block.path), [block]) for block in blocks if block.parts]
+    units = [unit for unit in units if not unit.is_normalisation]
+    return all(_takes(unit, last) for last, unit in itertools.pairwise(units))
+
+
+def _takes(unit: _Unit, last: _Unit) -> bool:
+    n_out = max(last.n_out or 1, 1)
+    is_dense = unit.rank == len(_RANKS)
+    if unit.is_convolution and last.rank == len(_RANKS):
+        # A generator's features, made into an image: of more channels than a picture has.
+        return unit.n_in is not None and unit.n_in > _PICTURE and n_out % unit.n_in == 0
+    if unit.n_in is None:
+        return last.is_convolution and unit.n_out is not None and unit.n_out % n_out == 0
+    is_flattened = is_dense and last.is_convolution and unit.n_in % n_out == 0
+    return unit.n_in == n_out or is_flattened
+
+
+def chained(members: Mapping[str, Sequence[Block]]) -> list[Block]:
+    """Sort layers, each in order inside, by data flow."""
+    units = [_unit(name, blocks) for name, blocks in members.items() if blocks]
+    return [block for unit in _merged(units, False) for block in unit.blocks]
+
+
+def family(name: str) -> str:
+    """Drop the counter at a name's end: ``conv2d_1`` -> ``conv2d``, ``fc2`` -> ``fc``."""
+    return re.sub(r"_?\d+$", "", name)
+
+
+def counter(name: str) -> tuple[int, str]:
+    """Sort key of the names of one family: the number at the end, 0 where there is none."""
+    match = re.search(r"_?(\d+)$", name)
+    return (int(match[1]) if match else 0), name
+
+
+def _ordered(blocks: Sequence[Block], depth: int, is_pre_norm: bool) -> list[Block]:
+    own: list[Block] = []
+    members: dict[str, list[Block]] = {}
+    for block in blocks:
+        if len(block.path) <= depth:
+            own.append(block)
+        else:
+            members.setdefault(block.path[depth], []).append(block)
+    units = []
+    ends_in_norm = is_pre_norm or bool(_last_norms([_unit(*item) for item in members.items()]))
+    for name, inside in members.items():
+        inner = _ordered(inside, depth + 1, ends_in_norm) if len(inside) > 1 else inside
+        units.append(_unit(name, inner))
+    return own + [block for unit in _merged(units, is_pre_norm) for block in unit.blocks]
+
+
+def _last_norms(units: Sequence[_Unit]) -> list[_Unit]:
+    """Normalisations beside blocks that no single layer beside them feeds.
+
+    Pre-norm transformers and pre-activation ResNets need one after the last block. The one of
+    a post-norm network's stem, on the other hand, has a convolution of its width beside it.
+    """
+    if not any(len(unit.blocks) > 1 for unit in units):
+        return []
+    fed = {unit.n_out for unit in units if unit.is_leaf}
+    return [unit for unit in units if unit.is_normalisation and unit.n_out not in fed]
+
+
+def _unit(name: str, blocks: Sequence[Block]) -> _Unit:
+    parts = [part for block in blocks for part in block.parts]
+    kernels = [part for part in parts if isinstance(part, Kernel)]
+    if not kernels:
+        width = max((p.n_channels for p in parts if isinstance(p, Normalisation)), default=None)
+        return _Unit(name, tuple(blocks), len(_RANKS), width, width, True)
+    first, last = kernels[0], kernels[-1]
+    rank = _RANKS.index(first.kind) if first.kind in _RANKS else len(_RANKS)
+    n_in: int | None = first.kernel.shape[1]
+    if first.kind == "embedding" or (n_in == 1 and first.kernel.ndim > 2):
+        n_in = None  # takes indices; or is depthwise, or sees a single channel
+    n_out = last.kernel.shape[0]
+    if last.kind == "recurrent":
+        directions = sum(part.name.endswith(".state") for part in kernels)
+        n_out = last.kernel.shape[1] * max(directions, 1)
+    elif last.kind == "attention" and last.name.endswith(("query", "key", "value")):
+        n_out = last.kernel.shape[1]  # the output's projection is a layer of its own
+    return _Unit(name, tuple(blocks), rank, n_in, n_out, False)
+
+
+def _merged(units: Sequence[_Unit], is_pre_norm: bool) -> list[_Unit]:
+    """Merge families of names, each in the order of its counters, by chaining shapes."""
+    families: dict[str, list[_Unit]] = {}
+    for unit in units:
+        families.setdefault(family(unit.name), []).append(unit)
+    queues = [sorted(members, key=lambda unit: counter(unit.name)) for members in families.values()]
+    produced = {unit.n_out for unit in units if not unit.is_normalisation}
+    waiting = {id(unit) for unit in _last_norms(units)}
+    ordered: list[_Unit] = []
+    last: _Unit | None = None  # the last unit with a kernel
+    while queues:
+        heads = [queue[0] for queue in queues]
+        if not any(len(unit.blocks) > 1 for queue in queues for unit in queue):
+            waiting.clear()
+        # What embeddings are added up to is normalised, not each of them.
+        is_adding = last is not None and last.rank == 0 and any(head.rank == 0 for head in heads)
+        costs = [
+            (9, 0, 0, 0)
+            if id(head) in waiting or (is_adding and head.is_normalisation)
+            else _cost(head, last, ordered, produced)
+            for head in heads
+        ]
+        best = costs.index(min(costs))
+        if not ordered:
+            best = _norm_before(heads, best, is_pre_norm)
+        unit = queues[best].pop(0)
+        queues = [queue for queue in queues if queue]
+        ordered.append(unit)
+        if not unit.is_normalisation:
+            last = unit
+    return ordered
+
+
+def _norm_before(heads: Sequence[_Unit], best: int, is_pre_norm: bool) -> int:
+    """Whether a block begins with a normalisation: one of its first kernel's inputs only."""
+    kernel = heads[best]
+    for i, head in enumerate(heads):
+        fits = head.is_normalisation and head.n_out == kernel.n_in
+        if fits and (is_pre_norm or kernel.n_in != kernel.n_out):
+            return i
+    return best
+
+
+def _cost(
+    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
+) -> tuple[int, int, int, int]:
+    """How badly a unit fits next; the smaller the better."""
+    misfit = _misfit(unit, last, ordered, produced)
+    # Where nothing chains (after a concatenation), counters go on across families.
+    number = counter(unit.name)[0] if misfit >= _NO_CHAIN else 0
+    return misfit, unit.habit, number, unit.rank
+
+
+def _misfit(
+    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
+) -> int:
+    if unit.is_normalisation:
+        fits = last is not None and ordered[-1] is last and unit.n_out == last.n_out
+        return 0 if fits else _NO_CHAIN + 1
+    if last is None or last.n_out is None:
+        is_first = unit.rank <= 1 if unit.n_in is None else unit.n_in not in produced
+        return 1 if is_first else 2
+    if unit.n_in is None:
+        # Embeddings stand together at the beginning; a depthwise convolution keeps its channels,
+        # or gives several for each.
+        keeps = unit.n_out is not None and unit.n_out % max(last.n_out, 1) == 0
+        is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and keeps)
+        return 1 if is_next else _NO_CHAIN
+    is_dense = unit.rank == len(_RANKS)
+    if unit.n_in == last.n_out:
+        # After the last convolution only: a dense layer does not lead back to images.
+        return 3 if is_dense and last.is_convolution else 1
+    if (unit.n_in, unit.n_out, unit.rank) == (last.n_in, last.n_out, last.rank):
+        return 1  # side by side: neither can come after the other
+    if unit.is_convolution and unit.n_out == last.n_out:
+        return 2 if any(unit.n_in == other.n_in for other in ordered) else _NO_CHAIN
+    n_groups, rest = divmod(last.n_out, max(unit.n_in, 1))
+    if unit.is_convolution and rest == 0 and n_groups and (unit.n_out or 0) % n_groups == 0:
+        return 5  # each group of its outputs sees a group of its inputs
+    is_flattened = is_dense and last.rank < unit.rank and unit.n_in % max(last.n_out, 1) == 0
+    return 4 if is_flattened else _NO_CHAIN

@@ -1,0 +1,1 @@
+"""Stored networks, built again so that they can be run."""

@@ -1,0 +1,1 @@
+"""Recipes: everything needed to train a network again."""

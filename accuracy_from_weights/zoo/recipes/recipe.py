@@ -1,0 +1,298 @@
+"""Everything needed to train one network again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.recipes.architecture import Architecture
+from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
+
+INITIALISERS = (
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "orthogonal",
+    "RandomNormal",
+    "TruncatedNormal",
+)
+OPTIMISERS = ("sgd", "momentum", "adam", "rmsprop")
+SCHEDULES = ("constant", "cosine", "steps")
+TRANSFORMS = ("none", "rotate", "invert")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which images a network learns, and what it is to tell apart.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the data set.
+    n_train, n_test : int
+        Images trained on and tested on (fewer where the classes kept have fewer).
+    data_seed : int
+        Picks which training images; the test images are the same ones for all networks.
+    pool : int or None, default None
+        How many images of the training set, picked once for all networks, the ``n_train`` are
+        picked from; None means all of them.
+    train_fraction : float, default 1.0
+        ``n_train`` over ``pool``; for the record.
+    image_size : int or None, default None
+        Pixels of a side after area averaging; None leaves the images as they are.
+    channels : int or None, default None
+        1: the mean of the channels; 3: grey images are tinted, each in a colour of its own that
+        says nothing of its class; None: as they are.
+    label_map : tuple of int or None, default None
+        New class of each old one, -1 to leave its images out; None keeps all classes. With a
+        transform there are twice as many old classes: first those of the plain images.
+    transform : {"none", "rotate", "invert"}, default "none"
+        ``"rotate"`` and ``"invert"`` turn every second image by 90 degrees or swap black and
+        white, and make classes of these images of their own.
+    label_noise : float, default 0.0
+        Fraction in [0, 1] of the training labels that are drawn anew from all classes.
+    """
+
+    dataset: str
+    n_train: int
+    n_test: int
+    data_seed: int
+    pool: int | None = None
+    train_fraction: float = 1.0
+    image_size: int | None = None
+    channels: int | None = None
+    label_map: tuple[int, ...] | None = None
+    transform: str = "none"
+    label_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.transform not in TRANSFORMS:
+            raise ZooError(
+                f"Expected a task's transform to be one of {TRANSFORMS}. "
+                f"Received: {self.transform!r}."
+            )
+        if self.n_train < 1 or self.n_test < 1 or not 0 <= self.label_noise <= 1:
+            raise ZooError(
+                "Expected n_train and n_test of at least 1 and label_noise in [0, 1]. Received: "
+                f"n_train={self.n_train}, n_test={self.n_test}, label_noise={self.label_noise}."
+            )
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Everything needed to train one network again.
+
+    Attributes
+    ----------
+    family : str
+        Name of the distribution that the recipe was drawn from: ``"paper"``, ``"wild"``.
+    index : int
+        Its place among the draws.
+    seed : int
+        Decides the initial weights and dropout.
+    order_seed : int
+        Decides the order of the images. Networks that share it share their mini-batches.
+    task : Task
+    architecture : Architecture
+    optimizer : {"sgd", "momentum", "adam", "rmsprop"}
+        With Keras' defaults: momentum 0.9, Adam's betas 0.9 and 0.999, RMSprop's rho 0.9,
+        epsilon 1e-7.
+    learning_rate : float
+    epochs : float
+    checkpoints : tuple of float
+        Epochs at which the network is kept, rising; a fraction of an epoch is rounded to steps.
+    batch_size : int
+        Lowered to the number of images where there are fewer; what is left of an epoch after the
+        last whole batch is left out.
+    dropout : float, default 0.0
+        Fraction of the values after each activation that are set to 0, rounded to 1/256.
+    l2 : float, default 0.0
+        Times the sum of squares of all kernels, added to the loss.
+    weight_decay : float, default 0.0
+        Decoupled: each step takes ``learning_rate * weight_decay`` of every kernel away.
+    initialiser : str, default "glorot_uniform"
+    init_std : float, default 0.05
+        Standard deviation of the initialisers RandomNormal and TruncatedNormal; the others do
+        without.
+    schedule : {"constant", "cosine", "steps"}, default "constant"
+        Of the learning rate: constant; down to 0 along a cosine; a tenth after half of the epochs
+        and a hundredth after three quarters.
+    regime : str, default ""
+        What the network was meant to become, for the record.
+    """
+
+    family: str
+    index: int
+    seed: int
+    order_seed: int
+    task: Task
+    architecture: Architecture
+    optimizer: str
+    learning_rate: float
+    epochs: float
+    checkpoints: tuple[float, ...]
+    batch_size: int
+    dropout: float = 0.0
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    initialiser: str = "glorot_uniform"
+    init_std: float = 0.05
+    schedule: str = "constant"
+    regime: str = ""
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("optimizer", OPTIMISERS),
+            ("initialiser", INITIALISERS),
+            ("schedule", SCHEDULES),
+        ):
+            if getattr(self, name) not in choices:
+                raise ZooError(
+                    f"Expected a recipe's {name} to be one of {choices}. "
+                    f"Received: {getattr(self, name)!r}."
+                )
+        if not 0 <= self.dropout < 1:
+            raise ZooError(f"Expected dropout in [0, 1). Received: {self.dropout}.")
+        if self.batch_size < 1:
+            raise ZooError(f"Expected a batch_size of at least 1. Received: {self.batch_size}.")
+        kept = self.checkpoints
+        if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] > self.epochs:
+            raise ZooError(
+                f"Expected rising checkpoints from 0 to {self.epochs} epochs. Received: {kept}."
+            )
+
+    @property
+    def dropout_threshold(self) -> int:
+        """Of 256 values after an activation, how many dropout sets to 0."""
+        return min(round(self.dropout * 256), 255)
+
+    def batch_of(self, n_train: int) -> int:
+        """Images in a mini-batch when there are ``n_train`` images."""
+        return min(self.batch_size, n_train)
+
+    def steps_of(self, n_train: int) -> int:
+        """Give the steps in an epoch when there are ``n_train`` images."""
+        return n_train // self.batch_of(n_train)
+
+    def checkpoint_steps(self, n_train: int) -> tuple[int, ...]:
+        """Turn the checkpoints into numbers of steps when there are ``n_train`` images."""
+        steps = self.steps_of(n_train)
+        return tuple(math.floor(epochs * steps + 0.5) for epochs in self.checkpoints)
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Learning rate after ``progress``, a fraction in [0, 1], of all steps."""
+        if self.schedule == "cosine":
+            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+        if self.schedule == "steps":
+            drop = 0.01 if progress >= 0.75 else 0.1 if progress >= 0.5 else 1.0
+            return self.learning_rate * drop
+        return self.learning_rate
+
+    def check_fits(self, facts: DataFacts) -> None:
+        """Check that the recipe can be trained on a data set.
+
+        Raises
+        ------
+        ZooError
+            When the data set is another one, or too small.
+        """
+        task = self.task
+        if task.dataset != facts.name:
+            raise ZooError(
+                f"Expected the data set that the recipe names, {task.dataset!r}. "
+                f"Received: {facts.name!r}."
+            )
+        n_old = facts.n_classes * (1 if task.transform == "none" else 2)
+        if task.label_map is not None and len(task.label_map) != n_old:
+            raise ZooError(
+                f"Expected the task's label_map to have {n_old} entries, as the data set has "
+                f"classes (times two with a transform). Received: {len(task.label_map)}."
+            )
+        if self.architecture.is_convolutional:
+            self.architecture.sizes(task.image_size or facts.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON or TOML; what is None is left out."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkRecipe:
+        """Turn the values of `to_dict` back into a recipe.
+
+        Raises
+        ------
+        ZooError
+            When values are missing, unknown or outside their range.
+        """
+        parts = dict(values)
+        parts["task"] = _build(Task, parts.get("task"))
+        parts["architecture"] = _build(Architecture, parts.get("architecture"))
+        recipe: NetworkRecipe = _build(cls, parts)
+        return recipe
+
+    def hyperparameters(self) -> dict[str, float | int | str]:
+        """Flat numbers and strings, named as in the published zoo where that has a name."""
+        task, architecture = self.task, self.architecture
+        return {
+            "activation": architecture.activation,
+            "b_init": "zeros",
+            "batchsize": self.batch_size,
+            "dataset": task.dataset,
+            "dnn_architecture": architecture.kind,
+            "dropout": self.dropout,
+            "epochs": self.epochs,
+            "init_std": self.init_std,
+            "l2reg": self.l2,
+            "learning_rate": self.learning_rate,
+            "num_layers": len(architecture.widths),
+            "num_units": max(architecture.widths),
+            "optimizer": self.optimizer,
+            "random_seed": self.seed,
+            "train_fraction": task.train_fraction,
+            "w_init": self.initialiser,
+            "family": self.family,
+            "head": architecture.head,
+            "image_size": task.image_size or 0,
+            "label_noise": task.label_noise,
+            "n_classes": len(set(task.label_map) - {-1}) if task.label_map else 0,
+            "n_train": task.n_train,
+            "normalisation": architecture.normalisation,
+            "padding": architecture.padding,
+            "pooling": architecture.pooling,
+            "regime": self.regime,
+            "schedule": self.schedule,
+            "weight_decay": self.weight_decay,
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Dicts, lists and scalars without None, which TOML cannot hold."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, (tuple, list)):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _build(cls: type, values: Any) -> Any:
+    """Build a dataclass from plain values; lists become tuples."""
+    if isinstance(values, cls):
+        return values
+    if not isinstance(values, Mapping):
+        raise ZooError(f"Expected a table of {cls.__name__} values. Received: {values!r}.")
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ZooError(
+            f"Expected {cls.__name__} values among {sorted(known)}. Received: {unknown}."
+        )
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise ZooError(f"Expected all values of {cls.__name__}. Received: {error}.") from error

@@ -1,0 +1,92 @@
+"""Distributions of recipes by name, and as TOML files that people write and edit."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from accuracy_from_weights.errors import UnreadableFileError, ZooError
+from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FAMILIES = {
+    "paper": ("accuracy_from_weights.zoo.recipes.paper", "PaperRecipe"),
+    "wild": ("accuracy_from_weights.zoo.recipes.wild", "WildRecipe"),
+}
+
+
+def load_recipe(name_or_path: str | Path) -> RecipeDistribution:
+    """Load a distribution of recipes.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``"paper"`` or ``"wild"`` with their defaults, or a TOML file with a line
+        ``family = "paper"`` and those values that are to differ from the defaults.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file is missing or no TOML.
+    ZooError
+        When the family or a value is unknown or outside its range.
+    """
+    if str(name_or_path) in FAMILIES:
+        return recipe_from_dict({"family": str(name_or_path)})
+    path = Path(name_or_path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        # RecursionError: brackets within brackets within brackets
+        raise UnreadableFileError(
+            f"Expected a recipe: {', '.join(FAMILIES)} or a TOML file. Received: {path} ({error})."
+        ) from error
+    return recipe_from_dict(values)
+
+
+def recipe_from_dict(values: dict[str, Any]) -> RecipeDistribution:
+    """Turn the values of a distribution's ``to_dict`` back into it.
+
+    Raises
+    ------
+    ZooError
+        When the family or a value is unknown or outside its range.
+    """
+    family = values.get("family")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ZooError(
+            f"Expected a recipe to name its family: {' or '.join(FAMILIES)}. Received: {family!r}."
+        )
+    module, name = FAMILIES[family]
+    try:
+        recipe: RecipeDistribution = getattr(importlib.import_module(module), name).from_dict(
+            values
+        )
+    except TypeError as error:
+        raise ZooError(
+            f"Expected values of the types that the recipe {family} has. Received: {error}."
+        ) from error
+    return recipe
+
+
+def save_recipe(recipe: RecipeDistribution, path: str | Path) -> None:
+    """Write a distribution as TOML.
+
+    Raises
+    ------
+    ZooError
+        When the file cannot be written.
+    """
+    # Numbers, strings and lists of them look the same in JSON and in TOML.
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in recipe.to_dict().items()]
+    try:
+        Path(path).write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise ZooError(f"Expected to write a recipe to {path}. Received: {error}.") from error

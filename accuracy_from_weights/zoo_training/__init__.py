@@ -1,0 +1,1 @@
+"""Train zoos of networks: data sets, tasks, engines, backends and the builder."""

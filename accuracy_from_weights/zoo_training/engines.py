@@ -1,0 +1,265 @@
+"""Where the networks of a zoo are trained: this machine's processes, a Dask or a Ray cluster.
+
+All three go through joblib. Workers return networks and never write: only the process that builds
+the zoo needs its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import joblib
+
+from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.zoo_training.training import ImageData
+
+ENGINES = ("local", "dask", "ray")
+_DASK_PLUGIN = "accuracy-from-weights-images"
+
+
+class DataReference(Protocol):
+    """Stands for the images in a task, so that they travel to a worker once, not with each task."""
+
+    def get(self) -> ImageData:
+        """Return the images, on the worker."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """An open way to run tasks.
+
+    Attributes
+    ----------
+    n_jobs : int
+        For joblib; -1 where the cluster decides.
+    data : DataReference
+    lost_worker : tuple of exception types
+        What is raised when a worker died, so that its task can be given to another one.
+    backend : str
+        joblib's name of the backend.
+    backend_options : dict
+    """
+
+    n_jobs: int
+    data: DataReference
+    lost_worker: tuple[type[BaseException], ...]
+    backend: str
+    backend_options: dict[str, Any]
+
+    def run(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """Yield what `function` returns for each task, whichever is done first."""
+        with joblib.parallel_config(self.backend, n_jobs=self.n_jobs, **self.backend_options):
+            parallel = joblib.Parallel(
+                return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
+            )
+        results = parallel(joblib.delayed(function)(self.data, *task) for task in tasks)
+        try:
+            yield from results
+        finally:
+            with warnings.catch_warnings():
+                # Whoever stops in the middle knows that some results were not waited for.
+                warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+                results.close()
+
+
+@contextlib.contextmanager
+def open_engine(
+    engine: str, data: ImageData, n_jobs: int = 1, address: str | None = None
+) -> Iterator[Engine]:
+    """Connect to a cluster, or start one on this machine, and hand it the images.
+
+    Parameters
+    ----------
+    engine : {"local", "dask", "ray"}
+    data : ImageData
+    n_jobs : int, default 1
+        Processes on this machine; -1 for one a core. A cluster at an address has its own number.
+    address : str, optional
+        Of a Dask scheduler or a Ray head; without one, a cluster of `n_jobs` workers is started on
+        this machine.
+
+    Raises
+    ------
+    ZooError
+        When the engine is unknown or the cluster does not answer.
+    MissingDependencyError
+        When the engine's library is not installed.
+    """
+    if engine not in ENGINES:
+        raise ZooError(f"Expected engine to be one of {', '.join(ENGINES)}. Received: {engine!r}.")
+    if engine == "local":
+        if address is not None:
+            raise ZooError(
+                f"Expected no address for the engine local. Received: {address}. "
+                f"Give the engine that answers there: dask or ray."
+            )
+        yield _local(data, n_jobs)
+        return
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    with (_dask if engine == "dask" else _ray)(data, n_workers, address) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class _Local:
+    """The images themselves: joblib puts large arrays where all processes can map them."""
+
+    data: ImageData
+    builder: int
+
+    def get(self) -> ImageData:
+        _end_with(self.builder)
+        return self.data
+
+
+def _local(data: ImageData, n_jobs: int) -> Engine:
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    return Engine(n_jobs, _Local(data, os.getpid()), (BrokenProcessPool,), "loky", {})
+
+
+_watched: set[int] = set()
+
+
+def _end_with(builder: int) -> None:
+    """End this worker when its builder is gone: a killed builder cannot tell its workers.
+
+    Without this they would train on for minutes beside those of the resumed build.
+    """
+    if os.getpid() == builder or builder in _watched:
+        return
+    _watched.add(builder)
+
+    def watch() -> None:
+        while os.getppid() == builder:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="builder-watch", daemon=True).start()
+
+
+@dataclass(frozen=True)
+class _OnDaskWorker:
+    """The images that each worker was given when it joined."""
+
+    plugin: str
+
+    def get(self) -> ImageData:
+        from distributed import get_worker
+
+        plugin: Any = get_worker().plugins[self.plugin]
+        data: ImageData = plugin.data
+        return data
+
+
+@contextlib.contextmanager
+def _dask(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engine]:
+    try:
+        import distributed
+        from distributed.diagnostics.plugin import WorkerPlugin
+    except ImportError as error:
+        raise _missing("dask", error) from error
+
+    class Images(WorkerPlugin):
+        """Gives the images to each worker, those that join or are restarted later included."""
+
+        def __init__(self, images: ImageData) -> None:
+            self.name = _DASK_PLUGIN
+            self.data = images
+
+    try:
+        if address is None:
+            cluster = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
+            client = distributed.Client(**cluster, set_as_default=False)
+        else:
+            client = distributed.Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise _no_answer("Dask", address, error) from error
+    with client:
+        client.register_plugin(Images(data))
+        lost = (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError)
+        yield Engine(-1, _OnDaskWorker(_DASK_PLUGIN), lost, "dask", {"client": client})
+
+
+@dataclass(frozen=True)
+class _InRayStore:
+    """The images in Ray's store of shared objects."""
+
+    reference: Any
+
+    def get(self) -> ImageData:
+        import ray
+
+        data: ImageData = ray.get(self.reference)
+        return data
+
+
+@contextlib.contextmanager
+def _ray(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engine]:
+    try:
+        import ray
+        from ray.util.joblib.ray_backend import RayBackend
+        from ray.util.multiprocessing.pool import ResultThread
+    except ImportError as error:
+        raise _missing("ray", error) from error
+
+    class StreamingRayBackend(RayBackend):
+        """Ray's own backend, allowed to hand out results one by one.
+
+        It inherits the refusal from joblib's multiprocessing backend, which its pool of actors has
+        no reason for.
+        """
+
+        supports_return_generator = True
+
+    joblib.register_parallel_backend("accuracy-from-weights-ray", StreamingRayBackend)
+    started = not ray.is_initialized()
+    if started:
+        try:
+            _knock(address)
+            options = {"num_cpus": n_workers} if address is None else {"address": address}
+            ray.init(**options, include_dashboard=False, log_to_driver=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _no_answer("Ray", address, error) from error
+    try:
+        reference = _InRayStore(ray.put(data))
+        n_jobs = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        lost = (ray.exceptions.RayError,)
+        yield Engine(n_jobs, reference, lost, "accuracy-from-weights-ray", {})
+    finally:
+        # The pool's threads wait for actors that were just told to end; one that asks Ray after a
+        # shutdown would start a new cluster.
+        for thread in threading.enumerate():
+            if isinstance(thread, ResultThread):
+                thread.join(timeout=20)
+        if started:
+            ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError when nobody listens at an address: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _missing(extra: str, error: ImportError) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"Expected {extra} to be installed for the engine {extra}. Received: {error}. "
+        f'Install it with: pip install "accuracy-from-weights[{extra}]"'
+    )
+
+
+def _no_answer(name: str, address: str | None, error: Exception) -> ZooError:
+    where = "on this machine" if address is None else f"at {address}"
+    reason = f"{type(error).__name__} ({error})"
+    return ZooError(f"Expected a {name} cluster {where}. Received: {reason}.")

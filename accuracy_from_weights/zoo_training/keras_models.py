@@ -1,0 +1,260 @@
+"""The same networks as Keras models, with the way from their weights to PyTorch's and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from accuracy_from_weights.zoo.rebuilding.parameters import POSITION, has_shortcut, norm_groups
+from accuracy_from_weights.zoo.recipes.architecture import Architecture
+
+# PyTorch's defaults: its state dicts do not say them, so whoever reads one assumes them.
+_EPSILON = 1e-5
+_BATCH_MOMENTUM = 0.9
+
+
+_Change = Callable[[Any], Any]
+# A variable, PyTorch's name for it, the ways from PyTorch's layout and to it.
+_Named = tuple[Any, str, _Change, _Change]
+
+
+class _Position(layers.Layer):
+    """Adds a learned position to each token."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the weight, of shape (1, tokens, width)."""
+        self.position = self.add_weight(shape=(1, *shape[1:]), initializer="zeros", name=POSITION)
+
+    def call(self, x: Any) -> Any:
+        """Add it."""
+        return x + self.position
+
+
+class KerasNetwork:
+    """A Keras model of an architecture; it takes images with the channels last, gives logits.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    channels, size : int
+        Of the images.
+    n_classes : int
+    l2, dropout : float
+        See `NetworkRecipe`.
+    seed : int
+        Of dropout.
+
+    Attributes
+    ----------
+    model : keras.Model
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        channels: int,
+        size: int,
+        n_classes: int,
+        *,
+        l2: float = 0.0,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self._architecture = architecture
+        self._l2 = keras.regularizers.L2(l2) if l2 > 0 else None
+        self._dropout = dropout
+        # Keras takes seeds of 31 bits.
+        self._seeds = iter(np.random.SeedSequence(seed).generate_state(64) >> 1)
+        self._layers: dict[str, Any] = {}
+        self._activation: _Change = {
+            "relu": ops.relu,
+            "tanh": ops.tanh,
+            "gelu": lambda x: ops.gelu(x, approximate=False),
+            "silu": ops.silu,
+        }[architecture.activation]
+        inputs = keras.Input((size, size, channels))
+        if architecture.kind == "vit":
+            x = self._transformer(inputs)
+        elif architecture.kind == "mlp":
+            x = self._flat(inputs)
+            for i, width in enumerate(architecture.widths):
+                x = self._norm(f"blocks.{i}.norm", self._dense(f"blocks.{i}.dense", width, x))
+                x = self._drop(self._activation(x))
+        else:
+            x = self._convolutions(inputs, channels)
+            if architecture.head == "flatten":
+                x = self._flat(x)
+            else:
+                x = layers.GlobalAveragePooling2D()(x)
+        self.model = keras.Model(inputs, self._dense("head", n_classes, x))
+
+    # -- weights -----------------------------------------------------------------------------
+
+    def load(self, state: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set the parameters from a PyTorch state; buffers that it lacks keep their values."""
+        for variable, name, from_torch, _ in self._named():
+            if name in state:
+                variable.assign(from_torch(np.asarray(state[name])))
+
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """Give the weights with the names and layout of the PyTorch module's state dict."""
+        return {
+            name: np.array(to_torch(keras.ops.convert_to_numpy(variable)), np.float32, order="C")
+            for variable, name, _, to_torch in self._named()
+        }
+
+    @property
+    def without_decay(self) -> list[Any]:
+        """Variables that weight decay leaves alone: all but kernels."""
+        return [
+            variable
+            for variable, name, _, _ in self._named()
+            if name == POSITION or not name.endswith("weight") or len(variable.shape) < 2
+        ]
+
+    def _named(self) -> list[_Named]:
+        """Variables with PyTorch's name and the ways from its layout and to it."""
+
+        def same(array: Any) -> Any:
+            return array
+
+        def axes(*order: int) -> _Change:
+            return lambda array: np.transpose(array, order)
+
+        named: list[_Named] = []
+        for name, layer in self._layers.items():
+            if isinstance(layer, _Position):
+                named.append((layer.position, POSITION, same, same))
+                continue
+            if isinstance(layer, layers.Dense):
+                named.append((layer.kernel, f"{name}.weight", axes(1, 0), axes(1, 0)))
+            elif isinstance(layer, layers.DepthwiseConv2D):
+                named.append((layer.kernel, f"{name}.weight", axes(2, 3, 0, 1), axes(2, 3, 0, 1)))
+            elif isinstance(layer, layers.Conv2D):
+                named.append((layer.kernel, f"{name}.weight", axes(2, 3, 1, 0), axes(3, 2, 0, 1)))
+            else:
+                named.append((layer.gamma, f"{name}.weight", same, same))
+                named.append((layer.beta, f"{name}.bias", same, same))
+                if isinstance(layer, layers.BatchNormalization):
+                    named.append((layer.moving_mean, f"{name}.running_mean", same, same))
+                    named.append((layer.moving_variance, f"{name}.running_var", same, same))
+                continue
+            named.append((layer.bias, f"{name}.bias", same, same))
+        return named
+
+    # -- layers ------------------------------------------------------------------------------
+
+    def _add(self, name: str, layer: Any, x: Any) -> Any:
+        self._layers[name] = layer
+        return layer(x)
+
+    def _dense(self, name: str, width: int, x: Any) -> Any:
+        return self._add(name, layers.Dense(width, kernel_regularizer=self._l2), x)
+
+    def _conv(self, name: str, width: int, side: int, stride: int, pad: int, x: Any) -> Any:
+        if pad:
+            # Keras' own "same" pads one side more than the other when the stride is 2.
+            x = layers.ZeroPadding2D(pad)(x)
+        layer = layers.Conv2D(width, side, stride, kernel_regularizer=self._l2)
+        return self._add(name, layer, x)
+
+    def _norm(self, name: str, x: Any, axis: int = -1) -> Any:
+        kind = self._architecture.normalisation
+        if kind == "none":
+            return x
+        if kind == "batch":
+            layer = layers.BatchNormalization(momentum=_BATCH_MOMENTUM, epsilon=_EPSILON)
+        elif kind == "layer" and len(x.shape) < 4:
+            layer = layers.LayerNormalization(epsilon=_EPSILON)
+        else:
+            groups = 1 if kind == "layer" else norm_groups(x.shape[-1])
+            layer = layers.GroupNormalization(groups, epsilon=_EPSILON)
+        return self._add(name, layer, x)
+
+    def _drop(self, x: Any) -> Any:
+        return layers.Dropout(self._dropout, seed=int(next(self._seeds)))(x) if self._dropout else x
+
+    def _flat(self, x: Any) -> Any:
+        # PyTorch's order: channel, row, column.
+        return layers.Flatten()(layers.Permute((3, 1, 2))(x))
+
+    def _pool(self, stride: int, x: Any) -> Any:
+        if stride == 1 or self._architecture.pooling == "none":
+            return x
+        kind = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
+        return kind[self._architecture.pooling](2)(x)
+
+    # -- blocks ------------------------------------------------------------------------------
+
+    def _convolutions(self, x: Any, depth: int) -> Any:
+        architecture = self._architecture
+        for i, (width, stride) in enumerate(
+            zip(architecture.widths, architecture.strides, strict=True)
+        ):
+            step = 1 if architecture.pooling != "none" else stride
+            if i == 0 or architecture.kind == "cnn":
+                side = architecture.kernel_size
+                pad = side // 2 if architecture.padding == "same" else 0
+                x = self._conv(f"blocks.{i}.conv", width, side, step, pad, x)
+                x = self._activation(self._norm(f"blocks.{i}.norm", x))
+            elif architecture.kind == "resnet":
+                x = self._residual(f"blocks.{i}", depth, width, stride, step, x)
+            else:
+                x = self._separable(f"blocks.{i}", width, step, x)
+            x = self._drop(self._pool(stride, x))
+            depth = width
+        return x
+
+    def _residual(self, block: str, depth: int, width: int, stride: int, step: int, x: Any) -> Any:
+        side = self._architecture.kernel_size
+        inner = self._conv(f"{block}.conv1", width, side, step, side // 2, x)
+        inner = self._activation(self._norm(f"{block}.norm1", inner))
+        inner = self._conv(f"{block}.conv2", width, side, 1, side // 2, inner)
+        inner = self._norm(f"{block}.norm2", inner)
+        if has_shortcut(self._architecture, depth, width, stride):
+            x = self._conv(f"{block}.shortcut", width, 1, step, 0, x)
+        return self._activation(inner + x)
+
+    def _separable(self, block: str, width: int, step: int, x: Any) -> Any:
+        side = self._architecture.kernel_size
+        if self._architecture.padding == "same":
+            x = layers.ZeroPadding2D(side // 2)(x)
+        depthwise = layers.DepthwiseConv2D(side, step, depthwise_regularizer=self._l2)
+        x = self._add(f"{block}.depthwise", depthwise, x)
+        x = self._conv(f"{block}.pointwise", width, 1, 1, 0, x)
+        return self._activation(self._norm(f"{block}.norm", x))
+
+    def _transformer(self, x: Any) -> Any:
+        architecture = self._architecture
+        width, patch = architecture.widths[0], architecture.patch_size
+        tokens = (x.shape[1] // patch) ** 2
+        # The position comes first among a PyTorch module's weights.
+        self._layers[POSITION] = _Position()
+        x = self._conv("patches", width, patch, patch, 0, x)
+        x = self._layers[POSITION](layers.Reshape((tokens, width))(x))
+        for i in range(len(architecture.widths)):
+            block = f"blocks.{i}"
+            y = self._norm(f"{block}.norm1", x)
+            x = x + self._drop(self._attention(block, tokens, y))
+            y = self._norm(f"{block}.norm2", x)
+            y = self._dense(f"{block}.expand", round(width * architecture.mlp_ratio), y)
+            x = x + self._drop(self._dense(f"{block}.contract", width, self._activation(y)))
+        return ops.mean(self._norm("norm", x), axis=1)
+
+    def _attention(self, block: str, tokens: int, x: Any) -> Any:
+        heads, width = self._architecture.heads, self._architecture.widths[0]
+
+        def split(part: str) -> Any:
+            y = self._dense(f"{block}.{part}", width, x)
+            return layers.Permute((2, 1, 3))(layers.Reshape((tokens, heads, width // heads))(y))
+
+        queries, keys, values = split("query"), split("key"), split("value")
+        keys = ops.transpose(keys, (0, 1, 3, 2))
+        scores = ops.softmax(ops.matmul(queries, keys) * (width // heads) ** -0.5, axis=-1)
+        mixed = layers.Permute((2, 1, 3))(ops.matmul(scores, values))
+        return self._dense(f"{block}.project", width, layers.Reshape((tokens, width))(mixed))

@@ -1,0 +1,97 @@
+"""Keras' optimisers on many networks at once, each with its own learning rate.
+
+PyTorch's own differ in small ways (where epsilon stands, RMSprop's rho) and know one learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+
+_EPSILON = 1e-7
+_MOMENTUM = 0.9
+_BETA_1, _BETA_2 = 0.9, 0.999
+_RHO = 0.9
+
+
+class StackedOptimiser:
+    """Steps of SGD, momentum, Adam and RMSprop for networks whose weights are rows of a matrix.
+
+    Parameters
+    ----------
+    recipes : sequence of NetworkRecipe
+        One for each row; rows of one optimiser stand together.
+    weights : Tensor of shape (n_networks, n_parameters)
+        Changed in place.
+    is_kernel : Tensor of shape (n_parameters,), bool
+        Where L2 and weight decay apply.
+    n_steps : int
+        Steps of the whole training, for the learning rates' schedules.
+    """
+
+    def __init__(
+        self, recipes: Sequence[NetworkRecipe], weights: Tensor, is_kernel: Tensor, n_steps: int
+    ) -> None:
+        self._recipes = recipes
+        self._weights = weights
+        self._n_steps = max(n_steps, 1)
+        self._step = 0
+        names = [recipe.optimizer for recipe in recipes]
+        self._rows = {
+            name: slice(names.index(name), len(names) - names[::-1].index(name))
+            for name in sorted(set(names))
+        }
+        self._first = torch.zeros_like(weights)
+        self._second = torch.zeros_like(weights)
+        self._scratch = torch.empty_like(weights)
+        l2 = torch.tensor([[2.0 * r.l2] for r in recipes], device=weights.device)
+        decay = torch.tensor([[r.weight_decay] for r in recipes], device=weights.device)
+        self._l2 = (l2 * is_kernel).to(weights.dtype) if bool((l2 > 0).any()) else None
+        self._decay = (decay * is_kernel).to(weights.dtype) if bool((decay > 0).any()) else None
+        self._varies = any(recipe.schedule != "constant" for recipe in recipes)
+        self._rates = self._rates_now()
+
+    def _rates_now(self) -> Tensor:
+        progress = self._step / self._n_steps
+        rates = [[recipe.learning_rate_at(progress)] for recipe in self._recipes]
+        return torch.tensor(rates, device=self._weights.device, dtype=self._weights.dtype)
+
+    def step(self, gradients: Tensor) -> None:
+        """Take one step; ``gradients`` of shape (n_networks, n_parameters) are overwritten."""
+        if self._varies:
+            self._rates = self._rates_now()
+        self._step += 1
+        if self._l2 is not None:
+            gradients.addcmul_(self._weights, self._l2)
+        if self._decay is not None:
+            self._weights.addcmul_(self._weights, self._decay * self._rates, value=-1.0)
+        for name, rows in self._rows.items():
+            update = getattr(self, f"_{name}")
+            update(rows, self._weights[rows], gradients[rows], self._rates[rows])
+
+    def _sgd(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        weights.addcmul_(gradients, rates, value=-1.0)
+
+    def _momentum(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        velocity = self._first[rows]
+        velocity.mul_(_MOMENTUM).addcmul_(gradients, rates, value=-1.0)
+        weights.add_(velocity)
+
+    def _adam(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        first, second, scratch = self._first[rows], self._second[rows], self._scratch[rows]
+        first.lerp_(gradients, 1.0 - _BETA_1)
+        second.mul_(_BETA_2).addcmul_(gradients, gradients, value=1.0 - _BETA_2)
+        correction = (1.0 - _BETA_2**self._step) ** 0.5 / (1.0 - _BETA_1**self._step)
+        torch.sqrt(second, out=scratch).add_(_EPSILON)
+        torch.mul(first, rates, out=gradients)
+        weights.addcdiv_(gradients, scratch, value=-correction)
+
+    def _rmsprop(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        second, scratch = self._second[rows], self._scratch[rows]
+        second.mul_(_RHO).addcmul_(gradients, gradients, value=1.0 - _RHO)
+        torch.add(second, _EPSILON, out=scratch).sqrt_()
+        weights.addcdiv_(gradients.mul_(rates), scratch, value=-1.0)

@@ -1,0 +1,312 @@
+"""Plain convolutional networks, many at once, with gradients written by hand.
+
+A network of a zoo is so small that a framework spends most of its time between the operations.
+Three things make it fast here, and all of them are plain tensor operations that run on any device:
+
+* convolutions are products of matrices. The first layer's patches depend on the images alone, so
+  they are laid out once for the whole data set, with a 1 beside each for the bias;
+* values lie by image, row, column, channel, so that a row of a patch is one piece of memory;
+* the backward pass is written out: it needs no graph and reuses the buffers of the forward pass.
+
+Scales (dropout's, the mean's) are multiplied into the kernels, which are small, instead of the
+values, which are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from accuracy_from_weights.zoo.recipes.architecture import Architecture
+from accuracy_from_weights.zoo_training.torch_stack_buffers import (
+    FIRST,
+    Buffers,
+    ConvolutionViews,
+    LayerViews,
+    Plan,
+    StackLayer,
+)
+
+
+def can_stack(architecture: Architecture) -> bool:
+    """Whether an architecture is one that `ConvStack` trains."""
+    return (
+        architecture.kind == "cnn"
+        and architecture.normalisation == "none"
+        and architecture.pooling == "none"
+        and architecture.padding == "valid"
+        and architecture.head == "average"
+        and architecture.activation in ("relu", "tanh")
+        and max(architecture.strides) <= architecture.kernel_size
+    )
+
+
+class ConvStack:
+    """Weights, gradients and buffers of ``n_networks`` plain convolutional networks.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        One for which `can_stack` holds.
+    channels, size : int
+        Of the images.
+    n_classes, n_networks : int
+    device : torch.device
+
+    Attributes
+    ----------
+    weights, gradients : Tensor of shape (n_networks, n_parameters)
+        For each layer its kernel, by row, column, input channel, filter, then its bias.
+    is_kernel : Tensor of shape (n_parameters,), bool
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        channels: int,
+        size: int,
+        n_classes: int,
+        n_networks: int,
+        device: torch.device,
+    ) -> None:
+        self.architecture = architecture
+        self.device = device
+        self.n_networks = n_networks
+        self.n_classes = n_classes
+        self._tanh = architecture.activation == "tanh"
+        layers: list[StackLayer] = []
+        start, depth = 0, channels
+        for width, stride, side in zip(
+            architecture.widths, architecture.strides, architecture.sizes(size), strict=True
+        ):
+            kernel = architecture.kernel_size
+            layer = StackLayer(start, kernel * kernel * depth, width, side, depth, kernel, stride)
+            layers.append(layer)
+            start, depth = layer.stop, width
+        layers.append(StackLayer(start, depth, n_classes))
+        self.layers = tuple(layers)
+        self.n_parameters = layers[-1].stop
+        shape = (n_networks, self.n_parameters)
+        self.weights = torch.zeros(shape, device=device)
+        self.gradients = torch.zeros(shape, device=device)
+        self.is_kernel = torch.zeros(self.n_parameters, dtype=torch.bool, device=device)
+        for layer in layers:
+            self.is_kernel[layer.start : layer.start + layer.n_in * layer.n_out] = True
+        self._scaled = torch.empty(shape, device=device)
+        self._buffers: dict[tuple[int, int], Buffers] = {}
+        self._plans: dict[tuple[int, int, int], Plan] = {}
+        self._thresholds = [0] * n_networks
+        self.set_dropout(self._thresholds)
+
+    # -- weights in and out ------------------------------------------------------------------
+
+    def load(self, network: int, state: Mapping[str, NDArray[np.float32]]) -> None:
+        """Copy a network's PyTorch state into its row."""
+        row = self.weights[network]
+        for name, layer in zip(self._names(), self.layers, strict=True):
+            kernel = np.asarray(state[f"{name}.weight"])
+            flat = np.moveaxis(kernel, 1, -1).reshape(layer.n_out, layer.n_in).T
+            both = np.concatenate([flat, np.asarray(state[f"{name}.bias"])[None]])
+            row[layer.start : layer.stop] = torch.tensor(both.ravel(), device=self.device)
+
+    def state(self, network: int) -> dict[str, NDArray[np.float32]]:
+        """Give a network's weights with PyTorch's names and layout."""
+        row = self.weights[network].cpu().numpy()
+        state = {}
+        for name, layer in zip(self._names(), self.layers, strict=True):
+            both = row[layer.start : layer.stop].reshape(layer.n_in + 1, layer.n_out)
+            kernel = both[:-1].T
+            if layer.channels:
+                side = layer.kernel
+                kernel = kernel.reshape(layer.n_out, side, side, layer.channels)
+                kernel = kernel.transpose(0, 3, 1, 2)
+            state[f"{name}.weight"] = np.ascontiguousarray(kernel)
+            state[f"{name}.bias"] = both[-1].copy()
+        return state
+
+    def _names(self) -> list[str]:
+        return [f"blocks.{i}.conv" for i in range(len(self.layers) - 1)] + ["head"]
+
+    # -- dropout -----------------------------------------------------------------------------
+
+    @property
+    def dropout_values(self) -> tuple[int, ...]:
+        """Values of one image that dropout may remove, layer after layer."""
+        return tuple(layer.positions * layer.n_out for layer in self.layers[:-1])
+
+    def set_dropout(self, thresholds: Sequence[int]) -> None:
+        """Set how many of 256 values dropout removes, network by network."""
+        self._thresholds = list(thresholds)
+        keep = torch.tensor([[256.0 / (256.0 - t)] for t in thresholds], device=self.device)
+        self._train_scale = self._scales(keep)
+        self._test_scale = self._scales(torch.ones_like(keep))
+        self._gradient_scale = self._train_scale.clone()
+        self._gradient_scale[:, : self.layers[0].stop] = 1.0
+
+    def _scales(self, keep: Tensor) -> Tensor:
+        """Factors of the weights: dropout's, the mean's, and the 2 of tanh x = 2 s(2x) - 1."""
+        scale = torch.ones_like(self.weights)
+        for layer in self.layers[1:]:
+            scale[:, layer.start : layer.start + layer.n_in * layer.n_out] = keep
+        head = self.layers[-1]
+        stop = head.start + head.n_in * head.n_out
+        scale[:, head.start : stop] /= self.layers[-2].positions
+        if self._tanh:
+            scale[:, : self.layers[0].stop] = 2.0
+        return scale
+
+    # -- forward and backward ----------------------------------------------------------------
+
+    def patch_table(self, images: Tensor) -> Tensor:
+        """Lay out the first layer's patches of images, each with a 1 for the bias.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, channels, size, size)
+
+        Returns
+        -------
+        Tensor of shape (n, positions * (n_in + 1))
+        """
+        first = self.layers[0]
+        table = torch.ones(len(images), first.positions, first.n_in + 1, device=self.device)
+        windows = images.to(self.device).permute(0, 2, 3, 1)
+        windows = windows.unfold(1, first.kernel, first.stride)
+        windows = windows.unfold(2, first.kernel, first.stride)
+        # (n, row, column, channel, kernel row, kernel column) to kernel row, column, channel.
+        windows = windows.permute(0, 1, 2, 4, 5, 3)
+        table[..., :-1] = windows.reshape(len(images), first.positions, first.n_in)
+        return table.view(len(images), -1)
+
+    def prepare(self, training: bool) -> None:
+        """Scale the weights for the passes to come; call it whenever they have changed."""
+        scale = self._train_scale if training else self._test_scale
+        torch.mul(self.weights, scale, out=self._scaled)
+
+    def _plan(self, rows: slice, b: int) -> Plan:
+        key = (rows.start, rows.stop, b)
+        plan = self._plans.get(key)
+        if plan is None:
+            size = (rows.stop - rows.start, b)
+            if size not in self._buffers:
+                self._buffers[size] = Buffers(self.layers, *size, self.n_classes, self.device)
+            buffers = self._buffers[size]
+            plan = Plan(self.layers, buffers, self._scaled[rows], self.gradients[rows])
+            self._plans[key] = plan
+        return plan
+
+    def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Tensor:
+        """Give the patches of the images ``indices``, of shape (k, b), for `forward`."""
+        plan = self._plan(rows, indices.shape[1])
+        torch.index_select(table, 0, indices.reshape(-1), out=plan.rows_of_first)
+        return plan.buffers.first
+
+    def share(self, part: Tensor, k: int) -> Tensor:
+        """Give the patches of a part of a table to ``k`` networks, for `forward`."""
+        first = self.layers[0]
+        return part.view(1, len(part) * first.positions, first.n_in + 1).expand(k, -1, -1)
+
+    def forward(self, rows: slice, first: Tensor, dropout: Sequence[Tensor] | None) -> Tensor:
+        """Compute the logits of ``b`` images for each of the networks in ``rows``.
+
+        Parameters
+        ----------
+        rows : slice
+            The ``k`` networks.
+        first : Tensor of shape (k, b * positions, n_in + 1)
+            Patches of the first layer.
+        dropout : sequence of Tensor of shape (k, b * dropout_values[i]), uint8, or None
+            For each layer 1 for what dropout keeps and 0 for the rest.
+
+        Returns
+        -------
+        Tensor of shape (k, b, n_classes)
+            Overwritten by the next call.
+        """
+        plan = self._plan(rows, first.shape[1] // self.layers[0].positions)
+        for i, layer in enumerate(plan.convolutions):
+            if i == FIRST:
+                torch.bmm(first, layer.both, out=layer.flat)
+            else:
+                layer.gather_patches()
+                torch.baddbmm(layer.bias, layer.patches, layer.kernel, out=layer.flat)
+            if not self._tanh:
+                layer.values.relu_()
+            elif i == FIRST:
+                # A sixth of the time of tanh; its rounding error of 1e-7 would be too large only
+                # for the tiny values that tiny kernels give in the layers after this one.
+                layer.values.sigmoid_().mul_(2.0).sub_(1.0)
+            else:
+                layer.values.tanh_()
+            if dropout is not None:
+                layer.flat_mask.copy_(dropout[i])
+                layer.values.mul_(layer.mask)
+        buffers = plan.buffers
+        torch.sum(plan.last, 2, out=buffers.pooled)
+        head = plan.head
+        return torch.baddbmm(head.bias, buffers.pooled, head.kernel, out=buffers.logits)
+
+    def backward(
+        self, rows: slice, first: Tensor, targets: Tensor, dropped: bool, weight: float, add: bool
+    ) -> None:
+        """Compute the gradients of the mean cross-entropy after `forward` of the same images.
+
+        Parameters
+        ----------
+        rows, first
+            As given to `forward`.
+        targets : Tensor of shape (k, b, n_classes)
+            1 at the image's class, else 0.
+        dropped : bool
+            Whether `forward` had dropout.
+        weight : float
+            What one image counts: 1 over the size of the mini-batch.
+        add : bool
+            Whether to add to the gradients of an earlier part of the mini-batch.
+        """
+        plan = self._plan(rows, targets.shape[1])
+        buffers = plan.buffers
+        beta = 1.0 if add else 0.0
+        upper = torch.softmax(buffers.logits, -1, out=buffers.logit_gradient)
+        upper.sub_(targets).mul_(weight)
+        _add_gradients(plan.head, buffers.pooled.mT, plan.ones, upper, beta)
+        torch.bmm(upper, plan.head.kernel_t, out=buffers.pooled_gradient)
+        plan.last_gradient.copy_(plan.spread)
+        for i in range(len(plan.convolutions) - 1, -1, -1):
+            layer = plan.convolutions[i]
+            self._activation_backward(layer, dropped)
+            upper = layer.flat_gradient
+            if i == FIRST:
+                both = layer.both_gradient
+                torch.baddbmm(both, first.mT, upper, beta=beta, out=both)
+                return
+            _add_gradients(layer, layer.patches_t, layer.ones, upper, beta)
+            torch.bmm(upper, layer.kernel_t, out=layer.patches)
+            layer.scatter_patches()
+
+    def finish_gradients(self) -> None:
+        """Undo the scaling of the weights in the gradients, once a step's parts are all in."""
+        self.gradients.mul_(self._gradient_scale)
+
+    def _activation_backward(self, layer: ConvolutionViews, dropped: bool) -> None:
+        gradient, values = layer.gradient, layer.values
+        if not self._tanh:
+            # What dropout removed is 0, as what relu did.
+            torch.ops.aten.threshold_backward.grad_input(gradient, values, 0.0, grad_input=gradient)
+            return
+        if dropped:
+            gradient.mul_(layer.mask)
+        torch.ops.aten.tanh_backward.grad_input(gradient, values, grad_input=gradient)
+
+
+def _add_gradients(
+    layer: LayerViews, lower_t: Tensor, ones: Tensor, upper: Tensor, beta: float
+) -> None:
+    """Add a part's gradients of kernel and bias; with ``beta`` 0, set them."""
+    kernel, bias = layer.kernel_gradient, layer.bias_gradient
+    torch.baddbmm(kernel, lower_t, upper, beta=beta, out=kernel)
+    torch.baddbmm(bias, ones, upper, beta=beta, out=bias)

@@ -1,0 +1,219 @@
+"""Train a stack of plain convolutional networks and keep their checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo_training.initial_state import initial_state
+from accuracy_from_weights.zoo_training.randomness import (
+    draw_dropout_bytes,
+    dropout_bits,
+    order_generator,
+)
+from accuracy_from_weights.zoo_training.scores import CheckpointKeeper, Scores
+from accuracy_from_weights.zoo_training.tasks import PreparedImages, training_images
+from accuracy_from_weights.zoo_training.torch_optimisers import StackedOptimiser
+from accuracy_from_weights.zoo_training.torch_stack import ConvStack
+
+# Images whose values, of all networks together, are in flight at once. On a processor the buffers
+# then stay in its cache; an accelerator wants as many as it can get.
+IMAGES_AT_ONCE = {"cpu": 64}
+_IMAGES_AT_ONCE_ELSEWHERE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class PatchTables:
+    """The first layer's patches of a task's images, on the device."""
+
+    pool: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+class StackTraining:
+    """One training run of several networks of one architecture and one schedule.
+
+    Parameters
+    ----------
+    recipes : sequence of NetworkRecipe
+        Alike in all that `group_key` names; those of one optimiser stand together.
+    images : PreparedImages
+    tables : PatchTables or None
+        Of the same images, laid out for an earlier group; None lays them out.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        recipes: Sequence[NetworkRecipe],
+        images: PreparedImages,
+        tables: PatchTables | None,
+        device: torch.device,
+    ) -> None:
+        self._recipes = recipes
+        self._device = device
+        first = recipes[0]
+        _, channels, size, _ = images.pool.shape
+        k = len(recipes)
+        self._stack = ConvStack(first.architecture, channels, size, images.n_classes, k, device)
+        self.tables = tables or PatchTables(
+            self._stack.patch_table(torch.from_numpy(images.pool)),
+            self._stack.patch_table(torch.from_numpy(images.test)),
+            torch.from_numpy(images.test_labels).to(device),
+        )
+        picked = [training_images(recipe.task, images) for recipe in recipes]
+        self._indices = torch.from_numpy(np.stack([p[0] for p in picked])).to(device)
+        self._labels = torch.from_numpy(np.stack([p[1] for p in picked])).to(device)
+        n_train = self._labels.shape[1]
+        self._batch = first.batch_of(n_train)
+        self._steps = first.steps_of(n_train)
+        self._checkpoint_steps = first.checkpoint_steps(n_train)
+        for row, recipe in enumerate(recipes):
+            self._stack.load(row, initial_state(recipe, channels, size, images.n_classes))
+        self._stack.set_dropout([r.dropout_threshold for r in recipes])
+        self._optimiser = StackedOptimiser(
+            recipes, self._stack.weights, self._stack.is_kernel, self._checkpoint_steps[-1]
+        )
+        self._orders = [order_generator(recipe.order_seed) for recipe in recipes]
+        self._bits = [dropout_bits(recipe.seed) for recipe in recipes]
+        self._any_dropout = any(recipe.dropout_threshold for recipe in recipes)
+        values = self._batch * sum(self._stack.dropout_values)
+        self._kept = torch.ones((k, values), dtype=torch.uint8, device=device)
+        at_once = IMAGES_AT_ONCE.get(device.type, _IMAGES_AT_ONCE_ELSEWHERE)
+        self._part = min(self._batch, at_once)
+        together = max(1, min(k, at_once // self._part))
+        self._chunks = [slice(low, min(low + together, k)) for low in range(0, k, together)]
+        self._live = self._chunks
+
+    def run(self) -> list[TrainedNetwork]:
+        """Train to the last checkpoint."""
+        start = time.perf_counter()
+        keepers = [CheckpointKeeper(recipe) for recipe in self._recipes]
+        done = 0
+        logits = torch.zeros(0)
+        targets = torch.zeros(0)
+        for target in self._checkpoint_steps:
+            while done < target and self._live:
+                within = done % self._steps
+                if within == 0:
+                    indices, targets = self._shuffle()
+                    logits = torch.empty_like(targets)
+                stop = min(self._steps, within + target - done)
+                for step in range(within, stop):
+                    self._train_step(indices[:, step], targets[:, step], logits[:, step])
+                done += stop - within
+                self._drop_diverged()
+            log = self._log(logits, targets, done)
+            self._keep(keepers, log)
+        seconds = (time.perf_counter() - start) / len(self._recipes)
+        return [
+            keeper.trained(self._stack.state(row), seconds) for row, keeper in enumerate(keepers)
+        ]
+
+    def _shuffle(self) -> tuple[Tensor, Tensor]:
+        """Draw the order of an epoch: images and one-hot labels, (k, steps, batch, ...)."""
+        n_train = self._labels.shape[1]
+        n_used = self._steps * self._batch
+        orders = np.stack([rng.permutation(n_train)[:n_used] for rng in self._orders])
+        order = torch.from_numpy(orders).to(self._device)
+        shape = (len(orders), self._steps, self._batch)
+        indices = self._indices.gather(1, order).view(shape)
+        labels = self._labels.gather(1, order).view(shape)
+        classes = torch.eye(self._stack.n_classes, device=self._device)
+        return indices, classes[labels]
+
+    def _train_step(self, indices: Tensor, targets: Tensor, logits: Tensor) -> None:
+        stack, batch = self._stack, self._batch
+        stack.prepare(training=True)
+        if self._any_dropout:
+            self._draw_dropout()
+        for rows in self._live:
+            for start in range(0, batch, self._part):
+                part = slice(start, min(start + self._part, batch))
+                first = stack.gather(rows, self.tables.pool, indices[rows, part])
+                kept = self._kept_of(rows, part) if self._any_dropout else None
+                logits[rows, part] = stack.forward(rows, first, kept)
+                stack.backward(
+                    rows, first, targets[rows, part], kept is not None, 1.0 / batch, start > 0
+                )
+        stack.finish_gradients()
+        self._optimiser.step(stack.gradients)
+
+    def _drop_diverged(self) -> None:
+        """Train no longer what holds no finite weights: they stay as they are."""
+        is_finite = self._stack.weights.isfinite().all(1)
+        self._live = [rows for rows in self._live if bool(is_finite[rows].any())]
+
+    def _draw_dropout(self) -> None:
+        """Set 1 for what this step keeps and 0 for the rest."""
+        n = self._kept.shape[1]
+        for row, (recipe, bits) in enumerate(zip(self._recipes, self._bits, strict=True)):
+            threshold = recipe.dropout_threshold
+            if threshold:
+                drawn = torch.from_numpy(draw_dropout_bytes(bits, n))
+                # 0 below the threshold and 1 from it on; comparing would be ten times slower.
+                drawn.clamp_(threshold - 1, threshold)
+                torch.sub(drawn.to(self._device), threshold - 1, out=self._kept[row])
+
+    def _kept_of(self, rows: slice, part: slice) -> list[Tensor]:
+        """Cut out a part of the mini-batch, layer by layer."""
+        kept = []
+        offset = 0
+        for n in self._stack.dropout_values:
+            kept.append(self._kept[rows, offset + part.start * n : offset + part.stop * n])
+            offset += self._batch * n
+        return kept
+
+    def _log(self, logits: Tensor, targets: Tensor, done: int) -> list[tuple[float, float]]:
+        """Accuracy and loss over the epoch that ends here, or as far as it has gone."""
+        if done == 0:
+            return [(float("nan"), float("nan"))] * len(self._recipes)
+        stop = (done - 1) % self._steps + 1
+        return _accuracy_and_loss(logits[:, :stop].flatten(1, 2), targets[:, :stop].flatten(1, 2))
+
+    def _keep(
+        self, keepers: Sequence[CheckpointKeeper], log: Sequence[tuple[float, float]]
+    ) -> None:
+        test = self._evaluate(self.tables.test, None, self.tables.test_labels)
+        train = self._evaluate(self.tables.pool, self._indices, self._labels)
+        for row, keeper in enumerate(keepers):
+            scores = Scores(*test[row], *train[row], *log[row])
+            keeper.keep(self._stack.state(row), scores)
+
+    def _evaluate(
+        self, table: Tensor, indices: Tensor | None, labels: Tensor
+    ) -> list[tuple[float, float]]:
+        """Accuracy and loss of every network on images of its own, or on all those of a table."""
+        stack = self._stack
+        stack.prepare(training=False)
+        n = labels.shape[-1]
+        labels = labels.expand(len(self._recipes), n)
+        logits = torch.empty((len(self._recipes), n, stack.n_classes), device=self._device)
+        for rows in self._chunks:
+            k = rows.stop - rows.start
+            step = max(1, IMAGES_AT_ONCE.get(self._device.type, _IMAGES_AT_ONCE_ELSEWHERE) // k)
+            for start in range(0, n, step):
+                part = slice(start, min(start + step, n))
+                if indices is not None:
+                    first = stack.gather(rows, table, indices[rows, part])
+                else:
+                    first = stack.share(table[part], k)
+                logits[rows, part] = stack.forward(rows, first, None)
+        classes = torch.eye(stack.n_classes, device=self._device)
+        return _accuracy_and_loss(logits, classes[labels])
+
+
+def _accuracy_and_loss(logits: Tensor, targets: Tensor) -> list[tuple[float, float]]:
+    """Accuracy and mean cross-entropy in nats of each network, from (k, n, classes)."""
+    losses = -(torch.log_softmax(logits, -1) * targets).sum(-1).mean(-1)
+    right = logits.argmax(-1) == targets.argmax(-1)
+    accuracies = right.double().mean(-1)
+    return list(zip(accuracies.tolist(), losses.tolist(), strict=True))

@@ -1,0 +1,137 @@
+"""What training a zoo's networks takes and gives: images, checkpoints, the call that trains.
+
+The frameworks stand behind `train_networks`; nothing here imports one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+
+_BACKENDS = {
+    "torch": ("torch", "accuracy_from_weights.zoo_training.torch_backend"),
+    "keras": ("keras", "accuracy_from_weights.zoo_training.keras_backend"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images with labels, split into those to train on and those to test on.
+
+    Attributes
+    ----------
+    name : str
+        Name of the data set; recipes record it.
+    x_train, x_test : ndarray of shape (n, channels, height, width)
+        float32 in [-1, 1], or uint8 in [0, 255], which is scaled to [-1, 1] when it is used.
+    y_train, y_test : ndarray of shape (n,), int64
+        Classes, 0 to ``n_classes - 1``.
+    n_classes : int
+
+    Raises
+    ------
+    ZooError
+        When shapes, types or labels do not fit together.
+    """
+
+    name: str
+    x_train: NDArray[np.generic]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.generic]
+    y_test: NDArray[np.int64]
+    n_classes: int
+
+    def __post_init__(self) -> None:
+        for part, x, y in (
+            ("train", self.x_train, self.y_train),
+            ("test", self.x_test, self.y_test),
+        ):
+            if x.ndim != 4 or x.shape[2] != x.shape[3] or x.dtype not in (np.uint8, np.float32):
+                raise ZooError(
+                    f"Expected x_{part} of shape (n, channels, size, size), uint8 or float32. "
+                    f"Received: shape {x.shape}, {x.dtype}."
+                )
+            if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
+                raise ZooError(
+                    f"Expected y_{part} to hold one integer label for each of {len(x)} images. "
+                    f"Received: shape {y.shape}, {y.dtype}."
+                )
+            if len(y) == 0 or y.min() < 0 or y.max() >= self.n_classes:
+                raise ZooError(
+                    f"Expected y_{part} to hold labels from 0 to {self.n_classes - 1}. Received: "
+                    + ("none." if len(y) == 0 else f"{y.min()} to {y.max()}.")
+                )
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ZooError(
+                "Expected training and test images of one shape. "
+                f"Received: {self.x_train.shape[1:]} and {self.x_test.shape[1:]}."
+            )
+
+    @property
+    def facts(self) -> DataFacts:
+        """What recipes may depend on."""
+        return DataFacts(
+            name=self.name,
+            channels=int(self.x_train.shape[1]),
+            size=int(self.x_train.shape[2]),
+            n_classes=self.n_classes,
+            n_train=len(self.x_train),
+            n_test=len(self.x_test),
+        )
+
+
+def train_networks(
+    recipes: Sequence[NetworkRecipe],
+    data: ImageData,
+    *,
+    device: str = "cpu",
+    backend: str = "torch",
+) -> Iterator[TrainedNetwork]:
+    """Train networks, several at once where they have one architecture and one schedule.
+
+    A network's weights do not depend on the company it is trained in, up to rounding.
+
+    Parameters
+    ----------
+    recipes : sequence of NetworkRecipe
+    data : ImageData
+        The data set that the recipes name.
+    device : str, default "cpu"
+        Where PyTorch trains, for example ``"cuda"``. The Keras backend trains where Keras does.
+    backend : {"torch", "keras"}, default "torch"
+
+    Yields
+    ------
+    TrainedNetwork
+        One for each recipe, in the order in which they are done.
+
+    Raises
+    ------
+    ZooError
+        When the backend is unknown, or a recipe does not fit the data.
+    MissingDependencyError
+        When the backend's framework is not installed.
+    """
+    if backend not in _BACKENDS:
+        raise ZooError(f"Expected backend to be one of {sorted(_BACKENDS)}. Received: {backend!r}.")
+    framework, module_name = _BACKENDS[backend]
+    try:
+        importlib.import_module(framework)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Expected {framework} to be installed to train networks with backend={backend!r}. "
+            f"Received: {error}. Install it with: pip install accuracy-from-weights[{backend}]"
+        ) from error
+    for recipe in recipes:
+        recipe.check_fits(data.facts)
+    trainer = importlib.import_module(module_name)
+    yield from trainer.train(recipes, data, device=device)

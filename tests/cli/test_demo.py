@@ -1,0 +1,127 @@
+"""The demo, short and real."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import numpy as np
+import pytest
+
+from accuracy_from_weights.cli import demo_training as demo
+from accuracy_from_weights.cli import main
+from accuracy_from_weights.errors import (
+    AccuracyFromWeightsError,
+    AccuracyFromWeightsWarning,
+    MissingDependencyError,
+)
+from accuracy_from_weights.predictor.estimate import Estimate
+from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes.recipe import paper
+
+
+class Scripted:
+    """Says what it was told to, epoch by epoch, and keeps the weights that it was shown."""
+
+    def __init__(self, accuracies):
+        self.accuracies = iter(accuracies)
+        self.seen = []
+
+    def estimate(self, source):
+        self.seen.append([layer.kernel.copy() for layer in read_weights(source).layers])
+        accuracy = next(self.accuracies)
+        return Estimate(accuracy, accuracy - 0.1, accuracy + 0.1, True)
+
+
+def test_training_stops_on_the_estimate_and_keeps_its_best_weights():
+    scripted = Scripted([0.3, 0.6, 0.5, 0.5, 0.4, 0.9])
+    watched = demo.watch_digits(
+        demo.load_digits(), {demo.NAME: scripted}, epochs=6, patience=2, seed=1
+    )
+    assert [seen.epoch for seen in watched.epochs] == [1, 2, 3, 4], "two epochs without a rise"
+    assert watched.kept_epoch == 2
+    assert watched.kept_accuracy == watched.true_accuracy[1]
+    assert watched.log[demo.NAME] == pytest.approx([0.3, 0.6, 0.5, 0.5])
+    assert watched.true_accuracy[-1] > watched.true_accuracy[0] > 0.1
+
+
+def test_held_out_images_change_nothing_but_the_truth_that_is_shown():
+    data = demo.load_digits()
+    shuffled = type(data)(
+        **{**vars(data), "y_test": np.random.default_rng(0).permutation(data.y_test)}
+    )
+    runs = []
+    for images in (data, shuffled):
+        scripted = Scripted([0.5, 0.4])
+        runs.append((demo.watch_digits(images, {demo.NAME: scripted}, epochs=2), scripted.seen))
+    (honest, weights), (blind, same_weights) = runs
+    for layers, same_layers in zip(weights, same_weights, strict=True):
+        for kernel, same_kernel in zip(layers, same_layers, strict=True):
+            np.testing.assert_array_equal(kernel, same_kernel)
+    assert honest.log == blind.log
+    assert honest.true_accuracy[-1] > 0.5 > 0.3 > blind.true_accuracy[-1]
+
+
+def test_an_estimate_that_fails_ends_the_demo_in_a_sentence():
+    failing = Scripted([])
+    with (
+        pytest.warns(AccuracyFromWeightsWarning, match="failed"),
+        pytest.raises(AccuracyFromWeightsError, match="Expected an estimate of"),
+    ):
+        demo.watch_digits(demo.load_digits(), {demo.NAME: failing}, epochs=1)
+
+
+def test_the_command_prints_epochs_and_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as leaving:
+        main.main(["demo", "--epochs", "2"])
+    assert not leaving.value.code
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[0] == "epoch"
+    for epoch, line in enumerate(printed[1:3], start=1):
+        cells = line.replace("[", " ").replace("]", " ").replace(",", " ").replace("?", " ").split()
+        assert int(cells[0]) == epoch
+        estimate, low, high, truth = map(float, cells[1:])
+        assert 0 <= low <= estimate <= high <= 1
+        assert 0 < truth <= 1
+    (picture,) = tmp_path.iterdir()
+    assert picture.suffix == ".png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_full_shows_a_predictor_of_its_own_beside_the_given_one(tmp_path, capsys, monkeypatch):
+    quick = functools.partial(PaperRecipe, epochs=2, checkpoints=(0, 1, 2))
+    monkeypatch.setattr(paper, "PaperRecipe", quick)
+    picture = tmp_path / "full.png"
+    arguments = ["demo", "--full", "--networks", "20", "--epochs", "2", "--output", str(picture)]
+    with pytest.raises(SystemExit) as leaving:
+        main.main(arguments)
+    assert not leaving.value.code
+    streams = capsys.readouterr()
+    first_epoch = streams.out.splitlines()[1]
+    assert first_epoch.count("[") == 2
+    assert "retrained on digits" in streams.out.splitlines()[0]
+    assert picture.exists()
+    assert list(tmp_path.iterdir()) == [picture], "the zoo was temporary"
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("keras", "demo"), ("matplotlib.figure", "plot")], ids=["keras", "plot"]
+)
+def test_what_is_missing_is_named_before_anything_is_done(monkeypatch, capsys, missing, extra):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as leaving:
+        main.main(["demo"])
+    assert leaving.value.code == 1
+    streams = capsys.readouterr()
+    assert f"accuracy-from-weights[{extra}]" in streams.err
+    assert streams.err.count("\n") == 1
+    assert streams.out == ""
+
+
+def test_no_backend_is_said(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"accuracy-from-weights\[demo\]"):
+        demo.import_keras()

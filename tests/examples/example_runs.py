@@ -1,0 +1,22 @@
+"""Run an example as a user does, in this process, which has its libraries loaded already."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+def run_example(name: str) -> str:
+    """Give what the example prints; any warning of ours but that of a strange network is raised."""
+    out = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(out):
+        warnings.filterwarnings("ignore", ".*outside the family", AccuracyFromWeightsWarning)
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    return out.getvalue()

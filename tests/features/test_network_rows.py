@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.features.feature_sets import feature_names
+from accuracy_from_weights.features.network_rows import (
+    complete_log,
+    log_columns,
+    logged_accuracy,
+    row_of,
+)
+
+NAMES = feature_names("weights+probes+log")
+OUTPUTS = NAMES.index("architecture.log_outputs")
+
+
+def rows(accuracy: float, loss: float, samples: float) -> np.ndarray:
+    row = np.zeros((1, len(NAMES)), np.float32)
+    row[0, OUTPUTS] = np.log(10)
+    row[0, -3:] = accuracy, loss, samples
+    return row
+
+
+def test_a_whole_log_is_kept_on_its_scales():
+    found = complete_log(rows(0.8, 0.5, 10_000), NAMES)
+    np.testing.assert_allclose(found[0, -3:], (0.8, 0.5, 4), rtol=1e-6)
+    np.testing.assert_allclose(logged_accuracy(found, NAMES), 0.8, rtol=1e-6)
+
+
+def test_what_is_missing_is_what_guessing_gives():
+    found = complete_log(rows(np.nan, np.nan, np.nan), NAMES)
+    np.testing.assert_allclose(found[0, -3:], (0.1, np.log(10), 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [51.0, 1e22, 3e38])
+def test_an_absurd_loss_is_cut(loss):
+    assert complete_log(rows(0.1, loss, 10), NAMES)[0, -2] == 50
+
+
+def test_the_rows_given_are_left_alone():
+    given = rows(np.nan, 1e9, np.nan)
+    before = given.copy()
+    complete_log(given, NAMES)
+    np.testing.assert_array_equal(given, before)
+
+
+def test_rows_without_a_log_stay_as_they_are():
+    plain = rows(0.1, 0.2, 3)[:, :-3]
+    assert complete_log(plain, NAMES[:-3]) is plain
+    np.testing.assert_array_equal(logged_accuracy(plain, NAMES[:-3]), [0])
+
+
+def test_a_predictor_of_an_earlier_release_reads_no_samples():
+    found = complete_log(rows(0.8, 0.5, 7)[:, :-1], NAMES[:-1])
+    np.testing.assert_allclose(found[0, -2:], (0.8, 0.5), rtol=1e-6)
+
+
+def test_columns_of_a_zoo_that_does_not_know_its_samples():
+    for samples in (None, np.array(["many", "few"])):
+        np.testing.assert_array_equal(
+            log_columns([0.5, 0.25], [1, 2], samples), [[0.5, 1, np.nan], [0.25, 2, np.nan]]
+        )
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        (None, "log=None"),
+        ({"accuracy": 97.0}, "Received: 97"),
+        ({"accuracy": 0.9, "samples": 0}, "Received: 0"),
+    ],
+)
+def test_a_log_that_cannot_be_is_refused(log, expected):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    with pytest.raises(AccuracyFromWeightsError, match=expected):
+        row_of(network, "weights+probes+log", (1, 4, 4), log)

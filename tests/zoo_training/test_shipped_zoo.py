@@ -1,0 +1,74 @@
+"""The zoo that the shipped predictors are fitted to is what its card says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accuracy_from_weights.features.description import describe
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS
+from accuracy_from_weights.predictor.pretrained import load_predictor, shipped_file
+from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.zoo.network_file import write_state_dict
+from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
+from accuracy_from_weights.zoo.table import ZooTable
+from accuracy_from_weights.zoo_training.builder import rebuild_network
+from accuracy_from_weights.zoo_training.datasets import load_images
+
+FOLDER = Path(__file__).parents[2] / "zoo"
+DATASETS = {"cifar10_grey", "digits", "fashion_mnist", "mnist", "usps"}
+
+
+@pytest.fixture(scope="module")
+def table() -> ZooTable:
+    return ZooTable.load(FOLDER / "table.npz")
+
+
+@pytest.mark.parametrize(("family", "at_least"), [("paper", 2_500), ("wild", 1_200)])
+def test_as_many_networks_as_the_card_says(table: ZooTable, family: str, at_least: int) -> None:
+    part = table.subset(table.hyperparameters["family"] == family)
+    assert len(np.unique(part.runs)) >= at_least
+    assert set(part.datasets) == DATASETS
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert f"{len(np.unique(part.runs)):,}" in card
+    assert f"{len(part):,}" in card
+
+
+@pytest.mark.parametrize("features", FEATURE_SETS)
+def test_the_shipped_predictors_are_fitted_to_it(table: ZooTable, features: str) -> None:
+    predictor = load_predictor(features=features)
+    assert predictor.features == features
+    assert predictor.card_["zoo"]["fingerprint"] == table.fingerprint
+    assert predictor.card_["n_runs"] == len(np.unique(table.runs))
+
+
+def test_what_is_committed_is_small() -> None:
+    files = [FOLDER / "table.npz", *map(shipped_file, FEATURE_SETS)]
+    assert sum(file.stat().st_size for file in files) < 20e6
+
+
+@pytest.mark.parametrize(
+    ("recipe", "index"), [("paper", 7), ("paper", 12), (str(FOLDER / "recipes/wild_short.toml"), 3)]
+)
+def test_a_network_built_once_more(
+    table: ZooTable, tmp_path: Path, recipe: str, index: int
+) -> None:
+    images = load_images("digits", size=16)
+    network = rebuild_network(load_recipe(recipe), images, index, seed=0)
+    family = network.header["recipe"]["family"]
+    is_run = np.char.endswith(table.runs, f"{index:06d}") & (table.datasets == "digits")
+    rows = np.flatnonzero(is_run & (table.hyperparameters["family"] == family))
+    rebuilt = dict(
+        zip(network.header["steps"], network.header["history"]["test_accuracy"], strict=True)
+    )
+    assert len(rows) >= 6, json.dumps(network.header["recipe"])
+    for row in rows:
+        assert rebuilt[table.steps[row]] == pytest.approx(table.accuracy[row], abs=0.005)
+    write_state_dict(network.weights, tmp_path / "network.npz")
+    features = describe(read_weights(tmp_path / "network.npz"))[0]
+    last = rows[np.argmax(table.steps[rows])]
+    difference = np.abs(features - table.features[last]) / (0.01 + np.abs(features))
+    assert np.median(difference) < 0.01
