@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from accuracy_from_weights.cli.options import (
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.cli.zoos import read_zoos
 from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.io.atomic import can_be_written
 
 if TYPE_CHECKING:
     from accuracy_from_weights.evaluation import Evaluation
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     metavar="FILE.html",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page with pictures, too: calibration, errors by accuracy and epoch, the family "
-    "check, features that matter. Needs matplotlib.",
+    "check, features that matter. Needs the extra 'report'.",
 )
 @features_option
 @json_option
@@ -120,12 +120,15 @@ def command(
 
 def _check_report(path: Path) -> None:
     """Find out before the long work, not after, whether the report can be written."""
+    from accuracy_from_weights.evaluation.report.html_report import load_template
     from accuracy_from_weights.plots.training_run import require_matplotlib
 
+    load_template()
     require_matplotlib()
-    if not os.access(path.parent, os.W_OK):
+    if not can_be_written(path):
         raise AccuracyFromWeightsError(
-            f"Expected --report in a folder that can be written to. Received: {path}."
+            f"The report cannot be written to {path}: name a folder that exists and can be "
+            "written to."
         )
 
 

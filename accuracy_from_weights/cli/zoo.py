@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accuracy_from_weights.cli.build_bar import build_bar
 from accuracy_from_weights.cli.options import jobs_option, json_option, seed_option
 from accuracy_from_weights.cli.progress import progress_bar
 
@@ -112,7 +111,7 @@ def build(
     output = output or Path(f"{Path(data).stem}-{Path(recipe).stem}")
     distribution = load_recipe(recipe)
     images = _load(data, size)
-    with build_bar() as report:
+    with progress_bar("Training networks", per_hour="networks") as report:
         build_zoo(
             output,
             distribution,

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from accuracy_from_weights.cli import main
-from accuracy_from_weights.cli.build_bar import BuildBar
+from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.table import read_zoo
 
@@ -28,8 +28,7 @@ def test_build_then_look(tmp_path: Path) -> None:
     built = run(*build, "--networks", 3, "--output", tmp_path / "zoo", "--dtype", "float16")
     assert built.exit_code == 0, built.output
     assert built.stdout == ""
-    assert "0/3 networks" in built.stderr
-    assert "3/3 networks" in built.stderr
+    assert "Training networks" in built.stderr
     assert ZooStore(tmp_path / "zoo").indices() == [0, 1, 2]
     again = run(*build, "--networks", 3, "--output", tmp_path / "zoo", "--seed", 1)
     assert again.exit_code == 1
@@ -151,31 +150,29 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_bar_tells_speed_and_time_left() -> None:
-    now = [0.0]
-    stream = Terminal()
-    bar = BuildBar(stream, clock=lambda: now[0])
-    bar(100, 1000)
-    assert stream.getvalue().endswith("100/1,000 networks")
-    for done in range(101, 201):
-        now[0] += 2
-        bar(done, 1000)
+def test_bar_shows_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, stream = [0.0], Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_bar("Training", per_hour="networks", clock=lambda: now[0]) as report:
+        report(100, 1000)
+        for done in range(101, 201):
+            now[0] += 2
+            report(done, 1000)
     # What an earlier run had done does not count as speed.
-    assert bar.line(200, 1000).endswith("200/1,000 networks, 1,800 an hour, 27 min left")
-    bar.end()
-    assert stream.getvalue().endswith("left\n")
+    assert "1,800 networks an hour" in stream.getvalue()
+    assert "200/1000" in stream.getvalue()
 
 
-def test_bar_is_quiet_in_a_log_file() -> None:
-    now = [0.0]
-    stream = io.StringIO()
-    bar = BuildBar(stream, clock=lambda: now[0])
-    for done in range(181):
-        bar(done, 181)
-        now[0] += 1
-    bar(181, 181)
-    bar.end()
-    lines = stream.getvalue().splitlines()
-    assert [line.split()[1] for line in lines] == [
-        "0/181", "60/181", "120/181", "180/181", "181/181",
-    ]  # fmt: skip
+def test_bar_writes_a_line_a_minute_to_a_log_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_bar("Training", per_hour="networks", clock=lambda: now[0]) as report:
+        for done in range(182):
+            report(done, 181)
+            now[0] += 1
+    assert [line.split(",")[0] for line in stream.getvalue().splitlines()] == [
+        "Training",
+        "Training: 60 of 181",
+        "Training: 120 of 181",
+        "Training: 180 of 181",
+    ]

@@ -224,7 +224,7 @@ class TestPage:
     def test_that_cannot_be_written_is_one_sentence(self, inspected, tmp_path):
         _, evaluations, inspections = inspected
         path = tmp_path / "no" / "page.html"
-        with pytest.raises(AccuracyFromWeightsError, match="Expected to write a report"):
+        with pytest.raises(AccuracyFromWeightsError, match="report cannot be written"):
             write_report(path, evaluations[:1], inspections[:1], zoo="", fingerprint="")
 
 
