@@ -21,8 +21,6 @@ OUTSIDE_FAMILY = 3
 
 # Reading a file takes milliseconds; below that many a bar would only flicker.
 _FILES_WORTH_A_BAR = 20
-# Files are described in portions: networks alike go faster together, and the bar moves with each.
-_PORTION = 32
 
 
 @click.command()
@@ -57,9 +55,8 @@ def command(
     predictor = load_predictor(predictor_file)
     if predictor.features != "weights":
         raise InvalidArgumentError(
-            "Expected a predictor that reads weights alone, since a file holds no network to run "
-            f"and no log. Received: {predictor_file}, which reads {predictor.features}; use it in "
-            "Python, predictor.estimate(model, log=...)."
+            f"{predictor_file} reads {predictor.features}, but a file of weights holds no network "
+            "to run and no log; use it in Python, predictor.estimate(model, log=...)."
         )
     if device != "cpu":
         from accuracy_from_weights.weights.torch_devices import check_device
@@ -94,23 +91,16 @@ def command(
 def _estimate_files(
     files: Sequence[Path], predictor: AccuracyPredictor, jobs: int, device: str
 ) -> list[Estimate | AccuracyFromWeightsError]:
-    """Give an estimate, or what is wrong with the file, for each file in its order."""
-    import joblib
+    """Return an estimate, or the error that says why there is none, for each file in its order."""
     import numpy as np
 
-    from accuracy_from_weights.cli.described_files import Row, describe_files
+    from accuracy_from_weights.features.describing import describe_many
 
-    described: list[Row | AccuracyFromWeightsError] = []
-    portions = (files[start : start + _PORTION] for start in range(0, len(files), _PORTION))
     bar = progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext(None)
     with bar as report:
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-        for rows in parallel(joblib.delayed(describe_files)(part, device) for part in portions):
-            described += rows
-            if report is not None:
-                report(len(described), len(files))
+        described = describe_many(files, device=device, n_jobs=jobs, progress=report)
     found = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
-    estimates = iter(predictor.estimate_features(np.stack(found)) if found else [])
+    estimates = iter(predictor.judge(np.stack(found)) if found else [])
     return [
         row if isinstance(row, AccuracyFromWeightsError) else next(estimates) for row in described
     ]

@@ -1,34 +1,45 @@
-"""What a predictor may read: weights; also answers to synthetic inputs; also the training log."""
+"""The feature sets that a predictor can read: weights, answers to synthetic inputs, log."""
 
 from __future__ import annotations
 
-from accuracy_from_weights.errors import ZooError
+from typing import Any
+
+from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
 
 FEATURE_SETS = ("weights", "weights+probes", "weights+probes+log")
 
 LOG_NAMES = ("accuracy", "loss", "samples")
-"""What a training loop knows: fraction in [0, 1], nats, and how many samples an epoch holds."""
+"""What a training loop knows: fraction in [0, 1], nats, and the number of training samples."""
 
 
-def feature_names(features: str = "weights") -> tuple[str, ...]:
-    """Name the columns that a choice of features has.
+def check_feature_set(feature_set: Any) -> str:
+    """Return `feature_set`, or raise `InvalidArgumentError` when it is not in `FEATURE_SETS`."""
+    if feature_set not in FEATURE_SETS:
+        raise InvalidArgumentError(
+            f"features={feature_set!r} is no feature set; choose one of "
+            f"{', '.join(map(repr, FEATURE_SETS))}."
+        )
+    return str(feature_set)
+
+
+def feature_names(feature_set: str = "weights") -> tuple[str, ...]:
+    """Return the names of a feature set's columns.
 
     Parameters
     ----------
-    features : {"weights", "weights+probes", "weights+probes+log"}
+    feature_set : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
 
     Raises
     ------
-    ZooError
-        When there is no such choice.
+    InvalidArgumentError
+        When there is no such feature set.
     """
-    if features not in FEATURE_SETS:
-        raise ZooError(f"Expected features to be one of {FEATURE_SETS}. Received: {features!r}.")
+    check_feature_set(feature_set)
     names = FEATURE_NAMES
-    if "probes" in features:
+    if "probes" in feature_set:
         names += tuple(f"probes.{name}" for name in PROBE_NAMES)
-    if "log" in features:
+    if "log" in feature_set:
         names += tuple(f"log.{name}" for name in LOG_NAMES)
     return names

@@ -224,7 +224,7 @@ def _stands(client: mlflow.MlflowClient, model: _Model, key: str, value: float) 
 
 
 def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPredictor) -> Estimate:
-    from accuracy_from_weights.features.network_rows import row_of
+    from accuracy_from_weights.features.describing import describe_network
 
     # A copy even of a local model, so that whatever is done to it happens to the copy.
     with tempfile.TemporaryDirectory() as folder:
@@ -238,11 +238,11 @@ def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPre
                 f"{model.uri}. Received: {_short(error)}."
             ) from error
         try:
-            row = row_of(_weights_file(Path(place), model), "weights")
+            row = describe_network(_weights_file(Path(place), model))
         except AccuracyFromWeightsError as error:
             # The copy's path says nothing to a user.
             raise type(error)(str(error).replace(place, model.uri)) from error
-    (estimate,) = predictor.estimate_features(row)
+    (estimate,) = predictor.judge(row)
     return estimate
 
 

@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning, number_between, positive_int
+from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import feature_names
-from accuracy_from_weights.features.network_rows import complete_log, logged_accuracy, row_of
+from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
 from accuracy_from_weights.predictor import saved_predictor
 from accuracy_from_weights.predictor.anchoring import Anchor, check_truths, numbers_of
 from accuracy_from_weights.predictor.conditions import name_conditions
@@ -104,6 +105,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         groups: ArrayLike | None = None,
         domains: ArrayLike | None = None,
         progress: ArrayLike | None = None,
+        input_shape: Sequence[int] | None = None,
     ) -> AccuracyPredictor:
         """Fit to networks of known accuracy.
 
@@ -124,6 +126,9 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         progress : array-like of shape (n_networks,), optional
             Share of its run's planned training that each network had behind it, fractions. Given,
             the predictor also learns to forecast what accuracy a run will end with.
+        input_shape : sequence of int, optional
+            Shape of one input of the networks in `X`, without the batch axis: for probes, where the
+            models do not know it.
 
         Raises
         ------
@@ -134,7 +139,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         if self.n_folds is not None:
             positive_int("n_folds", self.n_folds)
         names = feature_names(self.features)
-        rows = as_features(X, self.features)
+        rows = as_features(X, self.features, input_shape)
         truth = np.asarray(y, float).ravel()
         runs = np.arange(len(truth)) if groups is None else np.asarray(groups)
         self.n_features_in_ = rows.shape[1]
@@ -182,19 +187,23 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         """Give the accuracies that the ensemble corrects, shape (n_rows,)."""
         return logged_accuracy(X, self.feature_names_)
 
-    def predict(self, X: ArrayLike | Sequence[Any]) -> Floats:
-        """Estimate accuracies.
+    def predict(
+        self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None
+    ) -> Floats:
+        """Return the estimated accuracies of many networks.
 
         Parameters
         ----------
         X : array-like of shape (n_networks, n_features), or sequence of networks
+        input_shape : sequence of int, optional
+            As in `fit`.
 
         Returns
         -------
         ndarray of shape (n_networks,)
             Fractions in [0, 1]; for a diverged network the accuracy of an untrained one.
         """
-        return self._judged(*self._checked(X))[0]
+        return self._judged(*self._checked(X, input_shape))[0]
 
     def predict_interval(
         self, X: ArrayLike | Sequence[Any], coverage: float | None = None
@@ -269,21 +278,31 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         """Tell which networks look like those fitted on, as booleans of shape (n_networks,)."""
         return self.family_p_values(X) >= _FAMILY_LEVEL
 
-    def estimate_features(
+    def judge(
         self,
-        X: ArrayLike | Sequence[Any],
-        horizon: str = "now",
+        rows: ArrayLike,
         progress: ArrayLike | None = None,
+        horizon: str = "now",
     ) -> list[Estimate]:
-        """Estimate many networks, without warnings.
+        """Return the estimates of networks that are described already, without warnings.
 
         Parameters
         ----------
-        X : array-like of shape (n_networks, n_features), or sequence of networks
-        horizon, progress
+        rows : array-like of shape (n_networks, n_features)
+            As `describe_network` returns them, one below the other.
+        progress, horizon
             As in `estimate`; `progress` may have the shape (n_networks,).
+
+        Returns
+        -------
+        list of Estimate
+
+        Raises
+        ------
+        InvalidArgumentError
+            When the rows have other columns, or as `estimate`.
         """
-        features, finite = self._checked(X)
+        features, finite = self._checked(rows)
         done = checked_progress(horizon, progress, len(features), self._forecaster)
         judged = self._judged(features, finite, progress=done)
         conditions = name_conditions(features, self.feature_names_)
@@ -297,7 +316,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         horizon: str = "now",
         progress: float | None = None,
     ) -> Estimate:
-        """Estimate the accuracy of one network.
+        """Estimate the accuracy of one network: `describe_network` followed by `judge`.
 
         Parameters
         ----------
@@ -325,14 +344,17 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         InvalidArgumentError
             When the log or progress is needed and missing, or the predictor cannot forecast.
         """
-        row = row_of(source, self.features, input_shape, log)
-        (estimate,) = self.estimate_features(row, horizon, progress)
+        row = describe_network(source, self.features, input_shape=input_shape, log=log)
+        (estimate,) = self.judge(row, progress, horizon)
         if estimate.caution is not None:
             warnings.warn(estimate.caution, AccuracyFromWeightsWarning, stacklevel=2)
         return estimate
 
     def anchor(
-        self, networks: NDArray[Any] | Sequence[Any], accuracies: ArrayLike
+        self,
+        networks: NDArray[Any] | Sequence[Any],
+        accuracies: ArrayLike,
+        input_shape: Sequence[int] | None = None,
     ) -> AccuracyPredictor:
         """Correct the level of the estimates by a few known truths of the user's own task.
 
@@ -346,6 +368,8 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             was anchored.
         accuracies : array-like of shape (n_networks,)
             Their measured accuracies, fractions in [0, 1].
+        input_shape : sequence of int, optional
+            As in `fit`.
 
         Returns
         -------
@@ -363,7 +387,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         if len(networks) and all(isinstance(network, Estimate) for network in networks):
             centres, half, usable = numbers_of(networks)
         else:
-            rows, usable = self._checked(networks)
+            rows, usable = self._checked(networks, input_shape)
             centres, half, _ = self._unanchored(rows, usable, self.coverage)
         check_truths(truths, len(centres))
         anchored = copy.copy(self)
@@ -394,10 +418,12 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         saved_predictor.restore(predictor, path)
         return predictor
 
-    def _checked(self, X: ArrayLike | Sequence[Any]) -> tuple[Rows, NDArray[np.bool_]]:
-        """Rows of this predictor's columns, and which of them are free of NaN."""
+    def _checked(
+        self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None
+    ) -> tuple[Rows, NDArray[np.bool_]]:
+        """Return rows of this predictor's columns, and which of them are free of NaN."""
         check_is_fitted(self, "card_")
-        rows = as_features(X, self.features)
+        rows = as_features(X, self.features, input_shape)
         names, fitted = feature_names(self.features), self.feature_names_
         rows = complete_log(fitted_columns(rows, names, fitted, self.n_features_in_), fitted)
         return rows, finite_rows(rows)

@@ -9,22 +9,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.errors import InvalidArgumentError, ZooError
-from accuracy_from_weights.features.network_rows import row_of
+from accuracy_from_weights.features.describing import describe_network
 
 FEWEST_RUNS = 10
 """Of fewer training runs no interval can be made, let alone a predictor."""
 
 
-def as_features(X: ArrayLike | Sequence[Any], features: str = "weights") -> NDArray[np.float32]:
-    """Turn what scikit-learn would pass, or networks, into features.
+def as_features(
+    X: ArrayLike | Sequence[Any], features: str, input_shape: Sequence[int] | None = None
+) -> NDArray[np.float32]:
+    """Return the rows of an array as scikit-learn passes it, or of a sequence of networks.
 
     Parameters
     ----------
     X : array-like of shape (n_networks, n_features), or sequence of networks
         A network is anything that `read_weights` takes; with probes, a model that knows the shape
         of its inputs.
-    features : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
+    features : {"weights", "weights+probes", "weights+probes+log"}
         What is read of networks.
+    input_shape : sequence of int, optional
+        See `describe_network`.
 
     Returns
     -------
@@ -42,7 +46,9 @@ def as_features(X: ArrayLike | Sequence[Any], features: str = "weights") -> NDAr
         received = f"an array of shape {rows.shape}"
     elif isinstance(X, Sequence) and not isinstance(X, str):
         if len(X):
-            return np.concatenate([row_of(source, features) for source in X])
+            return np.concatenate(
+                [describe_network(source, features, input_shape=input_shape) for source in X]
+            )
         received = "an empty sequence"
     else:
         received = type(X).__name__

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.feature_sets import feature_names
-from accuracy_from_weights.features.network_rows import log_columns
+from accuracy_from_weights.features.log_columns import log_columns
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
 from accuracy_from_weights.zoo.describing import Described, describe_pieces
 from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart

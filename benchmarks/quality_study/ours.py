@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.features import network_rows
+from accuracy_from_weights.features import log_columns
 from accuracy_from_weights.features.feature_sets import feature_names
-from accuracy_from_weights.features.network_rows import complete_log, logged_accuracy
+from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
 from accuracy_from_weights.predictor import (
     cross_fitting,
     expected_error,
@@ -36,7 +36,7 @@ Inputs = NDArray[np.float32]
 
 _MODULES = (
     *(intervals, cross_fitting, expected_error, family, kernel_machine, perceptron),
-    *(ensemble, network_rows, standardising, outside_intervals, targets),
+    *(ensemble, log_columns, standardising, outside_intervals, targets),
 )
 MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
 """Of the code that is fitted: what a cache holds of other code says nothing."""
@@ -96,7 +96,7 @@ def interval_estimates(
     """Fit the whole predictor; estimates (m,), intervals (m, 2) and p-values (m,)."""
     predictor: Any = AccuracyPredictor(features, n_folds=n_folds)
     predictor.fit(train, accuracies, groups=runs, domains=domains)
-    estimates = predictor.estimate_features(test)
+    estimates = predictor.judge(test)
     return (
         np.array([e.accuracy for e in estimates]),
         np.array([(e.low, e.high) for e in estimates]),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 
 from accuracy_from_weights.features.feature_sets import feature_names
-from accuracy_from_weights.features.network_rows import complete_log
+from accuracy_from_weights.features.log_columns import complete_log
 from accuracy_from_weights.zoo.table import ZooTable
 
 from .courses import Courses, courses_of, mean_of_last

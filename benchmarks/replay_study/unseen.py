@@ -129,8 +129,8 @@ def said_of(
     predictor = AccuracyPredictor(features, n_folds=N_FOLDS, n_jobs=jobs)
     predictor.fit(inputs[train], table.accuracy[train], table.runs[train], progress=progress[train])
     now, final = np.full((2, len(table), 3), np.nan)
-    now[test] = _numbers(predictor.estimate_features(inputs[test]))
-    final[test] = _numbers(predictor.estimate_features(inputs[test], "final", progress[test]))
+    now[test] = _numbers(predictor.judge(inputs[test]))
+    final[test] = _numbers(predictor.judge(inputs[test], progress[test], "final"))
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(cache / name, now=now, final=final)

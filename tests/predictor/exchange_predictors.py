@@ -23,7 +23,7 @@ _TOLERANCE = 1e-6
 
 def numbers(predictor: AccuracyPredictor, features: np.ndarray) -> np.ndarray:
     """All that a predictor says of some networks, a row each."""
-    estimates = predictor.estimate_features(features)
+    estimates = predictor.judge(features)
     return np.array(
         [[e.accuracy, e.low, e.high, e.in_family, e.family_p_value] for e in estimates], float
     )

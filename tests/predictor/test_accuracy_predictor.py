@@ -148,7 +148,7 @@ def test_saved_and_loaded_it_says_the_same(fitted, zoo, tmp_path):
     path = tmp_path / "own.predictor"
     fitted.save(path)
     for loaded in (AccuracyPredictor.load(path), load_predictor(path)):
-        assert loaded.estimate_features(zoo[0]) == fitted.estimate_features(zoo[0])
+        assert loaded.judge(zoo[0]) == fitted.judge(zoo[0])
         assert loaded.get_params() == fitted.get_params()
         assert loaded.card_["quality"] == fitted.card_["quality"]
         loaded.save(tmp_path / "again.predictor")

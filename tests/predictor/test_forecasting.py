@@ -41,7 +41,7 @@ def numbers(estimates) -> np.ndarray:
 def test_foresees_what_a_young_run_will_reach(fitted, unseen):
     X, progress, now, ends, _ = unseen
     young = progress == PROGRESS[1]
-    forecast = numbers(fitted.estimate_features(X[young], "final", progress[young]))[:, 0]
+    forecast = numbers(fitted.judge(X[young], progress[young], "final"))[:, 0]
     stays = np.abs(now - ends)[young].mean()
     assert np.abs(forecast - ends[young]).mean() < 0.75 * stays
     assert np.corrcoef(forecast, ends[young])[0, 1] > 0.3
@@ -50,7 +50,7 @@ def test_foresees_what_a_young_run_will_reach(fitted, unseen):
 def test_intervals_hold_for_unseen_runs_about_as_often_as_stated(fitted, unseen):
     X, progress, _, ends, _ = unseen
     young = progress < 1
-    low, high = numbers(fitted.estimate_features(X[young], "final", progress[young]))[:, 1:].T
+    low, high = numbers(fitted.judge(X[young], progress[young], "final"))[:, 1:].T
     covered = ((low <= ends[young]) & (ends[young] <= high)).mean()
     assert 0.8 <= covered <= 0.99
     at_start, later = ((high - low)[progress[young] == PROGRESS[k]].mean() for k in (0, 2))
@@ -59,14 +59,14 @@ def test_intervals_hold_for_unseen_runs_about_as_often_as_stated(fitted, unseen)
 
 def test_at_the_end_the_forecast_is_the_estimate(fitted, unseen):
     X = unseen[0][:8]
-    assert fitted.estimate_features(X, "final", 1.0) == fitted.estimate_features(X)
-    assert fitted.estimate_features(X, "final", 0.3) != fitted.estimate_features(X)
+    assert fitted.judge(X, 1.0, "final") == fitted.judge(X)
+    assert fitted.judge(X, 0.3, "final") != fitted.judge(X)
 
 
 def test_the_same_weights_promise_more_early_than_late(fitted, unseen):
     X, progress, *_ = unseen
     middle = X[progress == PROGRESS[1]]
-    early, late = (numbers(fitted.estimate_features(middle, "final", p))[:, 0] for p in (0.2, 0.7))
+    early, late = (numbers(fitted.judge(middle, p, "final"))[:, 0] for p in (0.2, 0.7))
     assert early.mean() > late.mean()
 
 
@@ -81,8 +81,8 @@ def test_comes_back_from_a_file_with_the_same_forecasts(fitted, unseen, tmp_path
     X, progress, *_ = unseen
     fitted.save(tmp_path / "p")
     back = AccuracyPredictor.load(tmp_path / "p")
-    asked = X, "final", progress
-    assert back.estimate_features(*asked) == fitted.estimate_features(*asked)
+    asked = X, progress, "final"
+    assert back.judge(*asked) == fitted.judge(*asked)
     assert back.card_["forecast"] == fitted.card_["forecast"]
 
 
@@ -100,16 +100,16 @@ def test_one_network_and_an_anchor(fitted):
 def test_a_diverged_network_is_forecast_to_have_learned_nothing(fitted, unseen):
     X = unseen[0][:2].copy()
     X[0, 5] = np.nan
-    forecast = fitted.estimate_features(X, "final", [0.5, 0.5])
+    forecast = fitted.judge(X, [0.5, 0.5], "final")
     assert forecast[0].condition == "diverged"
-    assert forecast[0] == fitted.estimate_features(X)[0]
+    assert forecast[0] == fitted.judge(X)[0]
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**31), st.floats(0, 1), st.floats(-6, 6))
 def test_forecasts_are_fractions_within_their_intervals(fitted, seed, progress, exponent):
     X = np.random.default_rng(seed).normal(0, 10.0**exponent, (3, fitted.n_features_in_))
-    accuracy, low, high = numbers(fitted.estimate_features(X, "final", progress)).T
+    accuracy, low, high = numbers(fitted.judge(X, progress, "final")).T
     assert (low >= 0).all()
     assert (low <= accuracy).all()
     assert (accuracy <= high).all()
@@ -119,13 +119,13 @@ def test_forecasts_are_fractions_within_their_intervals(fitted, seed, progress, 
 @pytest.mark.parametrize("progress", [None, 1.5, -0.1, np.nan, [0.5, 0.5, 0.5]])
 def test_a_progress_that_is_none_is_told(fitted, unseen, progress):
     with pytest.raises(InvalidArgumentError, match="`progress`"):
-        fitted.estimate_features(unseen[0][:2], "final", progress)
+        fitted.judge(unseen[0][:2], progress, "final")
 
 
 def test_other_misuse_is_told(fitted, unseen):
     X, progress, accuracies, _, runs = unseen
     with pytest.raises(InvalidArgumentError, match="`horizon`"):
-        fitted.estimate_features(X[:2], "next week", 0.5)
+        fitted.judge(X[:2], 0.5, "next week")
     with pytest.raises(ZooError, match="share of its run's planned training"):
         AccuracyPredictor(n_folds=2).fit(X, accuracies, runs, progress=10 * progress)
 
@@ -135,7 +135,7 @@ def test_a_predictor_without_courses_says_that_it_cannot_forecast(unseen):
     one_each = AccuracyPredictor(n_folds=2).fit(X[3::4], accuracies[3::4], progress=np.ones(40))
     assert "forecast" not in one_each.card_
     with pytest.raises(InvalidArgumentError, match="several checkpoints"):
-        one_each.estimate_features(X[:2], "final", 0.5)
+        one_each.judge(X[:2], 0.5, "final")
 
 
 def test_ends_are_those_of_each_run_in_whatever_order_the_rows_stand():

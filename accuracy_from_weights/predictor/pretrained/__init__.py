@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from accuracy_from_weights.errors import InvalidArgumentError
-from accuracy_from_weights.features.feature_sets import FEATURE_SETS
+from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 
 FOLDER = Path(__file__).parent
@@ -42,9 +41,5 @@ def load_predictor(
     UnreadableFileError
         When the file cannot be read as a predictor.
     """
-    if features not in FEATURE_SETS:
-        raise InvalidArgumentError(
-            f"Invalid value for argument `features`. Expected one of {FEATURE_SETS}. "
-            f"Received: {features!r}."
-        )
+    check_feature_set(features)
     return AccuracyPredictor.load(shipped_file(features) if path is None else path)

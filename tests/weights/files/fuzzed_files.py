@@ -48,7 +48,7 @@ def predictor_file(folder: Path) -> Target:
 
     def use() -> None:
         predictor = load_predictor(path)
-        predictor.estimate_features(np.zeros((2, predictor.n_features_in_), np.float32))
+        predictor.judge(np.zeros((2, predictor.n_features_in_), np.float32))
 
     return Target(PREDICTOR.read_bytes(), path, use)
 

@@ -1,0 +1,143 @@
+"""Descriptions of networks: the only road from a model or a file to the row that a predictor reads.
+
+`describe_network` describes one network by any feature set; `describe_many` describes many files of
+weights, networks of one architecture together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.features.description import describe
+from accuracy_from_weights.features.feature_sets import check_feature_set
+from accuracy_from_weights.features.large.large_layers import LARGEST_EXACT
+from accuracy_from_weights.features.log_columns import log_row
+from accuracy_from_weights.weights import NetworkWeights, read_weights, stack_networks
+
+Row = NDArray[np.float32]
+
+_PORTION = 32
+"""Files that one process describes at a time: networks alike go faster together."""
+
+
+def describe_network(
+    source: Any,
+    feature_set: str = "weights",
+    *,
+    input_shape: Sequence[int] | None = None,
+    log: Mapping[str, float] | None = None,
+) -> Row:
+    """Describe one network by the numbers of a feature set.
+
+    Parameters
+    ----------
+    source : model, state dict, mapping of arrays, or path
+        Whatever `read_weights` takes; with probes, a model that can be called.
+    feature_set : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
+    input_shape : sequence of int, optional
+        Shape of one input, without the batch axis. Needed for probes where the model does not know
+        it; see `probes.probe`.
+    log : mapping of str to float, optional
+        What the training loop reported of its last epoch: ``accuracy``, a fraction, ``loss``, in
+        nats, and ``samples``, the number of training samples.
+
+    Returns
+    -------
+    ndarray of shape (1, n_features), float32
+        Columns as `feature_sets.feature_names` names them. NaN for what the log lacks; a network
+        whose weights hold NaN or infinity is NaN in all columns of its weights.
+
+    Raises
+    ------
+    InvalidArgumentError
+        When there is no such feature set, the log is needed and missing, its accuracy is no
+        fraction, or its number of samples is below 1.
+    UnsupportedModelError, UnreadableFileError
+        As `read_weights` and `probe`.
+
+    Examples
+    --------
+    >>> row = describe_network(model, "weights+probes", input_shape=(3, 32, 32))
+    >>> (estimate,) = load_predictor(features="weights+probes").judge(row)
+    """
+    check_feature_set(feature_set)
+    parts = [describe(read_weights(source))]
+    if "probes" in feature_set:
+        from accuracy_from_weights.features.probes import probe
+
+        parts.append(probe(source, input_shape)[None])
+    if "log" in feature_set:
+        parts.append(log_row(log))
+    return np.concatenate(parts, axis=1)
+
+
+def describe_many(
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    device: str = "cpu",
+    n_jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row | AccuracyFromWeightsError]:
+    """Describe the weights in many files; a file that cannot be read does not stop the others.
+
+    Parameters
+    ----------
+    files : sequence of path
+    device : str, default "cpu"
+        Where PyTorch describes large layers, such as "cuda".
+    n_jobs : int, default 1
+        Number of processes; -1 for one a core.
+    progress : callable, optional
+        Called with the number of files done and their number in all.
+
+    Returns
+    -------
+    list of ndarray of shape (n_features,) or AccuracyFromWeightsError
+        For each file its row of the feature set "weights", or the error that says why there is
+        none.
+    """
+    import joblib
+
+    described: list[Row | AccuracyFromWeightsError] = []
+    portions = (files[start : start + _PORTION] for start in range(0, len(files), _PORTION))
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
+    for rows in parallel(joblib.delayed(_describe_portion)(part, device) for part in portions):
+        described += rows
+        if progress is not None:
+            progress(len(described), len(files))
+    return described
+
+
+def _describe_portion(
+    files: Sequence[str | os.PathLike[str]], device: str
+) -> list[Row | AccuracyFromWeightsError]:
+    rows: dict[int, Row | AccuracyFromWeightsError] = {}
+    alike: dict[tuple[Any, ...], dict[int, NetworkWeights]] = {}
+    for k, file in enumerate(files):
+        try:
+            network = read_weights(file)
+        except AccuracyFromWeightsError as error:
+            rows[k] = error
+            continue
+        if network.n_parameters > LARGEST_EXACT:
+            # Described alone: large networks gain nothing from company, and would fill the memory.
+            rows[k] = describe(_on_device(network, device))[0]
+        else:
+            alike.setdefault(network.architecture, {})[k] = network
+    for networks in alike.values():
+        rows |= zip(networks, describe(stack_networks([*networks.values()])), strict=True)
+    return [rows[k] for k in range(len(files))]
+
+
+def _on_device(network: NetworkWeights, device: str) -> NetworkWeights:
+    if device == "cpu":
+        return network
+    from accuracy_from_weights.weights.torch_devices import on_device
+
+    return on_device(network, device)
