@@ -52,7 +52,7 @@ def mlflow_command(
         from accuracy_from_weights.integrations.mlflow import annotate
     except ImportError as missing:
         raise MissingDependencyError(
-            f"Expected MLflow to be installed. Received: {missing}. Install it with: "
+            f"MLflow cannot be imported ({missing}). Install it with: "
             "pip install 'accuracy-from-weights[mlflow]'"
         ) from missing
     predictor = load_predictor(predictor_file)

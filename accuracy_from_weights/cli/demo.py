@@ -1,4 +1,4 @@
-"""``demo``: watch the estimate beside the truth, on a network that trains in a minute."""
+"""``demo``: a network trains in a minute, with the estimate beside its true accuracy."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def command(
 
 
 def _halve_held_out(data: ImageData) -> tuple[ImageData, ImageData]:
-    """Split the held-out images, so that the zoo's accuracies and the demo's truth share none."""
+    """Split the held-out images: one half scores the zoo, the other the demo's network."""
     half = len(data.y_test) // 2
     return (
         dataclasses.replace(data, x_test=data.x_test[:half], y_test=data.y_test[:half]),

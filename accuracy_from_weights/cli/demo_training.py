@@ -48,7 +48,7 @@ class EpochSeen:
 
 @dataclass
 class Watched:
-    """A training run that was watched.
+    """Estimates and true accuracies of one training run.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Watched:
 
     @property
     def log(self) -> dict[str, list[float]]:
-        """Columns of what was logged, as Keras' ``History.history`` has them."""
+        """The log as columns, in the form of Keras' ``History.history``."""
         return {key: [seen.log[key] for seen in self.epochs] for key in self.epochs[0].log}
 
     @property
@@ -95,15 +95,14 @@ def import_keras() -> Any:
     hint = "Install both with: pip install 'accuracy-from-weights[demo]'"
     if backend is None:
         raise MissingDependencyError(
-            f"Expected one of {', '.join(_BACKENDS)}, for Keras to train with. "
-            f"Received: none is installed. {hint}"
+            f"Keras needs one of {', '.join(_BACKENDS)} to train, and none is installed. {hint}"
         )
     os.environ["KERAS_BACKEND"] = backend
     try:
         import keras
     except ImportError as error:
         raise MissingDependencyError(
-            f"Expected Keras and its backend {backend!r} to be installed. Received: {error}. {hint}"
+            f"Keras cannot be imported with its backend {backend!r} ({error}). {hint}"
         ) from error
     return keras
 
@@ -159,14 +158,15 @@ def watch_digits(
         return float(np.mean(logits.argmax(axis=1) == data.y_test))
 
     class Spectator(keras.callbacks.Callback):  # type: ignore[name-defined]  # Keras came in at run time
-        """Measure the truth after everybody who decides has decided, and tell nobody of them."""
+        """Measure the true accuracy of each epoch without any other callback seeing it."""
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             log = {key: float(value) for key, value in (logs or {}).items()}
             if missing := [name for name in watching if name not in log]:
                 raise AccuracyFromWeightsError(
-                    f"Expected an estimate of {', '.join(missing)} at epoch {epoch + 1}. "
-                    "Received: none; the warning above says why."
+                    f"There is no estimate of {', '.join(missing)} at epoch {epoch + 1}; the "
+                    "warning above "
+                    "says why."
                 )
             watched.epochs.append(EpochSeen(epoch + 1, log, true_accuracy()))
             if on_epoch is not None:
@@ -193,7 +193,7 @@ def watch_digits(
 
 
 def zoo_backend() -> str:
-    """Name the framework that trains zoos here: PyTorch where it is installed, else Keras."""
+    """Return the framework that trains zoos: torch where it is installed, else keras."""
     return "torch" if importlib.util.find_spec("torch") is not None else "keras"
 
 
@@ -229,6 +229,6 @@ def paper_network(keras: Any, data: ImageData) -> Any:
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:
-    """Images as Keras wants them, float32 in [-1, 1]."""
+    """Return images with channels last, float32 in [-1, 1]."""
     moved = np.moveaxis(images, 1, -1).astype(np.float32)
     return moved / 127.5 - 1.0 if images.dtype == np.uint8 else moved

@@ -119,7 +119,7 @@ def command(
 
 
 def _check_report(path: Path) -> None:
-    """Find out before the long work, not after, whether the report can be written."""
+    """Check before the long work that the report can be written."""
     from accuracy_from_weights.evaluation.report.html_report import load_template
     from accuracy_from_weights.plots.training_run import require_matplotlib
 

@@ -1,4 +1,4 @@
-"""A click group that imports a command when it is called and turns errors into one sentence."""
+"""A click group that imports commands lazily and turns errors into one sentence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         self.lazy_commands = dict(lazy_commands)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in the order in which a user meets them."""
+        """Return the names of the commands, in the order of the help page."""
         return list(self.lazy_commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

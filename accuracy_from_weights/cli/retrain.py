@@ -64,7 +64,8 @@ def command(
 
     if not can_be_written(output):
         raise AccuracyFromWeightsError(
-            f"Expected --output in a folder that can be written to. Received: {output}."
+            f"The predictor cannot be written to {output}: name a folder that exists and can be "
+            "written to."
         )
     table = read_zoos(zoos, jobs, probes="probes" in features)
     inputs = table.inputs(features)

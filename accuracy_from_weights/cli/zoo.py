@@ -212,7 +212,7 @@ def export(zoo: Path, output: Path, dtype: str) -> None:
 )
 @jobs_option
 def describe(zoo: Path, output: Path, compact: bool, probes: bool, jobs: int) -> None:
-    """Keep the features of ZOO's networks as one small table.
+    """Describe ZOO's networks and write their features to one small table.
 
     ZOO is a zoo, a folder of zoos, or a CSV file with the columns file, run and accuracy that
     lists checkpoints of your own. All commands that take a zoo take the table as well, which
@@ -222,12 +222,13 @@ def describe(zoo: Path, output: Path, compact: bool, probes: bool, jobs: int) ->
     from accuracy_from_weights.errors import ZooError
 
     if output.suffix != ".npz":
-        raise ZooError(f"Expected the name of a table to end in .npz. Received: {output}.")
+        raise ZooError(f"The table's name must end in .npz, and {output} does not.")
     table = read_zoos([zoo], jobs, probes)
     if probes and table.probes is None:
         raise ZooError(
-            f"Expected a zoo whose networks can be run: one that zoo build wrote, or the paper's "
-            f"network in the published format. Received: {zoo}; describe it without --probes."
+            f"The networks of {zoo} cannot be run on probes: only those that zoo build trained, "
+            "or the "
+            "paper's network in the published format, can. Leave out --probes."
         )
     table.save(output, compact)
     click.echo(f"{len(table)} checkpoints in {output}", err=True)
@@ -238,7 +239,7 @@ def describe(zoo: Path, output: Path, compact: bool, probes: bool, jobs: int) ->
 @json_option
 @click.option("--plot", type=_PATH, help="Draw the accuracies to this file, e.g. zoo.png.")
 def info(zoo: Path, as_json: bool, plot: Path | None) -> None:
-    """Say what ZOO (a zoo, a table or a folder of them) holds: counts, accuracies, recipes."""
+    """Show what ZOO (a zoo, a table or a folder of them) holds: counts, accuracies, recipes."""
     from accuracy_from_weights.zoo.summary import as_text, summarise
 
     summaries = summarise(zoo)

@@ -1,4 +1,4 @@
-"""Read the zoos that a command was given, with a bar."""
+"""Read the zoos that were given to a command, with a progress bar."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTabl
     for path in paths:
         if not path.exists():
             raise UnreadableFileError(
-                "Expected a zoo: a folder, a table or a CSV file of checkpoints. Received: "
-                f"{path}, which does not exist."
+                f"{path} does not exist. Name a folder of a zoo, a table, or a CSV file of "
+                "checkpoints."
             )
     tables = []
     for path in paths:
@@ -52,8 +52,9 @@ def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTabl
             if path.suffix.lower() == ".csv":
                 if probes:
                     raise InvalidArgumentError(
-                        "Expected a zoo of this package's for --probes: only such a zoo says how "
-                        f"its networks are run. Received: {path}; leave --probes out."
+                        f"The checkpoints of {path} cannot be run on probes: a CSV file does not "
+                        "say how. "
+                        "Leave out --probes."
                     )
                 tables.append(read_checkpoints(path, n_jobs=jobs, progress=report))
             else:

@@ -1,4 +1,4 @@
-"""Honest numbers: scores on unseen runs, with bootstrap intervals, beside simple baselines."""
+"""Scores of a predictor on unseen runs, with bootstrap intervals, beside simple baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of estimates, band by band: where a predictor is too high, too low, or unsure."""
+"""Errors of estimates grouped into bands of accuracy, of epochs or of family p-values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Band:
 
 
 def by_accuracy(truth: ArrayLike, errors: ArrayLike) -> list[Band]:
-    """Bands of a tenth of true accuracy; empty ones are left out.
+    """Return bands of a tenth of true accuracy; empty ones are left out.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def by_accuracy(truth: ArrayLike, errors: ArrayLike) -> list[Band]:
 
 
 def by_epoch(steps: ArrayLike, errors: ArrayLike) -> list[Band]:
-    """One band an epoch, or ten bands of about as many networks where there are many epochs.
+    """Return one band for each epoch, or ten bands of equal size where epochs are many.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def by_epoch(steps: ArrayLike, errors: ArrayLike) -> list[Band]:
 
 
 def by_p_value(p_values: ArrayLike, in_family: ArrayLike, errors: ArrayLike) -> list[Band]:
-    """Bands of how usual a network is, beginning with those called outside the family.
+    """Return bands of family p-values, the networks outside the family first.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can be said of a network's accuracy without this package: the yardsticks of a claim."""
+"""Baselines that estimate accuracy without this package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_CATEGORIES = 255
 
 @dataclass(frozen=True)
 class Inputs:
-    """Columns that a baseline sees.
+    """The columns that a baseline may read.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A named yardstick.
+    """A baseline: its name, its columns and its model.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Baseline:
 
 
 def boosted_trees(inputs: Inputs, random_state: int) -> BaseEstimator:
-    """Gradient-boosted trees with fixed, moderate settings: nothing is tuned on any test part."""
+    """Return gradient-boosted trees with fixed settings; nothing is tuned on a test part."""
     return HistGradientBoostingRegressor(
         learning_rate=0.05,
         max_iter=300,
@@ -86,7 +86,7 @@ def _known(values: NDArray[Any]) -> Inputs | None:
 
 
 def hyperparameters_and_epoch(table: ZooTable) -> Inputs | None:
-    """Give the recipe of each run and how far it had come; None when the zoo holds no recipes.
+    """Return each run's hyperparameters and epoch; None when the zoo holds no recipes.
 
     Seeds are left out, and so are columns that do not vary or that name single runs.
     """

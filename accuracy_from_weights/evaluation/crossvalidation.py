@@ -58,7 +58,7 @@ class Evaluation:
     final_checkpoints: tuple[Scores, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the evaluation as JSON can hold it."""
+        """Return the evaluation as values that JSON can hold."""
         return {
             "dataset": self.dataset,
             "protocol": self.protocol,
@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def final_rows(runs: ArrayLike, steps: ArrayLike) -> Rows:
-    """Row number of the last checkpoint of each run."""
+    """Return the row number of the last checkpoint of each run."""
     _, run_of_row = np.unique(np.asarray(runs), return_inverse=True)
     order = np.lexsort((np.asarray(steps), run_of_row))
     last = np.r_[run_of_row[order][1:] != run_of_row[order][:-1], True]
@@ -130,8 +130,7 @@ def cross_validate(
     if hold_out == "dataset":
         if len(names) < 2:
             raise ZooError(
-                "Expected at least two data sets, to hold one out. "
-                f"Received: {', '.join(names) or 'none'}."
+                f"Holding out a data set needs at least two of them, and the zoo has {len(names)}."
             )
         protocol = "all runs of a data set that no predictor was fitted on"
     else:
@@ -225,7 +224,7 @@ def score_predictor(
 
 
 class _Counter:
-    """Count the fits that are done and tell who asked."""
+    """Count finished fits and report them to the caller's function."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.done = -1
@@ -248,7 +247,7 @@ def _predictions(
     report: _Counter,
     inspect: Callable[[Any, NDArray[Any], Rows], None] | None,
 ) -> Iterator[tuple[str, tuple[Floats, Floats | None]]]:
-    """Each predictor's name, predictions for the tested rows (others NaN), and intervals."""
+    """Yield each predictor's name, predictions for the tested rows (others NaN), and intervals."""
     truth = np.asarray(table.accuracy, dtype=np.float64)
     for baseline, inputs in baselines:
         predicted = np.full(truth.size, np.nan)

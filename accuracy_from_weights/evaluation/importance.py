@@ -1,4 +1,4 @@
-"""Which groups of features a fitted predictor relies on, measured on networks that it has not seen.
+"""Permutation importance of groups of features, measured on unseen networks.
 
 Single features are no unit to ask for: hundreds of them say much the same, so that shuffling one
 changes nothing. Whole groups are shuffled together (grouped permutation importance; Gregorutti,
@@ -31,14 +31,14 @@ _OWN_NAMES = {
 
 
 class Regressor(Protocol):
-    """Anything that predicts."""
+    """Any model with ``predict``."""
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Give one number a row."""
+        """Return one number for each row."""
 
 
 def coarse_groups(names: Sequence[str]) -> dict[str, Columns]:
-    """Group features by the part of the network that they look at.
+    """Group features by the part of the network that they describe.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def coarse_groups(names: Sequence[str]) -> dict[str, Columns]:
 
 
 def fine_groups(names: Sequence[str]) -> dict[str, Columns]:
-    """Group features by what they measure, wherever in the network it is measured.
+    """Group features by what they measure, in any part of the network.
 
     Parameters
     ----------

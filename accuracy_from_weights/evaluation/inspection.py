@@ -1,4 +1,4 @@
-"""Collect from the predictors of a cross-validation what a page about them needs beside scores."""
+"""Collect what the report shows beside scores: errors, intervals, importances, strangers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Strangers:
-    """How networks of a data set fare that no predictor was fitted on.
+    """Scores of the networks of a data set that the predictor was not fitted to.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Strangers:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What was found on the scored networks of one data set, n rows in all.
+    """Estimates, intervals and importances on one data set's n scored networks.
 
     Attributes
     ----------
@@ -111,12 +111,12 @@ class Inspection:
 
     @property
     def errors(self) -> Floats:
-        """Estimate minus truth, shape (n,)."""
+        """Estimates minus true accuracies, shape (n,)."""
         return self.predicted - self.truth
 
 
 class Inspector:
-    """Look at each fitted predictor; to be passed to `cross_validate` as ``inspect``.
+    """Inspect each fitted predictor; pass it to `cross_validate` as ``inspect``.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Inspector:
     def __call__(
         self, dataset: str, predictor: AccuracyPredictor, features: NDArray[Any], rows: Rows
     ) -> None:
-        """Look at one fitted predictor.
+        """Inspect one fitted predictor.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class Inspector:
         self._seen.setdefault(dataset, []).append(found)
 
     def inspections(self) -> list[Inspection]:
-        """Give what was found, one entry a data set, in the order in which they came."""
+        """Return one `Inspection` for each data set, in the order of the calls."""
         return [self._inspection(dataset, folds) for dataset, folds in self._seen.items()]
 
     def _inspection(self, dataset: str, folds: Sequence[dict[str, Any]]) -> Inspection:
@@ -206,7 +206,7 @@ class Inspector:
     def _ask_strangers(
         self, dataset: str, predictor: AccuracyPredictor, features: NDArray[Any]
     ) -> dict[str, tuple[Floats, Booleans]]:
-        """Absolute errors, and who is inside, of a sample of each other data set."""
+        """Return absolute errors and family membership for a sample of each other data set."""
         if not self.strangers:
             return {}
         datasets, truth = np.asarray(self.table.datasets), np.asarray(self.table.accuracy)

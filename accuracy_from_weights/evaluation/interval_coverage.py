@@ -1,4 +1,4 @@
-"""How often intervals held the truth, beside how often they promised to."""
+"""Measured coverage of prediction intervals beside their stated coverage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class Coverage:
-    """Intervals of one stated coverage, on unseen runs.
+    """Measured coverage and width of intervals of one stated coverage.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ def coverage_by_level(
     n_resamples: int = 1000,
     random_state: int = 0,
 ) -> list[Coverage]:
-    """Measure intervals of several stated coverages.
+    """Return the measured coverage for each stated coverage.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def coverage_by_level(
 
 
 def _mean_by_run(values: NDArray[np.generic], runs: ArrayLike) -> NDArray[np.float64]:
-    """Mean of the rows of each run, shape (n_runs, k)."""
+    """Return the mean of each run's rows, shape (n_runs, k)."""
     _, run_of_row, counts = np.unique(np.asarray(runs), return_inverse=True, return_counts=True)
     columns = [
         np.bincount(run_of_row, weights=column.astype(np.float64)) / counts for column in values.T

@@ -1,4 +1,4 @@
-"""Scores of estimated against true accuracies, with bootstrap intervals over training runs.
+"""Scores of estimates against true accuracies, with bootstrap intervals over training runs.
 
 Checkpoints of one run resemble each other, so rows are no independent draws: an interval that
 resampled rows would be too narrow. Whole runs are drawn instead.
@@ -99,7 +99,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """How one predictor does on one set of unseen rows.
+    """Scores of one predictor on one set of unseen rows.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Scores:
     width: Score | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the scores as JSON can hold them: NaN becomes None."""
+        """Return the scores as values that JSON can hold: NaN becomes None."""
         return {key: _without_nan(value) for key, value in asdict(self).items()}
 
 

@@ -1,4 +1,4 @@
-"""Evaluations as a table that a person reads in a terminal."""
+"""Evaluations as tables of text for a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = (
 
 
 def format_evaluations(evaluations: Iterable[Evaluation]) -> str:
-    """All evaluations, a block a data set.
+    """Return all evaluations as text, one block for each data set.
 
     Parameters
     ----------
@@ -68,5 +68,5 @@ def _format_score(value: Score | None) -> str:
 
 
 def _short(value: float) -> str:
-    """Three decimals without the leading zero: the way such tables are printed."""
+    """Return three decimals without the leading zero."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"

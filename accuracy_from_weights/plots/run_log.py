@@ -1,4 +1,4 @@
-"""The log of a training run as columns, whoever kept it."""
+"""Columns of a training run's log: Keras' History, a monitor's rows, or a CSV file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, list[float]]:
-    """Give the numbers of a run's log, one row an estimate.
+    """Return the numbers of a run's log, one row for each estimate.
 
     Parameters
     ----------
@@ -46,14 +46,15 @@ def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, li
         rows = []
     if not all(isinstance(row, Mapping) for row in rows):
         raise ValueError(
-            "Expected Keras' History, a list of dicts of numbers, or a CSV file's path. "
-            f"Received: {type(history).__name__}."
+            f"A history of type {type(history).__name__} cannot be drawn. Pass Keras' History, a "
+            "list of "
+            "dicts of numbers, or the path of a CSV file."
         )
     kept = [dict(row) for row in rows if _number(row.get(name)) == _number(row.get(name))]
     if not kept:
         held = dict.fromkeys(key for row in rows for key in row)
         raise ValueError(
-            f"Expected a history with estimates under {name!r}. Received: "
+            f"The history has no estimates under {name!r}; it has "
             f"{', '.join(map(str, held)) or 'no rows'}."
         )
     if also is not None:

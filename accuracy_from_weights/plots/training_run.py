@@ -1,4 +1,4 @@
-"""A picture of a training run: the estimate with its interval, and the truth where it is known."""
+"""Plots of a training run: the estimate, its interval, and the true accuracy if known."""
 
 from __future__ import annotations
 
@@ -72,16 +72,14 @@ def plot_log(
     missing = [key for key in keys if key not in log]
     if missing:
         raise ValueError(
-            f"Expected the log to hold {', '.join(keys)}. Received: no {', '.join(missing)}; "
-            f"there are {', '.join(log) or 'no columns'}."
+            f"The log lacks {', '.join(missing)}; it has {', '.join(log) or 'no columns'}."
         )
     accuracy, low, high, family = (np.asarray(log[key], dtype=np.float64) for key in keys)
     x = np.arange(1.0, accuracy.size + 1) if epochs is None else np.asarray(epochs, np.float64)
     truth = None if true_accuracy is None else np.asarray(true_accuracy, dtype=np.float64)
     if accuracy.size == 0 or any(a is not None and a.shape != accuracy.shape for a in (x, truth)):
         raise ValueError(
-            "Expected at least one estimate, one epoch for each, and as many true accuracies where "
-            f"these are given. Received: {accuracy.size} estimates, {x.size} epochs"
+            f"There are {accuracy.size} estimates and {x.size} epochs"
             + ("." if truth is None else f", {truth.size} true accuracies.")
         )
     axes = _new_axes() if ax is None else ax
@@ -112,7 +110,7 @@ def plot_log(
 def plot_history(
     history: Any, name: str = "accuracy_from_weights", *, truth: str | None = None, **options: Any
 ) -> Axes:
-    """Draw estimate and interval over the epochs of a run, from whatever kept its log.
+    """Draw estimate and interval over the epochs of a run, from any kind of log.
 
     Parameters
     ----------
@@ -155,15 +153,13 @@ def plot_history(
         options.setdefault("epochs", columns["epoch"])
     if truth is not None:
         if truth not in columns:
-            raise ValueError(
-                f"Expected the history to hold {truth!r}. Received: {', '.join(columns)}."
-            )
+            raise ValueError(f"The history has no column {truth!r}; it has {', '.join(columns)}.")
         options.setdefault("true_accuracy", columns[truth])
     return plot_log(columns, name, **options)
 
 
 def require_matplotlib() -> None:
-    """Check that pictures can be drawn.
+    """Raise `MissingDependencyError` unless matplotlib is installed.
 
     Raises
     ------
@@ -174,13 +170,13 @@ def require_matplotlib() -> None:
         import matplotlib.figure  # noqa: F401 - whether it can be imported is the question
     except ImportError as error:
         raise MissingDependencyError(
-            "Expected matplotlib to be installed to draw a picture. "
-            f"Received: {error}. Install it with: pip install 'accuracy-from-weights[plot]'"
+            f"Plots need matplotlib, which cannot be imported ({error}). Install it with: "
+            "pip install 'accuracy-from-weights[plot]'"
         ) from error
 
 
 def _new_axes() -> Axes:
-    """Axes of a figure that no window and no global state of pyplot knows."""
+    """Return axes of a figure that pyplot does not manage."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -195,7 +191,7 @@ def _mark(
     in_family: NDArray[np.bool_],
     colour: str,
 ) -> None:
-    """Full dots for networks of the family, hollow ones for the others."""
+    """Draw full dots for networks in the family and hollow dots for the others."""
     for rows, face, name in (
         (in_family, colour, None),
         (~in_family, "white", "outside the known family"),

@@ -1,4 +1,4 @@
-"""Pictures of what a zoo holds."""
+"""Histograms of the accuracies in a zoo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.plots.training_run import require_matplotlib
 
 
 def plot_accuracies(summaries: Sequence[dict[str, Any]], path: str | Path) -> None:
@@ -28,13 +29,9 @@ def plot_accuracies(summaries: Sequence[dict[str, Any]], path: str | Path) -> No
     ZooError
         When the picture cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Expected matplotlib to be installed for a picture. Received: {error}. "
-            f'Install it with: pip install "accuracy-from-weights[plot]"'
-        ) from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 0.8 + 1.6 * len(summaries)), layout="constrained")
     axes = figure.subplots(len(summaries), 1, sharex=True, squeeze=False)[:, 0]
     for axis, summary in zip(axes, summaries, strict=True):
@@ -49,4 +46,4 @@ def plot_accuracies(summaries: Sequence[dict[str, Any]], path: str | Path) -> No
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
-        raise ZooError(f"Expected to write a picture to {path}. Received: {error}.") from error
+        raise ZooError(f"The plot cannot be written to {path}: {error}.") from error

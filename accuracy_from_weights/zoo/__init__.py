@@ -1,1 +1,1 @@
-"""Build, keep and read collections of trained networks."""
+"""Read and store collections of trained networks, and describe them as tables."""

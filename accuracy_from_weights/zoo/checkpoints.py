@@ -1,4 +1,4 @@
-"""A zoo that nobody built: checkpoints of past runs, and a CSV file of their accuracies."""
+"""Zoos of past runs: a CSV file that lists checkpoints and their accuracies."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def read_checkpoints(
     path = Path(path)
     lines = [line for line in _lines(path) if line["accuracy"]]
     if not lines:
-        raise ZooError(
-            f"Expected {path} to give the accuracy of at least one file. Received: none."
-        )
+        raise ZooError(f"{path} gives no accuracy for any file.")
     measured = {name: _numbers(path, lines, name) for name in (*MEASURED, "step")}
     _check_accuracy(path, measured["accuracy"])
     described = _describe([path.parent / line["file"] for line in lines], n_jobs, progress)
@@ -124,23 +122,22 @@ def _lines(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnreadableFileError(
-            f"Expected a CSV file that lists checkpoints. Received: {path}, which cannot be read "
-            f"({reason})."
+            f"{path} cannot be read ({reason}). Name a CSV file that lists checkpoints."
         ) from error
     missing = [name for name in NEEDED if name not in header]
     if missing:
         raise ZooError(
-            f"Expected {path} to have the columns {', '.join(NEEDED)}. Received: "
-            f"{', '.join(header) or 'an empty file'}."
+            f"{path} lacks the columns {', '.join(missing)}. It needs {', '.join(NEEDED)} and has "
+            f"{', '.join(header) or 'none'}."
         )
     for number, line in enumerate(lines, start=2):
         if None in line or None in line.values():
             raise ZooError(
-                f"Expected {len(header)} fields in each line of {path}. Received: another number "
-                f"in line {number}."
+                f"Line {number} of {path} does not have {len(header)} fields, as the first line "
+                "does."
             )
         if not line["file"] or not line["run"]:
-            raise ZooError(f"Expected a file and a run in each line of {path}. Received: {line}.")
+            raise ZooError(f"A line of {path} names no file or no run: {line}.")
     return lines
 
 
@@ -149,7 +146,7 @@ def _numbers(path: Path, lines: list[dict[str, str]], name: str) -> Floats:
         return np.array([float(line.get(name) or "nan") for line in lines])
     except ValueError as error:
         raise ZooError(
-            f"Expected numbers in the column {name} of {path}. Received: {error}."
+            f"The column {name} of {path} holds something other than numbers: {error}."
         ) from error
 
 
@@ -157,8 +154,9 @@ def _check_accuracy(path: Path, accuracy: Floats) -> None:
     # Written so that NaN, which a line may spell out, fails too.
     if not ((accuracy >= 0) & (accuracy <= 1)).all():
         raise ZooError(
-            f"Expected the accuracies in {path} to be fractions in [0, 1]. Received: values from "
-            f"{accuracy.min():g} to {accuracy.max():g}. Divide percentages by 100."
+            f"The accuracies in {path} run from {accuracy.min():g} to {accuracy.max():g} instead "
+            "of "
+            "lying in [0, 1]. Divide percentages by 100."
         )
 
 
@@ -196,9 +194,7 @@ def _report_left_out(path: Path, described: list[Any]) -> None:
     if not errors:
         return
     if len(errors) == len(described):
-        raise ZooError(
-            f"Expected {path} to list files that can be read. Received: none. {errors[0]}"
-        )
+        raise ZooError(f"None of the files that {path} lists can be read. {errors[0]}")
     warnings.warn(
         f"{len(errors)} of {len(described)} files of {path} were left out. {errors[0]}",
         AccuracyFromWeightsWarning,

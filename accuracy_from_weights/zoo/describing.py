@@ -1,4 +1,4 @@
-"""Describe the weights of a whole zoo, piece by piece, in as many processes as wanted."""
+"""Describe all checkpoints of a zoo, piece by piece, in parallel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from accuracy_from_weights.zoo.sources import Piece, Rows, ZooSource
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Some columns of some rows; None where they are not of this block."""
+    """Features of some rows; None for kinds of features that the block lacks."""
 
     rows: Rows
     features: NDArray[np.float32] | None = None
@@ -31,7 +31,7 @@ class _Block:
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """What is known of the weights of a zoo's n checkpoints.
+    """Features of a zoo's n checkpoints.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def describe_pieces(
 
 
 def _put(columns: dict[str, NDArray[np.float32] | None], block: _Block, n: int) -> None:
-    """Put a block into the columns; what no block has had yet is made."""
+    """Write a block into the columns, which are made on first use."""
     for name in columns:
         values: NDArray[np.float32] | None = getattr(block, name)
         if values is None:
@@ -141,6 +141,7 @@ def _check_torch() -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"Expected PyTorch to be installed to run the networks of a zoo. Received: {error}. "
-            f'Install it with: pip install "accuracy-from-weights[torch]"'
+            f"Running a zoo's networks needs PyTorch, which cannot be imported ({error}). Install "
+            "it "
+            "with: pip install 'accuracy-from-weights[torch]'"
         ) from error

@@ -1,4 +1,4 @@
-"""Turn zoos of this package into the published format, and the other way round."""
+"""Convert zoos between this package's format and the published format."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def export_zoo(
         dense layers and plain convolutions), or when the files cannot be written.
     """
     if dtype not in ("float32", "float16"):
-        raise ZooError(f"Expected weights stored as float32 or float16. Received: {dtype!r}.")
+        raise ZooError(f"Weights cannot be stored as {dtype!r}. Choose float32 or float16.")
     zoo, folder = Path(zoo), Path(folder)
     source = open_source(zoo)
     if ZooStore.is_store(zoo):
@@ -83,15 +83,15 @@ def export_zoo(
                     )
                 elif layout_of(stack) != layout:
                     raise ZooError(
-                        f"Expected networks of one architecture, which is what the published "
-                        f"format holds. Received: {zoo}, which has several."
+                        f"{zoo} holds networks of several architectures; the published format "
+                        "holds one."
                     )
                 weights[rows] = rows_of(stack)
                 done += len(rows)
                 if progress is not None:
                     progress(done, n)
         if layout is None:
-            raise ZooError(f"Expected at least one network in {zoo}. Received: none.")
+            raise ZooError(f"{zoo} holds no network.")
         weights.flush()
         del weights
         write_layout(temporary[LAYOUT_FILE], layout)
@@ -100,9 +100,7 @@ def export_zoo(
         for name, path in temporary.items():
             os.replace(path, folder / name)
     except OSError as error:
-        raise ZooError(
-            f"Expected to write a zoo to {folder}. Received: {error.strerror}."
-        ) from error
+        raise ZooError(f"The zoo cannot be written to {folder}: {error.strerror}.") from error
     finally:
         for path in temporary.values():
             with contextlib.suppress(OSError):
@@ -115,7 +113,7 @@ def import_zoo(
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> ZooStore:
-    """Turn a zoo in the published format into one of this package's, a file a network.
+    """Convert a zoo in the published format to this package's format.
 
     Stopped at any moment, the same call goes on.
 
@@ -135,8 +133,8 @@ def import_zoo(
     published = Path(published)
     if not is_published_folder(published):
         raise ZooError(
-            f"Expected a folder with weights.npy, metrics.csv.gz and layout.csv. "
-            f"Received: {published}."
+            f"{published} is not a zoo in the published format: a folder with weights.npy, "
+            "metrics.csv.gz and layout.csv."
         )
     zoo = open_published(published)
     metrics = zoo.metrics
@@ -215,7 +213,7 @@ def _metrics_lines(metrics: ZooMetrics) -> tuple[list[str], Iterator[list[object
 
 
 def _text(value: object) -> object:
-    """Write whole numbers without a point, and what is unknown as nothing."""
+    """Return a number as text: whole numbers without a point, unknown ones empty."""
     if isinstance(value, float):
         if value != value:
             return ""
@@ -225,11 +223,11 @@ def _text(value: object) -> object:
 
 
 def _refuse_batch_normalisation(store: ZooStore) -> None:
-    """Refuse networks that reading changes: folding them makes others of them."""
+    """Raise `ZooError` for networks with batch normalisation, which reading folds away."""
     for index in store.indices():
         names = store.tensor_names(index)
         if any(name.endswith(".running_var") for name in names):
             raise ZooError(
-                f"Expected networks without batch normalisation, which the published format cannot "
-                f"hold. Received: network {index} of {store.folder}."
+                f"Network {index} of {store.folder} has batch normalisation, which the published "
+                "format cannot hold."
             )

@@ -1,4 +1,4 @@
-"""Put columns of several tables below each other, also where some of them lack the column."""
+"""Concatenate the columns of several tables, also where some lack a column."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def join_columns(columns: Sequence[Column | None], lengths: Sequence[int]) -> Co
 def tell_runs_apart(
     runs: Sequence[NDArray[np.str_]], names: Sequence[str]
 ) -> list[NDArray[np.str_]]:
-    """Put a zoo's name before its runs where several zoos use the same names for their runs.
+    """Prefix runs with their zoo's name where several zoos use the same run names.
 
     Parameters
     ----------

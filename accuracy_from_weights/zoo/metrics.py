@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ZooMetrics:
-    """What is known of each checkpoint beside its weights; every array has shape (n,).
+    """Accuracies, losses, runs and hyperparameters of n checkpoints; arrays of shape (n,).
 
     Attributes
     ----------
@@ -84,10 +84,7 @@ def find_metrics_file(folder: Path) -> Path:
     for name in METRICS_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise ZooError(
-        f"Expected a zoo in the published format: weights.npy, metrics.csv.gz, layout.csv. "
-        f"Received: {folder}, which has no {METRICS_FILES[0]}."
-    )
+    raise ZooError(f"{folder} is not a zoo in the published format: it has no {METRICS_FILES[0]}.")
 
 
 def read_metrics(folder: Path) -> ZooMetrics:
@@ -106,21 +103,16 @@ def read_metrics(folder: Path) -> ZooMetrics:
     for name in ("test_accuracy", "step"):
         if name not in columns:
             raise ZooError(
-                f"Expected {path} to have the columns modeldir, step and test_accuracy, without "
-                f"which nothing can be learned from the zoo. Received: no column {name}."
+                f"{path} has no column {name}. A zoo needs modeldir, step and test_accuracy."
             )
     steps = _as_floats(columns["step"])
     if steps is None or not np.isfinite(steps).all():
-        raise ZooError(
-            f"Expected {path} to give a number as the step in every line. Received: other values."
-        )
+        raise ZooError(f"{path} has lines whose step is not a number.")
     measured = {}
     for name in MEASURED:
         values = _as_floats(columns[name]) if name in columns else np.full(len(steps), np.nan)
         if values is None:
-            raise ZooError(
-                f"Expected the column {name} of {path} to hold numbers. Received: other values."
-            )
+            raise ZooError(f"The column {name} of {path} holds something other than numbers.")
         measured[name] = values
     _check_accuracy(path, measured["test_accuracy"])
     recipe = {
@@ -168,9 +160,7 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
             lines = csv.reader(file)
             header = next(lines, [])
             if len(set(header)) < len(header):
-                raise ZooError(
-                    f"Expected each column of {path} to have a name of its own. Received: {header}."
-                )
+                raise ZooError(f"Two columns of {path} have the same name: {header}.")
             block: list[list[str]] = []
             length = 0
             for line in lines:
@@ -178,8 +168,9 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
                 check_expansion(length, stored)
                 if len(line) != len(header):
                     raise ZooError(
-                        f"Expected {len(header)} fields in each line of {path}. "
-                        f"Received: {len(line)} in line {lines.line_num}."
+                        f"Line {lines.line_num} of {path} has {len(line)} fields, and its first "
+                        "line "
+                        f"{len(header)}."
                     )
                 block.append(line)
                 if len(block) == _BLOCK_ROWS:
@@ -189,12 +180,10 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
                 blocks.append(_encode(block))
     except _DAMAGE as error:
         raise ZooError(
-            f"Expected {path} to be a complete table of comma-separated values. Received: {error}."
+            f"{path} is not a complete table of comma-separated values: {error}."
         ) from error
     if not blocks:
-        raise ZooError(
-            f"Expected {path} to have at least one line below its header. Received: none."
-        )
+        raise ZooError(f"{path} has no line below its header.")
     return {
         name: np.concatenate([block[i] for block in blocks]) for i, name in enumerate(header)
     }, digest.hexdigest()
@@ -224,21 +213,18 @@ def _as_numbers_or_text(values: NDArray[np.bytes_]) -> NDArray[np.generic]:
 def _check_accuracy(path: Path, accuracy: Floats) -> None:
     known = accuracy[~np.isnan(accuracy)]
     if not known.size:
-        raise ZooError(
-            f"Expected {path} to give the test accuracy of at least some checkpoints, since "
-            f"nothing can be learned without. Received: none."
-        )
+        raise ZooError(f"{path} gives no test accuracy, so nothing can be learned from the zoo.")
     if known.min() < 0 or known.max() > 1:
         raise ZooError(
-            f"Expected the test accuracies in {path} to be fractions in [0, 1]. "
-            f"Received: values from {known.min():g} to {known.max():g}."
+            f"The test accuracies in {path} run from {known.min():g} to {known.max():g} instead of "
+            "lying in [0, 1]. Divide percentages by 100."
         )
 
 
 def _find_runs(
     path: Path, steps: Floats, recipe: dict[str, NDArray[np.generic]]
 ) -> NDArray[np.str_]:
-    """Tell runs apart without their names.
+    """Return run numbers for a file that does not name its runs.
 
     Recipes hold numbers drawn at random, so that equal recipes mean one run, wherever its rows
     stand, unless a step comes twice in it. Otherwise the rows of a run are taken to follow each

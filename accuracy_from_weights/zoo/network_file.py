@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.io.archives import ArrayArchive, open_archive
+from accuracy_from_weights.io.atomic import replacing
 from accuracy_from_weights.zoo.metrics import MEASURED
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 
@@ -49,14 +50,14 @@ class StoredNetwork:
     weights: Mapping[str, NDArray[Any]]
 
     def state_dict(self, checkpoint: int) -> dict[str, NDArray[np.generic]]:
-        """Weights of one checkpoint, by its place in ``header["steps"]``."""
+        """Return the weights of one checkpoint, by its place in ``header["steps"]``."""
         return {name: values[checkpoint] for name, values in self.weights.items()}
 
 
 def from_training(
     index: int, network: TrainedNetwork, made_by: dict[str, str] | None = None
 ) -> StoredNetwork:
-    """Gather what is kept of a network that was trained here."""
+    """Return what is stored of a trained network."""
     checkpoints = network.checkpoints
     header = {
         "index": index,
@@ -80,7 +81,7 @@ def from_training(
 
 
 def encode(network: StoredNetwork, dtype: str = "float32") -> bytes:
-    """Turn a network into the bytes of its file.
+    """Return the bytes of a network's file.
 
     Weights beyond the range of half precision keep the whole network in its own precision.
 
@@ -90,7 +91,7 @@ def encode(network: StoredNetwork, dtype: str = "float32") -> bytes:
         When `dtype` is neither float32 nor float16.
     """
     if dtype not in ("float32", "float16"):
-        raise ZooError(f"Expected weights stored as float32 or float16. Received: {dtype!r}.")
+        raise ZooError(f"Weights cannot be stored as {dtype!r}. Choose float32 or float16.")
     weights = network.weights
     if dtype == "float16" and all(_fits_half(values) for values in weights.values()):
         weights = {
@@ -130,17 +131,18 @@ def write_state_dict(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
         When the name does not end in ``.npz`` or the file cannot be written.
     """
     if path.suffix != ".npz":
-        raise ZooError(f"Expected the name of a state dict to end in .npz. Received: {path}.")
+        raise ZooError(f"The state dict's name must end in .npz, and {path} does not.")
     buffer = io.BytesIO()
     np.savez(buffer, **{name: values[-1] for name, values in weights.items()})
     try:
-        path.write_bytes(buffer.getvalue())
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
     except OSError as error:
-        raise ZooError(f"Expected to write {path}. Received: {error.strerror}.") from error
+        raise ZooError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Read what a network's file says beside the weights.
+    """Read the header of a network's file: recipe, history, versions.
 
     Raises
     ------
@@ -172,8 +174,9 @@ def _opened(path: Path) -> Iterator[ArrayArchive]:
         if isinstance(error, ZooError):
             raise
         raise ZooError(
-            f"Expected {path} to be a complete network of a zoo. Received: {type(error).__name__} "
-            f"({error}). Remove the file and build again: only this network is trained anew."
+            f"{path} is not a complete network of a zoo: {type(error).__name__} ({error}). Remove "
+            "the "
+            "file and build again: only this network is trained anew."
         ) from error
 
 
@@ -183,7 +186,7 @@ def _tensor_names(file: ArrayArchive) -> list[str]:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a network's numbers depend on."""
+    """Return the versions of Python and of the libraries that a network depends on."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -215,7 +218,7 @@ def _header(file: ArrayArchive) -> dict[str, Any]:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is a number that a float can hold."""
+    """Return whether a value is a number that a float can hold."""
     return isinstance(value, int | float) and abs(value) < _LARGEST_NUMBER
 
 
@@ -228,7 +231,7 @@ def _is_history(values: object, length: int) -> bool:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Turn a number into what JSON can hold, which is no NaN."""
+    """Return the number, or None for NaN and infinities, which JSON cannot hold."""
     return float(value) if math.isfinite(value) else None
 
 

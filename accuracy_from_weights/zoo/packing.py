@@ -1,4 +1,4 @@
-"""Columns of a table in a form that compresses well, and back; plain arrays only."""
+"""Pack a table's columns into plain arrays that compress well, and unpack them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT_BITS = 7
 
 
 def pack(name: str, column: Column, rounded: bool = False) -> dict[str, Column]:
-    """Turn a column into arrays to store, by name.
+    """Return the arrays that store a column, by name.
 
     Strings, which repeat, become a short list and places in it. Single precision matrices are cut
     into planes of first, second, third and fourth bytes, feature by feature: the bytes of a plane
@@ -43,7 +43,7 @@ def pack(name: str, column: Column, rounded: bool = False) -> dict[str, Column]:
 
 
 def unpack(arrays: dict[str, Column]) -> dict[str, Column]:
-    """Turn stored arrays back into columns."""
+    """Return the columns that stored arrays hold."""
     columns: dict[str, Column] = {}
     for name, values in arrays.items():
         if name.endswith(_PLANES):

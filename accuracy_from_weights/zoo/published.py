@@ -54,12 +54,12 @@ class Variable:
 
     @property
     def layer(self) -> str:
-        """The layer that the variable belongs to: its name up to the last slash."""
+        """The variable's layer: its name up to the last slash."""
         return self.name.rpartition("/")[0]
 
     @property
     def role(self) -> str:
-        """What the variable is to its layer: ``"kernel"``, ``"bias"`` or ``"depthwise_kernel"``."""
+        """The variable's role: ``"kernel"``, ``"bias"`` or ``"depthwise_kernel"``."""
         return self.name.rpartition("/")[2].partition(":")[0]
 
 
@@ -90,7 +90,7 @@ class PublishedZoo:
 
 
 def is_published_folder(folder: Path) -> bool:
-    """Whether the folder holds at least one of the three files of the published format."""
+    """Return whether the folder holds at least one file of the published format."""
     names = (WEIGHTS_FILE, LAYOUT_FILE, "metrics.csv.gz", "metrics.csv")
     return any((folder / name).is_file() for name in names)
 
@@ -107,23 +107,20 @@ def open_published(folder: str | Path) -> PublishedZoo:
     folder = Path(folder)
     for name in (WEIGHTS_FILE, LAYOUT_FILE):
         if not (folder / name).is_file():
-            raise ZooError(
-                f"Expected a zoo in the published format: weights.npy, metrics.csv.gz, layout.csv. "
-                f"Received: {folder}, which has no {name}."
-            )
+            raise ZooError(f"{folder} is not a zoo in the published format: it has no {name}.")
     find_metrics_file(folder)
     weights = _map_weights(folder)
     layout = read_layout(folder / LAYOUT_FILE)
     if layout[-1].end != weights.shape[1]:
         raise ZooError(
-            f"Expected {LAYOUT_FILE} to describe every column of {WEIGHTS_FILE}. Received: "
-            f"{layout[-1].end} columns described and {weights.shape[1]} stored in {folder}."
+            f"{LAYOUT_FILE} in {folder} describes {layout[-1].end} columns, and {WEIGHTS_FILE} has "
+            f"{weights.shape[1]}."
         )
     metrics = read_metrics(folder)
     if len(metrics) != weights.shape[0]:
         raise ZooError(
-            f"Expected one line of metrics for each row of {WEIGHTS_FILE}. Received: "
-            f"{len(metrics)} lines and {weights.shape[0]} rows in {folder}."
+            f"{folder} has {len(metrics)} lines of metrics for {weights.shape[0]} rows of "
+            f"{WEIGHTS_FILE}."
         )
     return PublishedZoo(folder, layout, metrics, weights.shape[0])
 
@@ -146,7 +143,7 @@ def read_rows(folder: Path, rows: NDArray[np.intp] | slice) -> Array:
 
 
 def stack_from_rows(rows: Array, layout: tuple[Variable, ...]) -> NetworkStack:
-    """Cut rows of parameters, shape (n, columns), into the layers of n networks (views)."""
+    """Return n networks as views of rows of parameters, shape (n, columns)."""
     layers: dict[str, dict[str, Array]] = {}
     for variable in layout:
         values = rows[:, variable.start : variable.end].reshape(len(rows), *variable.shape)
@@ -177,20 +174,21 @@ def read_layout(path: Path) -> tuple[Variable, ...]:
         variables = sorted((_variable(line) for line in lines), key=lambda variable: variable.start)
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise ZooError(
-            f"Expected {path} to have the columns varname, start_idx, end_idx and shape, filled in "
-            f"each line. Received: {type(error).__name__} ({error})."
+            f"{path} lacks varname, start_idx, end_idx or shape in a line: {type(error).__name__} "
+            f"({error})."
         ) from error
     if not variables:
-        raise ZooError(f"Expected {path} to name at least one variable. Received: none.")
+        raise ZooError(f"{path} names no variable.")
     column = 0
     for variable in variables:
         size = math.prod(variable.shape)
         is_whole = size > 0 and min(variable.shape, default=1) > 0
         if variable.start != column or variable.end - variable.start != size or not is_whole:
             raise ZooError(
-                f"Expected the variables of {path} to follow each other without gap, each as long "
-                f"as its shape says. Received: {variable.name} of shape {variable.shape} in "
-                f"columns {variable.start} to {variable.end}, where column {column} comes next."
+                f"{path} puts {variable.name} of shape {variable.shape} in columns "
+                f"{variable.start} "
+                f"to {variable.end}. Variables must follow each other without gaps, and column "
+                f"{column} comes next."
             )
         column = variable.end
     _check_roles(path, variables)
@@ -212,8 +210,9 @@ def _check_roles(path: Path, variables: list[Variable]) -> None:
         target = kernels if is_kernel else biases if (role, n_axes) == ("bias", 1) else None
         if target is None or variable.layer in target:
             raise ZooError(
-                f"Expected each layer in {path} to have one kernel and at most one bias. "
-                f"Received: {variable.name} of shape {variable.shape}."
+                f"{variable.name} of shape {variable.shape} in {path} does not fit: each layer "
+                "has one "
+                "kernel and at most one bias."
             )
         target[variable.layer] = variable
     for layer, bias in biases.items():
@@ -221,8 +220,8 @@ def _check_roles(path: Path, variables: list[Variable]) -> None:
         n_out = None if kernel is None else _n_outputs(kernel)
         if n_out != bias.shape[0]:
             raise ZooError(
-                f"Expected the bias {bias.name} in {path} to be as long as its layer has outputs. "
-                f"Received: {bias.shape[0]} values for {n_out or 'no'} outputs."
+                f"The bias {bias.name} in {path} has {bias.shape[0]} values for {n_out or 'no'} "
+                "outputs."
             )
 
 
@@ -233,7 +232,7 @@ def _n_outputs(kernel: Variable) -> int:
 
 
 def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
-    """Lay out the layers of networks in columns, each bias before its kernel.
+    """Return the columns of each layer's parameters, each bias before its kernel.
 
     Raises
     ------
@@ -250,9 +249,9 @@ def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
             kind = f"conv{n_axes - 2}d"
         if not kind or layer.norm_scale is not None or layer.norm_shift is not None:
             raise ZooError(
-                f"Expected dense layers and convolutions alone, which is what the published format "
-                f"holds. Received: {layer.name}, {layer.kind} with a kernel of {n_axes} axes"
-                f"{'' if layer.norm_scale is None else ' and a normalisation'}."
+                f"{layer.name} cannot be written in the published format, which holds dense "
+                "layers and "
+                f"convolutions alone: it is a {layer.kind} with a kernel of {n_axes} axes"
             )
         number = counts.get(kind, 0)
         counts[kind] = number + 1
@@ -270,7 +269,7 @@ def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
 
 
 def rows_of(stack: NetworkStack) -> Array:
-    """Write networks as rows of parameters in the order of `layout_of`, shape (n, columns)."""
+    """Return networks as rows of parameters in the order of `layout_of`, shape (n, columns)."""
     parts = []
     for layer in stack.layers:
         if layer.bias is not None:
@@ -310,11 +309,11 @@ def _map_weights(folder: Path) -> Array:
         weights = np.load(path, mmap_mode="r", allow_pickle=False)
     except _DAMAGE as error:
         raise ZooError(
-            f"Expected {path} to be a complete array in numpy's .npy format. Received: {error}."
+            f"{path} is not a complete array in numpy's .npy format: {error}."
         ) from error
     if weights.ndim != 2 or weights.dtype.kind != "f" or not weights.shape[0]:
         raise ZooError(
-            f"Expected {path} to hold floating point numbers, one row a checkpoint. "
-            f"Received: shape {weights.shape}, type {weights.dtype}."
+            f"{path} holds an array of shape {weights.shape} and type {weights.dtype} instead of "
+            "floating point numbers, one row for each checkpoint."
         )
     return weights

@@ -1,4 +1,4 @@
-"""The kinds of zoo that can be read, behind one face: metrics by row, weights in pieces.
+"""One interface to all kinds of zoo: metrics by row, weights in pieces.
 
 A piece is small enough for memory and is described by whichever process takes it: it says where
 to read, and holds no weights itself.
@@ -53,7 +53,7 @@ class Piece(Protocol):
         ...
 
     def digest(self) -> bytes:
-        """SHA-256 of the bytes that the weights were read from."""
+        """Return the SHA-256 of the bytes that hold the weights."""
         ...
 
 
@@ -79,7 +79,7 @@ class ZooSource:
 
 
 def is_source(folder: Path) -> bool:
-    """Whether the folder itself (not one inside it) is a zoo that can be read."""
+    """Return whether the folder itself (not one inside it) is a zoo."""
     return ZooStore.is_store(folder) or is_published_folder(folder)
 
 
@@ -174,7 +174,7 @@ class _StorePiece:
 
 
 def _runnable_imported(network: StoredNetwork, first_row: int) -> Iterator[RunnableNetworks]:
-    """Tell how to run a network that was imported from the published format."""
+    """Return a runnable network that was imported from the published format."""
     from accuracy_from_weights.weights import read_weights
 
     known = network.header["hyperparameters"]
@@ -189,7 +189,7 @@ def _open_store(folder: Path) -> ZooSource:
     plan = store.plan()
     headers = list(store.headers())
     if not headers:
-        raise ZooError(f"Expected at least one complete network in {folder}. Received: none.")
+        raise ZooError(f"{folder} holds no finished network.")
     counts = [len(header["steps"]) for header in headers]
     first_rows = [0, *np.cumsum(counts).tolist()]
     indices = [int(header["index"]) for header in headers]
@@ -210,7 +210,7 @@ def _open_store(folder: Path) -> ZooSource:
 def _metrics_of(
     headers: list[dict[str, Any]], counts: list[int], plan: dict[str, Any]
 ) -> ZooMetrics:
-    """Gather the histories of all networks; the recipe of each is repeated for its checkpoints."""
+    """Return the metrics of all networks; each recipe is repeated for its checkpoints."""
 
     def history(name: str) -> Floats:
         values = [value for header in headers for value in header["history"][name]]
@@ -242,7 +242,7 @@ def _metrics_of(
 
 
 def column_of(values: list[Any]) -> NDArray[np.generic]:
-    """Turn hyperparameters into numbers (NaN where missing) or strings (empty where missing)."""
+    """Return hyperparameters as numbers (NaN if missing) or strings (empty if missing)."""
     if any(isinstance(value, str) for value in values):
         return np.array(["" if value is None else str(value) for value in values])
     return np.array([np.nan if value is None else float(value) for value in values])

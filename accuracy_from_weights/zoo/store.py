@@ -1,4 +1,4 @@
-"""A zoo on disk, written one network after another so that a kill at any moment loses none.
+"""A zoo on disk, written network by network, so that a kill loses no finished network.
 
 A folder holds::
 
@@ -54,7 +54,7 @@ class ZooStore:
 
     @staticmethod
     def is_store(folder: str | Path) -> bool:
-        """Whether the folder holds a zoo of this format."""
+        """Return whether the folder holds a zoo of this format."""
         return (Path(folder) / PLAN_FILE).is_file()
 
     def plan(self) -> dict[str, Any]:
@@ -73,13 +73,15 @@ class ZooStore:
                 raise TypeError("a recipe that is no object")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ZooError(
-                f"Expected {self.folder} to hold a zoo that this package built ({PLAN_FILE} and "
-                f"{_NETWORKS}/). Received: {type(error).__name__} ({error})."
+                f"{self.folder} is not a zoo that this package built ({PLAN_FILE} and "
+                f"{_NETWORKS}/): "
+                f"{type(error).__name__} ({error})."
             ) from error
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise ZooError(
-                f"Expected a zoo of format version {FORMAT_VERSION} or older in {self.folder}. "
-                f"Received: version {version}. Install a newer accuracy-from-weights to read it."
+                f"The zoo in {self.folder} has format version {version}, and this release reads "
+                "up to "
+                f"{FORMAT_VERSION}. Install a newer accuracy-from-weights."
             )
         return dict(plan)
 
@@ -94,14 +96,14 @@ class ZooStore:
         return _Writer(self)
 
     def indices(self) -> list[int]:
-        """Numbers of the networks that are complete, rising."""
+        """Return the numbers of the finished networks, in rising order."""
         if not self.networks.is_dir():
             return []
         names = (path.stem for path in self.networks.glob("*.npz"))
         return sorted(int(name) for name in names if name.isdigit())
 
     def path(self, index: int) -> Path:
-        """Where the network of this number is, or will be."""
+        """Return the path of the network of this number."""
         return self.networks / f"{index:06d}.npz"
 
     def read(self, index: int) -> StoredNetwork:
@@ -115,7 +117,7 @@ class ZooStore:
         return decode(self.path(index))
 
     def tensor_names(self, index: int) -> list[str]:
-        """Names of one network's tensors, without reading them.
+        """Return the names of one network's tensors without reading the tensors.
 
         Raises
         ------
@@ -125,7 +127,7 @@ class ZooStore:
         return read_tensor_names(self.path(index))
 
     def headers(self) -> Iterator[dict[str, Any]]:
-        """Yield what is known of each network, in the order of `indices`, without its weights.
+        """Yield the header of each network, in the order of `indices`.
 
         Raises
         ------
@@ -150,14 +152,14 @@ class _Writer:
             is_ours = _try_lock(self._lock)
         except OSError as error:
             raise ZooError(
-                f"Expected a folder that networks can be written to. "
-                f"Received: {self.store.folder} ({error.strerror})."
+                f"Networks cannot be written to {self.store.folder}: {error.strerror}."
             ) from error
         if not is_ours:
             self._lock.close()
             raise ZooError(
-                f"Expected to be the only one that builds a zoo in {self.store.folder}. Received: "
-                f"another process is at it. Wait for it to end, or choose another folder."
+                f"Another process is building the zoo in {self.store.folder}. Wait for it to end, "
+                "or "
+                "choose another folder."
             )
         for leftover in self.store.networks.glob(f"*{_TEMPORARY}"):
             leftover.unlink(missing_ok=True)
@@ -174,7 +176,7 @@ class _Writer:
             self._lock = None
 
     def begin(self, plan: dict[str, Any]) -> None:
-        """Record what is being built, or check that it is what the folder already holds.
+        """Record what is being built, or check that the folder already holds the same.
 
         Raises
         ------
@@ -190,15 +192,16 @@ class _Writer:
             if different:
                 key = different[0]
                 raise ZooError(
-                    f"Expected the {' and '.join(different)} of the zoo in {self.store.folder}. "
-                    f"Received: {key} {plan.get(key)}, where it has "
-                    f"{found.get(key)}. Give the same, or choose another folder."
+                    f"The zoo in {self.store.folder} was begun with another "
+                    f"{' and '.join(different)}: "
+                    f"{key} is {found.get(key)} there and {plan.get(key)} now. Give the same, or "
+                    "choose another folder."
                 )
         else:
             self._write(self.store.folder / PLAN_FILE, json.dumps(plan, indent=1).encode())
 
     def missing(self, n_networks: int) -> list[int]:
-        """Numbers below `n_networks` that are still to be trained, rising.
+        """Return the numbers below `n_networks` that are still to be trained, in rising order.
 
         A file that is no complete archive (a disk that lied about having written it) counts as
         missing and is removed.
@@ -241,14 +244,14 @@ class _Writer:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise ZooError(
-                f"Expected to write {path} ({len(content)} bytes). Received: {error.strerror}. "
+                f"{path} ({len(content)} bytes) cannot be written: {error.strerror}. "
                 f"The {len(self.store.indices())} networks written before are safe: make room and "
-                f"give the same command again to go on."
+                "give the same command again to go on."
             ) from error
 
 
 def _try_lock(file: IO[bytes]) -> bool:
-    """Lock the open file for this process; False when another one has it.
+    """Return whether this process got the lock of the open file.
 
     The system frees such a lock when its process ends, however it ends, so that none goes stale.
     """
@@ -270,7 +273,7 @@ def _try_lock(file: IO[bytes]) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force the folder's list of names to disk; Windows has no such call and needs none."""
+    """Flush the folder's list of names to disk; Windows has no such call and needs none."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

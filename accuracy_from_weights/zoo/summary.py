@@ -1,4 +1,4 @@
-"""What a zoo holds, in numbers: networks, checkpoints, accuracies reached, recipes."""
+"""Summary of a zoo: networks, checkpoints, accuracies, recipes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def summarise(folder: str | Path) -> list[dict[str, Any]]:
     if folder.is_file():
         return [_summary_of_table(folder)]
     if not folder.is_dir():
-        raise ZooError(f"Expected a folder or a table with a zoo. Received: {folder}, not found.")
+        raise ZooError(f"{folder} does not exist. Name a zoo, a table or a folder of them.")
     if is_source(folder):
         return [_summary_of_source(folder)]
     summaries = [_summary_of_table(path) for path in sorted(folder.glob("*.npz"))]
     summaries += [_summary_of_source(one) for one in sorted(folder.iterdir()) if is_source(one)]
     if not summaries:
-        raise ZooError(f"Expected a zoo, or a folder of zoos. Received: {folder}, without any.")
+        raise ZooError(f"{folder} holds no zoo and no table.")
     return summaries
 
 
@@ -92,7 +92,7 @@ def _summary(metrics: ZooMetrics) -> dict[str, Any]:
 
 
 def _last_rows(runs: NDArray[np.str_], steps: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Find the row of each run's last step."""
+    """Return the row of each run's last step."""
     order = np.lexsort((steps, runs))
     return order[np.append(runs[order][1:] != runs[order][:-1], [True] * bool(len(runs)))]
 
@@ -127,7 +127,7 @@ def _spread(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def as_text(summary: dict[str, Any]) -> str:
-    """Lay out one zoo's summary for a terminal, its histogram as bars."""
+    """Return one zoo's summary as text, its histogram as bars."""
     diverged = summary["diverged"]
     lines = [
         f"{summary['name']}: {summary['networks']:,} networks, "

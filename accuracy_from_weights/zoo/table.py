@@ -1,4 +1,4 @@
-"""A zoo as a table: one row a checkpoint, its features beside what is known of it."""
+"""A zoo as a table: for each checkpoint its features, accuracies, run and recipe."""
 
 from __future__ import annotations
 
@@ -104,23 +104,23 @@ class ZooTable:
         columns = {name: getattr(self, name) for name in _ROW_ARRAYS} | self.hyperparameters
         lengths = {name: len(column) for name, column in columns.items() if column is not None}
         if set(lengths.values()) - {len(self.runs)} or self.features.ndim != 2:
-            raise ZooError(f"Expected columns of one length in a table. Received: {lengths}.")
+            raise ZooError(f"The columns of a table differ in length: {lengths}.")
         if self.features.shape[1] != len(self.feature_names):
             raise ZooError(
-                f"Expected a name for each feature of a table. Received: "
-                f"{len(self.feature_names)} names for {self.features.shape[1]} features."
+                f"A table has {len(self.feature_names)} names for {self.features.shape[1]} "
+                "features."
             )
         if self.probes is not None and self.probes.shape[1:] != (len(self.probe_names),):
             raise ZooError(
-                f"Expected a name for each column of a table's probes. Received: "
-                f"{len(self.probe_names)} names for probes of shape {self.probes.shape}."
+                f"A table has {len(self.probe_names)} names for probes of shape "
+                f"{self.probes.shape}."
             )
 
     def __len__(self) -> int:
         return len(self.runs)
 
     def subset(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> ZooTable:
-        """Keep some rows, given as a mask or as numbers; the fingerprint stays the whole zoo's."""
+        """Return some rows, given as a mask or as numbers; the fingerprint stays the same."""
         arrays = {name: getattr(self, name) for name in _ROW_ARRAYS}
         kept: dict[str, Any] = {
             name: None if array is None else array[rows] for name, array in arrays.items()
@@ -140,7 +140,7 @@ class ZooTable:
         return np.stack([self.datasets, np.char.add(np.char.add(family, " "), kind)], axis=1)
 
     def inputs(self, features: str = "weights") -> NDArray[np.float32]:
-        """Give what a predictor reads of each checkpoint.
+        """Return the columns that a predictor reads, one row for each checkpoint.
 
         Parameters
         ----------
@@ -163,8 +163,9 @@ class ZooTable:
             if self.probes is None or self.probe_names != PROBE_NAMES:
                 lack = "none" if self.probes is None else "those of another version"
                 raise ZooError(
-                    f"Expected a zoo with answers to synthetic inputs for features={features!r}. "
-                    f"Received: {lack}; describe the zoo anew (zoo describe --probes)."
+                    f"features={features!r} needs answers to probes, and the zoo has {lack}. "
+                    "Describe "
+                    "the zoo anew (zoo describe --probes)."
                 )
             columns.append(self.probes)
         if "log" in features:
@@ -172,8 +173,9 @@ class ZooTable:
             log = log_columns(*measured, self.hyperparameters.get("n_train"))
             if np.isnan(log[:, :2]).all(axis=0).any():
                 raise ZooError(
-                    f"Expected a zoo that holds the training log for features={features!r}. "
-                    f"Received: none, as in the published format; choose others or another zoo."
+                    f"features={features!r} needs the training log, which the zoo does not hold. "
+                    "Choose "
+                    "other features or another zoo."
                 )
             columns.append(log)
         return np.concatenate(columns, axis=1, dtype=np.float32)
@@ -271,15 +273,16 @@ def read_zoo(
     if path.is_file():
         return _current(path, ZooTable.load(path))
     if not path.is_dir():
-        raise ZooError(f"Expected a folder or a table with a zoo. Received: {path}, not found.")
+        raise ZooError(f"{path} does not exist. Name a zoo, a table or a folder of them.")
     if is_source(path):
         return _describe_sources([open_source(path)], n_jobs, progress, probes)[0]
     folders = sorted(folder for folder in path.iterdir() if is_source(folder))
     files = sorted(path.glob("*.npz"))
     if not folders and not files:
         raise ZooError(
-            f"Expected {path} to be a zoo: a folder with weights.npy, metrics.csv.gz and "
-            f"layout.csv, one that zoo build wrote, a table, or a folder of such. Received: none."
+            f"{path} is not a zoo: neither a folder with weights.npy, metrics.csv.gz and "
+            "layout.csv, "
+            "nor one that zoo build wrote, nor a table, nor a folder of such."
         )
     tables = [_current(file, ZooTable.load(file)) for file in files]
     sources = [open_source(folder) for folder in folders]
@@ -318,9 +321,7 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
     if datasets is None or datasets.dtype.kind != "U":
         datasets = np.full(len(metrics), source.name)
     if not known.any():
-        raise ZooError(
-            f"Expected {source.name} to hold a network that did not diverge. Received: none."
-        )
+        raise ZooError(f"All networks of {source.name} diverged.")
     # A subset also drops columns that nothing is known of.
     return ZooTable(
         features=described.features,
@@ -344,14 +345,15 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
 def _current(path: Path, table: ZooTable) -> ZooTable:
     if table.feature_names != FEATURE_NAMES:
         raise ZooError(
-            f"Expected a table with the {len(FEATURE_NAMES)} features of this version. Received: "
-            f"{path}, whose features are others; describe its zoo anew (zoo describe)."
+            f"{path} has other features than the {len(FEATURE_NAMES)} of this version. Describe "
+            "its "
+            "zoo anew (zoo describe)."
         )
     return table
 
 
 def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) -> ZooTable:
-    """Put tables below each other.
+    """Return one table of all rows of several tables.
 
     Parameters
     ----------
@@ -374,8 +376,8 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
         or len(set(probe_names)) > 1
     ):
         raise ZooError(
-            "Expected tables with the same features. Received: tables that different versions of "
-            "accuracy-from-weights wrote; describe their zoos anew."
+            "The tables have different features: different versions of accuracy-from-weights wrote "
+            "them. Describe their zoos anew."
         )
     digests = "".join(table.fingerprint for table in tables)
     arrays: dict[str, Any] = {}

@@ -49,13 +49,11 @@ def write_table(
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     except OSError as error:
-        raise ZooError(
-            f"Expected to write a table to {path}. Received: {error.strerror}."
-        ) from error
+        raise ZooError(f"The table cannot be written to {path}: {error.strerror}.") from error
 
 
 def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `write_table` wrote: the head, and the columns by name.
+    """Return the head and the columns that `write_table` wrote.
 
     Raises
     ------
@@ -68,8 +66,8 @@ def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             version = head.get("table_version")
             if isinstance(version, int) and version > TABLE_VERSION:
                 raise UnreadableFileError(
-                    f"Expected a table of version {TABLE_VERSION} or older in {path}. "
-                    f"Received: version {version}. Install a newer accuracy-from-weights."
+                    f"{path} is a table of version {version}, and this release reads up to "
+                    f"{TABLE_VERSION}. Install a newer accuracy-from-weights."
                 )
             return head, unpack({name: archive[name] for name in archive.names if name != _HEAD})
     except (DamagedArchiveError, IndexError, ValueError) as error:
@@ -79,10 +77,9 @@ def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def no_table(path: Path, error: Exception) -> UnreadableFileError:
-    """Make the error about a file that is no table; the caller raises it."""
+    """Return the error about a file that is no table; the caller raises it."""
     return UnreadableFileError(
-        f"Expected {path} to be a table that describes a zoo. "
-        f"Received: {type(error).__name__} ({error})."
+        f"{path} is not a table that describes a zoo: {type(error).__name__} ({error})."
     )
 
 

@@ -46,7 +46,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network's recipe and what came of it.
+    """A network's recipe, its checkpoints and the time they took.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A zoo's runs as courses in time: how far each checkpoint had come."""
+"""Training progress of a zoo's checkpoints, as shares of their runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROUNDING = 1e-6
 
 
 def progress_of(table: ZooTable) -> NDArray[np.float64]:
-    """Tell which share of its planned training each checkpoint had behind it.
+    """Return the share of its run's planned training that each checkpoint has done.
 
     Parameters
     ----------

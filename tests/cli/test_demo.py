@@ -17,8 +17,8 @@ from accuracy_from_weights.errors import (
 )
 from accuracy_from_weights.predictor.estimate import Estimate
 from accuracy_from_weights.weights import read_weights
+from accuracy_from_weights.zoo.recipes import paper
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
-from accuracy_from_weights.zoo.recipes.recipe import paper
 
 
 class Scripted:

@@ -133,15 +133,19 @@ def test_lines_without_an_accuracy_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "sentence"),
     [
-        ("file,accuracy\na.npz,0.5\n", ZooError, "columns file, run, accuracy. Received: file, a"),
-        ("", ZooError, "Received: an empty file"),
+        (
+            "file,accuracy\na.npz,0.5\n",
+            ZooError,
+            "lacks the columns run. It needs file, run, accuracy",
+        ),
+        ("", ZooError, "and has none"),
         ("file,run,accuracy\na.npz,1,91\n", ZooError, "Divide percentages by 100"),
-        ("file,run,accuracy\na.npz,1,nan\n", ZooError, "fractions in"),
-        ("file,run,accuracy\na.npz,1,good\n", ZooError, "Expected numbers in the column accuracy"),
-        ("file,run,accuracy\na.npz,1\n", ZooError, "Expected 3 fields .* line 2"),
-        ("file,run,accuracy\n,1,0.5\n", ZooError, "Expected a file and a run in each line"),
-        ("file,run,accuracy\na.npz,1,\n", ZooError, "accuracy of at least one"),
-        ("file,run,accuracy\na.npz,1,0.5\n", ZooError, "files that can be read. Received: none"),
+        ("file,run,accuracy\na.npz,1,nan\n", ZooError, "instead of lying in"),
+        ("file,run,accuracy\na.npz,1,good\n", ZooError, "column accuracy .* other than numbers"),
+        ("file,run,accuracy\na.npz,1\n", ZooError, "Line 2 .* does not have 3 fields"),
+        ("file,run,accuracy\n,1,0.5\n", ZooError, "names no file or no run"),
+        ("file,run,accuracy\na.npz,1,\n", ZooError, "gives no accuracy"),
+        ("file,run,accuracy\na.npz,1,0.5\n", ZooError, "None of the files .* can be read"),
         (None, UnreadableFileError, "No such file"),
     ],
 )

@@ -268,7 +268,7 @@ class TestCrossValidate:
         assert sorted(np.concatenate([rows for _, rows in seen])) == list(range(len(table)))
 
     def test_one_data_set_cannot_be_held_out(self):
-        with pytest.raises(ZooError, match="at least two data sets"):
+        with pytest.raises(ZooError, match="needs at least two of them"):
             cross_validate(make_table(), Interval(), hold_out="dataset")
 
     def test_progress_ends_at_the_total(self):

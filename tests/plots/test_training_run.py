@@ -43,7 +43,7 @@ def test_draws_into_the_axes_of_the_user_and_leaves_pyplot_alone():
 
 
 def test_a_log_without_estimates_is_refused():
-    with pytest.raises(ValueError, match="no accuracy_from_weights_low"):
+    with pytest.raises(ValueError, match="lacks accuracy_from_weights_low"):
         plot_log({"accuracy_from_weights": [0.1]})
 
 
@@ -94,7 +94,7 @@ def test_a_csv_of_lightning_becomes_a_picture(tmp_path):
 
 @pytest.mark.parametrize("history", [[], [{"loss": 1.0}], 3, [1, 2]], ids=str)
 def test_a_history_without_estimates_is_refused(history):
-    with pytest.raises(ValueError, match=r"Expected (a history with estimates|Keras' History)"):
+    with pytest.raises(ValueError, match=r"no estimates under|cannot be drawn"):
         plot_history(history)
 
 

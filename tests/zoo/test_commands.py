@@ -32,7 +32,7 @@ def test_build_then_look(tmp_path: Path) -> None:
     assert ZooStore(tmp_path / "zoo").indices() == [0, 1, 2]
     again = run(*build, "--networks", 3, "--output", tmp_path / "zoo", "--seed", 1)
     assert again.exit_code == 1
-    assert "Expected the seed of the zoo" in again.stderr
+    assert "was begun with another seed" in again.stderr
     assert "Traceback" not in again.stderr
 
     info = run("zoo", "info", tmp_path / "zoo", "--plot", tmp_path / "zoo.png")
@@ -119,9 +119,9 @@ def test_info_says_where_the_last_checkpoints_end(published_zoo: WriteZoo) -> No
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["zoo", "info", "{}/nothing"], 1, "Expected a folder or a table"),
+        (["zoo", "info", "{}/nothing"], 1, "does not exist. Name a zoo"),
         (["zoo", "describe", "{}", "--output", "{}/table.csv"], 1, "end in .npz"),
-        (["zoo", "describe", "{}", "--output", "{}/table.npz"], 1, "to be a zoo"),
+        (["zoo", "describe", "{}", "--output", "{}/table.npz"], 1, "is not a zoo"),
         (["zoo", "build", "--data", "digits", "--output", "{}"], 2, "--networks"),
         (
             ["zoo", "build", "--data", "nix", "--networks", "1", "--output", "{}"],

@@ -77,7 +77,7 @@ def test_zoos_that_the_format_cannot_hold(
     if kind == "batch normalisation":
         names = ("weight", "bias", "running_mean", "running_var")
         tensors |= {f"bn.{name}": ones for name in names}
-        message = "without batch normalisation"
+        message = "has batch normalisation"
     elif kind == "other layers":
         tensors = {"conv.weight": kernel[:, :, :1], "norm.weight": ones, "norm.bias": ones}
         message = "dense layers and convolutions alone"

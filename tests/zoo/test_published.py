@@ -106,19 +106,19 @@ def test_missing_file_is_named(published_zoo: WriteZoo, name: str) -> None:
 @pytest.mark.parametrize(
     ("file", "pattern", "replacement", "message"),
     [
-        ("layout.csv", r"4810,4970,160", "4810,4960,150", "as its shape says|as long"),
+        ("layout.csv", r"4810,4970,160", "4810,4960,150", "without gaps"),
         ("layout.csv", r"\n[^\n]*dense/kernel[^\n]*", "", "every column|outputs"),
         ("layout.csv", r"conv2d_1/kernel", "conv2d_1/gamma", "kernel and at most one bias"),
         ("layout.csv", r"end_idx", "stop", "start_idx, end_idx"),
         ("layout.csv", r"conv2d_1/bias", "elsewhere/bias", "no outputs"),
         ("metrics.csv", r"test_accuracy", "accuracy", "no column test_accuracy"),
         ("metrics.csv", r",step,", ",epoch,", "no column step"),
-        ("metrics.csv", r"\n0,relu", "\n0,relu,extra", "fields in each line"),
-        ("metrics.csv", r"\n35,[^\n]*", "", "35 lines and 36 rows"),
-        ("metrics.csv", r"0\.\d+,1\.5", "67.2,1.5", "fractions"),
-        ("metrics.csv", r"0\.\d+,1\.5", "good,1.5", "hold numbers"),
-        ("metrics.csv", r"runs/0003,0", "runs/0003,first", "number as the step"),
-        ("metrics.csv", r"(?s)\n.*", "\n", "at least one line"),
+        ("metrics.csv", r"\n0,relu", "\n0,relu,extra", "has 10 fields"),
+        ("metrics.csv", r"\n35,[^\n]*", "", "35 lines of metrics for 36 rows"),
+        ("metrics.csv", r"0\.\d+,1\.5", "67.2,1.5", "instead of lying in \\[0, 1\\]"),
+        ("metrics.csv", r"0\.\d+,1\.5", "good,1.5", "other than numbers"),
+        ("metrics.csv", r"runs/0003,0", "runs/0003,first", "whose step is not a number"),
+        ("metrics.csv", r"(?s)\n.*", "\n", "no line below"),
     ],
 )
 def test_files_that_do_not_fit(

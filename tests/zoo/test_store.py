@@ -138,7 +138,7 @@ with ZooStore({str(tmp_path)!r}).writing() as writer:
 def test_second_builder_gets_one_sentence(store: ZooStore) -> None:
     with store.writing() as writer:
         writer.begin(PLAN)
-        with pytest.raises(ZooError, match="another process is at it"), store.writing():
+        with pytest.raises(ZooError, match="Another process is building"), store.writing():
             pass
         writer.add(network(0))
     with store.writing() as writer:
@@ -150,7 +150,7 @@ def test_another_plan_is_refused(store: ZooStore) -> None:
         writer.begin(PLAN)
     with store.writing() as writer:
         writer.begin(PLAN)
-        with pytest.raises(ZooError, match=r"Expected the seed of the zoo.*seed 1.*has 0"):
+        with pytest.raises(ZooError, match=r"another seed: seed is 0 there and 1 now"):
             writer.begin({**PLAN, "seed": 1})
 
 
@@ -172,7 +172,7 @@ def test_leftovers_and_damaged_networks_are_made_anew(store: ZooStore) -> None:
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(ZooError, match="folder that networks can be written to"),
+        pytest.raises(ZooError, match="Networks cannot be written to"),
         ZooStore(tmp_path / "file").writing(),
     ):
         pass
@@ -183,5 +183,5 @@ def test_folders_that_are_no_zoo(store: ZooStore, content: str | None) -> None:
     if content is not None:
         store.folder.mkdir()
         (store.folder / "zoo.json").write_text(content)
-    with pytest.raises(ZooError, match="Expected"):
+    with pytest.raises(ZooError, match="is not a zoo|format version"):
         store.plan()

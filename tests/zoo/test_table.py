@@ -143,7 +143,7 @@ def test_tables_of_other_versions(
     path = tmp_path / "table.npz"
     renamed = dataclasses.replace(table, feature_names=("other", *table.feature_names[1:]))
     renamed.save(path)
-    with pytest.raises(ZooError, match="describe its zoo anew"):
+    with pytest.raises(ZooError, match="Describe its zoo anew"):
         read_zoo(path)
     with pytest.raises(ZooError, match="describe their zoos anew"):
         concatenate([table, renamed])
@@ -173,7 +173,7 @@ def test_no_zoo(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "zoo"
     if kind == "empty":
         path.mkdir()
-    with pytest.raises(ZooError, match="Expected"):
+    with pytest.raises(ZooError, match="does not exist|is not a zoo"):
         read_zoo(path)
 
 
@@ -232,11 +232,11 @@ def test_memory_is_read_in_pieces(published_zoo: WriteZoo, monkeypatch: pytest.M
 def test_an_empty_store(tmp_path: Path) -> None:
     with ZooStore(tmp_path).writing() as writer:
         writer.begin({"seed": 0})
-    with pytest.raises(ZooError, match="at least one complete network"):
+    with pytest.raises(ZooError, match="no finished network"):
         read_zoo(tmp_path)
 
 
 def test_columns_of_different_lengths(published_zoo: WriteZoo) -> None:
     table = read_zoo(published_zoo())
-    with pytest.raises(ZooError, match="one length"):
+    with pytest.raises(ZooError, match="differ in length"):
         dataclasses.replace(table, accuracy=table.accuracy[1:])

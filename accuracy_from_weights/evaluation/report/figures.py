@@ -1,4 +1,4 @@
-"""The pictures of the page about a predictor."""
+"""The report's figures: scatter plot, calibration, errors by band, importances."""
 
 from __future__ import annotations
 

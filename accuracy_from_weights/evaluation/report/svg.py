@@ -1,4 +1,4 @@
-"""Figures of matplotlib as SVG that stands inside a page, in the colours of the page."""
+"""Matplotlib figures as inline SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WIDTH = 4.6
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in a page.
+    """An inline SVG with its caption.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Picture:
 
 
 def new_axes(height: float = 3.4) -> Axes:
-    """Give axes in the page's style, ``height`` inches high."""
+    """Return axes in the page's style, ``height`` inches high."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -55,7 +55,7 @@ def new_axes(height: float = 3.4) -> Axes:
 
 
 def picture(axes: Axes, alternative: str, caption: str) -> Picture:
-    """Turn drawn axes into a picture.
+    """Return drawn axes as inline SVG.
 
     Parameters
     ----------
