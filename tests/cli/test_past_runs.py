@@ -136,7 +136,7 @@ def test_lines_without_an_accuracy_are_left_out(tmp_path):
         (
             "file,accuracy\na.npz,0.5\n",
             ZooError,
-            "lacks the columns run. It needs file, run, accuracy",
+            "lacks the columns run. It needs file, run",
         ),
         ("", ZooError, "and has none"),
         ("file,run,accuracy\na.npz,1,91\n", ZooError, "Divide percentages by 100"),

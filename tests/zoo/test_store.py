@@ -183,5 +183,5 @@ def test_folders_that_are_no_zoo(store: ZooStore, content: str | None) -> None:
     if content is not None:
         store.folder.mkdir()
         (store.folder / "zoo.json").write_text(content)
-    with pytest.raises(ZooError, match="is not a zoo|format version"):
+    with pytest.raises(ZooError, match=r"is not a zoo|format version"):
         store.plan()

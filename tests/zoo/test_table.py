@@ -145,7 +145,7 @@ def test_tables_of_other_versions(
     renamed.save(path)
     with pytest.raises(ZooError, match="Describe its zoo anew"):
         read_zoo(path)
-    with pytest.raises(ZooError, match="describe their zoos anew"):
+    with pytest.raises(ZooError, match="Describe their zoos anew"):
         concatenate([table, renamed])
     with monkeypatch.context() as patch:
         patch.setattr("accuracy_from_weights.zoo.table_file.TABLE_VERSION", 99)
@@ -173,7 +173,7 @@ def test_no_zoo(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "zoo"
     if kind == "empty":
         path.mkdir()
-    with pytest.raises(ZooError, match="does not exist|is not a zoo"):
+    with pytest.raises(ZooError, match=r"does not exist|is not a zoo"):
         read_zoo(path)
 
 
