@@ -59,13 +59,15 @@ def read_weights(source: Any) -> NetworkWeights:
     """
     if isinstance(source, NetworkWeights):
         return source
-    layers = layers_from_parts(_parts(source))
+    parts = _parts(source)
+    layers = layers_from_parts(parts)
     if not layers:
         raise UnsupportedModelError(
             "Expected a network in which at least one layer has a kernel (a weight of two or more "
             f"axes). Received: {_described(source)} without any; a Keras model must be built."
         )
-    return NetworkWeights(layers)
+    before = {part.before for part in parts}
+    return NetworkWeights(layers, None not in before, before <= {"pass", "rectifier"})
 
 
 def _parts(source: Any) -> list[Part]:

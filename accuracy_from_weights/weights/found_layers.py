@@ -27,6 +27,10 @@ class Kernel:
     bias : ndarray of shape (out,) or None
     kind_is_known : bool
         Whether ``kind`` was read from the layer itself, rather than guessed from a shape.
+    before : str or None
+        What lies between it and the layer before: ``"pass"`` (nothing, or pooling and reshaping),
+        ``"rectifier"``, ``"activation"`` (of another kind); None where the source does not tell,
+        and wherever the layers do not run one after another.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Kernel:
     kernel: Array
     bias: Array | None = None
     kind_is_known: bool = False
+    before: str | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,6 +55,11 @@ class Normalisation:
         Running statistics of a batch normalisation; None for layer, group and RMS normalisation.
     epsilon : float
         Added to the variance.
+    before : str or None
+        What lies between it and the layer that feeds it, as in `Kernel`.
+    is_channels_last : bool
+        Whether the framework puts the channels last, as Keras and Flax do: flattening then
+        repeats all channels for each position.
     """
 
     name: str
@@ -59,6 +69,8 @@ class Normalisation:
     mean: Array | None = None
     variance: Array | None = None
     epsilon: float = TORCH_EPSILON
+    before: str | None = None
+    is_channels_last: bool = False
 
 
 Part: TypeAlias = Kernel | Normalisation

@@ -87,9 +87,21 @@ class NetworkStack:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class NetworkWeights:
-    """The layers of one network, in the order in which the data flows through them."""
+    """The layers of one network, in the order in which the data flows through them.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    is_chain : bool
+        Whether the layers are known to run one after another, with nothing but activations,
+        pooling, reshaping and dropout between them. False where the source does not tell.
+    is_rectified : bool
+        Whether every activation between them is known to be a rectifier (ReLU).
+    """
 
     layers: tuple[Layer, ...]
+    is_chain: bool = False
+    is_rectified: bool = False
 
     @property
     def n_parameters(self) -> int:

@@ -17,12 +17,18 @@ _WRAPPED = ("_orig_mod", "module")
 
 
 def parts_of_torch_module(module: nn.Module) -> list[Part]:
-    """Kernels and normalisations of a module, in the order of registration."""
+    """Kernels and normalisations of a module, in the order in which they run.
+
+    Where the module's graph cannot be found, the order is that of its state dict.
+    """
+    from accuracy_from_weights.weights.order.torch_graph import graph_of_module
+
     module = unwrapped(module)
     refuse_sharded(module)
     return parts_of_mapping(
         module.state_dict(keep_vars=True),
         {_path(name): _hint(part) for name, part in module.named_modules(remove_duplicate=False)},
+        graph=graph_of_module(module),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
@@ -17,6 +18,7 @@ from accuracy_from_weights.weights.naming.keras_names import (
 )
 from accuracy_from_weights.weights.naming.torch_names import NO_HINT, Hint, parts_of_torch_group
 from accuracy_from_weights.weights.order.block_order import registered_in_flow
+from accuracy_from_weights.weights.order.graph import Graph, with_graph
 from accuracy_from_weights.weights.order.layer_order import (
     Block,
     in_chaining_order,
@@ -64,6 +66,7 @@ def parts_of_mapping(
     source: Mapping[Any, Any],
     hints: Mapping[Path, Hint] | None = None,
     order_is_known: bool = True,
+    graph: Graph | None = None,
 ) -> list[Part]:
     """Kernels and normalisations of a state dict or a nested mapping, in order.
 
@@ -78,6 +81,8 @@ def parts_of_mapping(
         Whether the mapping's order is the data's. Default: True, except that Keras's and Flax's
         names in alphabetical order are taken for unordered, and PyTorch's where their shapes do
         not chain in that order but do in another.
+    graph : Graph, optional
+        Of the network, where it is known.
     """
     flat = [
         (path, value)
@@ -98,6 +103,8 @@ def parts_of_mapping(
         for path, hint in (hints or {}).items()
     }
     blocks = _blocks(groups, hints, order_is_known)
+    if graph is not None:
+        blocks = registered_in_flow(with_graph(blocks, _renamed(graph, prefix)))
     return [part for block in blocks for part in block.parts]
 
 
@@ -124,6 +131,17 @@ def _blocks(
     elif not hints and is_sorted_by_name(list(groups)):
         blocks = in_chaining_order(blocks)
     return registered_in_flow(blocks)
+
+
+def _renamed(graph: Graph, prefix: Path) -> Graph:
+    """Return the graph with its layers named as the tensors are."""
+    nodes = (
+        node
+        if node.path is None
+        else replace(node, path=_without_prefix(_without_markers(node.path), prefix))
+        for node in graph.nodes
+    )
+    return Graph(tuple(nodes))
 
 
 def _follows_keras(group: Mapping[str, Array]) -> bool:

@@ -1,7 +1,14 @@
-"""Normalisations meet the kernels they follow: kernels and normalisations become layers.
+"""Normalisations meet the kernels they belong to: kernels and normalisations become layers.
 
-Only the order of the parts is used, never a graph, because a state dict and a ``.weights.h5``
-file know no more, and the same network must read the same from all of them.
+A batch normalisation right after a kernel is folded into it: the two are one linear map. After
+an activation it is folded into the next kernel instead, again one linear map (but for the borders
+of a padded convolution). Which of the two holds is known where the graph is. A state dict does
+not tell, and then, in this order,
+
+- the numbers of ``nn.Sequential`` tell: between layers 3 and 5 lies an activation;
+- the running means tell: after a rectifier or a sigmoid none is negative, after a convolution
+  about half of them are;
+- the activation is assumed to come after the normalisation.
 
 A run of kernels followed by a run of normalisations is matched by number of channels, aligned at
 the end: in ``conv, bn`` the normalisation meets its kernel, and so it does in the two branches of
@@ -12,8 +19,7 @@ A normalisation that stands *before* its kernel (pre-activation ResNets, pre-nor
 follows, in this order, the kernel that last wrote to the residual stream which it normalises. It
 is folded there, which measures what that kernel writes in units of the stream: scale the whole
 stream by any factor, running statistics with it, and neither the network's answers nor the
-layers read change. A normalisation that finds no kernel of its width before it (at the input, or
-after a concatenation) is left out.
+layers read change. A normalisation that finds no kernel of its width is left out.
 """
 
 from __future__ import annotations
@@ -22,9 +28,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accuracy_from_weights.weights.found_layers import Kernel, Normalisation, Part
 from accuracy_from_weights.weights.layers import Array, Layer
+
+_MEANS_ENOUGH = 8
+"""Channels of which no running mean is negative by chance: one in 2^8 layers, at most."""
 
 
 @dataclass(slots=True)
@@ -49,7 +59,7 @@ def layers_from_parts(parts: Iterable[Part]) -> tuple[Layer, ...]:
     """
     layers: list[Layer] = []
     sound = [part for part in map(_sound, parts) if part is not None]
-    for run in _runs(_with_depthwise(sound)):
+    for run in _runs(_folded_forward(_with_depthwise(sound))):
         layers.extend(_joined(run))
     return tuple(layers)
 
@@ -82,6 +92,67 @@ def _with_depthwise(parts: Sequence[Part]) -> list[Part]:
             channels = out
         resolved.append(part)
     return resolved
+
+
+def _folded_forward(parts: Sequence[Part]) -> list[Part]:
+    """Fold each batch normalisation that follows an activation into the next kernel."""
+    left: list[Part] = []
+    waiting: list[Normalisation] = []
+    last: Kernel | None = None
+    for part in parts:
+        if isinstance(part, Kernel):
+            for normalisation in waiting:
+                part = _with_scaled_inputs(part, normalisation)
+            waiting, last = [], part
+            left.append(part)
+        elif part.variance is not None and _follows_activation(part, last):
+            waiting.append(part)
+        else:
+            left.append(part)
+    return left
+
+
+def _follows_activation(normalisation: Normalisation, kernel: Kernel | None) -> bool:
+    """Whether an activation lies between a kernel and the batch normalisation after it."""
+    if normalisation.before is not None:
+        return normalisation.before in ("rectifier", "activation")
+    if kernel is None:
+        return False
+    (*outer, own), (*other_outer, other) = normalisation.name.split("."), kernel.name.split(".")
+    if outer == other_outer and own.isdigit() and other.isdigit():
+        return int(own) > int(other) + 1
+    means = normalisation.mean
+    return (
+        means is not None
+        and means.size >= _MEANS_ENOUGH
+        and bool((means >= 0).all() and (means > 0).any())
+    )
+
+
+def _with_scaled_inputs(kernel: Kernel, normalisation: Normalisation) -> Kernel:
+    """Fold a batch normalisation of a kernel's inputs into it, where its channels are the same."""
+    width, (n_out, n_in) = normalisation.n_channels, kernel.kernel.shape[:2]
+    gain, shift = _affine(normalisation, np.zeros(width))
+    if kernel.kind == "depthwise_conv" and n_out % width == 0:
+        axis = 0
+        gain, shift = (np.repeat(a, n_out // width) for a in (gain, shift))
+    elif n_in == width or (kernel.kernel.ndim == 2 and n_in % width == 0):
+        axis = 1
+        if normalisation.is_channels_last:
+            gain, shift = (np.tile(a, n_in // width) for a in (gain, shift))
+        else:
+            gain, shift = (np.repeat(a, n_in // width) for a in (gain, shift))
+    else:
+        return kernel
+    stored = np.asarray(kernel.kernel)
+    shape = [1] * stored.ndim
+    shape[axis] = -1
+    with np.errstate(all="ignore"):
+        bias = (stored * shift.reshape(shape)).reshape(n_out, -1).sum(axis=1)
+        if kernel.bias is not None:
+            bias = bias + kernel.bias
+        scaled = (stored * gain.reshape(shape)).astype(stored.dtype)
+    return replace(kernel, kernel=scaled, bias=bias.astype(stored.dtype))
 
 
 def _runs(parts: Iterable[Part]) -> list[_Run]:
@@ -125,20 +196,35 @@ def _normalised(layer: Layer, normalisation: Normalisation) -> Layer:
 def _folded(layer: Layer, normalisation: Normalisation) -> Layer:
     """``gamma * (W x + b - mean) / sqrt(var + eps) + beta`` as one linear map."""
     dtype = layer.stored.dtype
+    before = np.zeros(normalisation.n_channels) if layer.bias is None else layer.bias
+    scale, shift = _affine(normalisation, before.astype(np.float64))
     with np.errstate(all="ignore"):  # a diverged network passes through as NaN and infinities
-        variance = np.asarray(normalisation.variance, np.float64)
-        scale = 1.0 / np.sqrt(variance + normalisation.epsilon)
-        if normalisation.scale is not None:
-            scale *= normalisation.scale
-        shift = np.zeros_like(scale) if layer.bias is None else layer.bias.astype(np.float64)
-        if normalisation.mean is not None:
-            shift = shift - normalisation.mean
-        shift = shift * scale
-        if normalisation.shift is not None:
-            shift = shift + normalisation.shift
         gain: Array = scale.astype(dtype)
         if layer.gain is not None:
             gain = gain * layer.gain
         bias: Array = shift.astype(dtype)
     gain.flags.writeable = bias.flags.writeable = False
     return replace(layer, gain=gain, bias=bias)
+
+
+def _affine(
+    normalisation: Normalisation, values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a batch normalisation multiplies by, and what it makes of some values.
+
+    Parameters
+    ----------
+    normalisation : Normalisation
+    values : ndarray of shape (n_channels,)
+    """
+    with np.errstate(all="ignore"):
+        variance = np.asarray(normalisation.variance, np.float64)
+        scale = 1.0 / np.sqrt(variance + normalisation.epsilon)
+        if normalisation.scale is not None:
+            scale = scale * normalisation.scale
+        if normalisation.mean is not None:
+            values = values - normalisation.mean
+        values = values * scale
+        if normalisation.shift is not None:
+            values = values + normalisation.shift
+    return scale, values

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from accuracy_from_weights.weights import read_weights
+from tests.weights.comparing import assert_same_layers
 
 
 def random_state(rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -71,6 +72,83 @@ def test_the_folded_layer_answers_like_the_two() -> None:
     answers = torch.conv2d(inputs, kernel, bias)
     with torch.no_grad():
         torch.testing.assert_close(answers, module.eval()(inputs), rtol=1e-4, atol=1e-5)
+
+
+class AfterActivation(nn.Module):
+    """Normalises what its rectifiers give out, and flattens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 12, 3), nn.BatchNorm2d(12)
+        self.fc = nn.Linear(12 * 4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.bn1(torch.relu(self.conv1(x)))
+        x = self.bn2(torch.relu(self.conv2(x)))
+        return self.fc(torch.flatten(x, 1))
+
+
+@torch.no_grad()
+def trained(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Move the running statistics, as training does, and the scales and shifts."""
+    torch.manual_seed(0)
+    for _ in range(30):
+        module.train()(torch.randn(32, *shape))
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.weight.uniform_(0.5, 2)
+            part.bias.uniform_(-1, 1)
+    return module.eval()
+
+
+def test_after_an_activation_it_is_folded_into_the_next_layer() -> None:
+    module = trained(AfterActivation(), (3, 6, 6))
+    layers = read_weights(module).layers
+    np.testing.assert_array_equal(layers[0].kernel, module.conv1.weight.detach())
+    inputs = torch.randn(4, 3, 6, 6)
+    conv1, conv2, linear = (
+        (torch.tensor(layer.kernel), torch.tensor(layer.bias)) for layer in layers
+    )
+    with torch.no_grad():
+        x = torch.relu(torch.conv2d(inputs, *conv1))
+        x = torch.relu(torch.conv2d(x, *conv2))
+        answers = nn.functional.linear(torch.flatten(x, 1), *linear)
+        torch.testing.assert_close(answers, module(inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_a_state_dict_tells_an_activation_before_by_the_running_means() -> None:
+    module = trained(AfterActivation(), (3, 6, 6))
+    assert_same_layers(read_weights(module.state_dict()), read_weights(module))
+    before = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5)
+    )
+    trained(before, (3, 6, 6))
+    names = {"0": "conv1", "1": "bn1", "4": "fc"}
+    state = {names[key[0]] + key[1:]: tensor for key, tensor in before.state_dict().items()}
+    assert_same_layers(read_weights(state), read_weights(before))
+
+
+def test_numbers_of_a_sequence_tell_what_lies_between() -> None:
+    for activation in (nn.Tanh(), nn.ELU()):  # of which the running means tell nothing
+        module = nn.Sequential(
+            nn.Conv2d(3, 8, 3), activation, nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3)
+        )
+        trained(module, (3, 6, 6))
+        assert_same_layers(read_weights(module.state_dict()), read_weights(module))
+        first = read_weights(module.state_dict()).layers[0]
+        np.testing.assert_array_equal(first.kernel, module[0].weight.detach())
+
+
+def test_pooling_and_dropout_do_not_part_a_kernel_from_its_norm() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Dropout2d(), nn.AvgPool2d(2), nn.BatchNorm2d(8), nn.ReLU()
+    )
+    trained(module, (3, 6, 6))
+    (layer,) = read_weights(module).layers
+    scale = module[3].weight / torch.sqrt(module[3].running_var + 1e-5)
+    kernel = (module[0].weight * scale[:, None, None, None]).detach()
+    np.testing.assert_allclose(layer.kernel, kernel, rtol=1e-5)
 
 
 def test_batch_norm_without_scale_or_running_statistics() -> None:

@@ -1,0 +1,169 @@
+"""The graph of a network's computation: the order of its layers and what lies between them.
+
+A live PyTorch module, a Keras model or its ``.keras`` file, and a ``.pt2`` file tell their graph;
+a state dict does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from accuracy_from_weights.weights.found_layers import Normalisation
+from accuracy_from_weights.weights.order.layer_order import Block
+
+Path: TypeAlias = tuple[str, ...]
+
+RECTIFIER, ACTIVATION, PASS, LAYER, UNKNOWN = "rectifier", "activation", "pass", "layer", "unknown"
+
+_NAMES = (
+    (RECTIFIER, r"relu6?"),
+    (
+        ACTIVATION,
+        r"(?:leaky|p|r|c|thresholded)relu|[sc]?elu|glu|gelu|silu|swish|hardswish|mish|"
+        r"(?:log|hard)?sigmoid|(?:hard)?tanh|(?:soft|hard|tanh|sparse)(?:plus|sign|shrink|min)|"
+        r"(?:log|sparse)?softmax2?d?|threshold|exponential|exp|sin|activation",
+    ),
+    (
+        PASS,
+        r"identity|(?:alpha|feature|featurealpha|spatial|gaussian)?dropout(?:[123]d)?|"
+        r"gaussiannoise|(?:un)?flatten|view|reshape|permute|transpose|t|contiguous|(?:un)?squeeze|"
+        r"clone|detach|float|to|movedim|(?:global|adaptive)*(?:max|avg|average|lp)pool(?:ing)?"
+        r"(?:[123]d)?|mean|amax|upsampl\w*|interpolate|(?:channel|pixel)(?:un)?shuffle|"
+        r"(?:zero|constant|reflection|replication|circular)?pad(?:ding)?(?:[123]d)?|"
+        r"cropping[123]d|inputlayer",
+    ),
+)
+
+
+def operation_of(name: str) -> str:
+    """Return what a function, method or class does, by its name: ``"max_pool2d"`` -> ``"pass"``.
+
+    Parameters
+    ----------
+    name : str
+        As PyTorch, ATen or Keras spell it.
+
+    Returns
+    -------
+    str
+        ``"rectifier"``, ``"activation"``; ``"pass"`` for what moves, drops or averages values;
+        or ``"unknown"``.
+    """
+    folded = name.lower().replace("_", "")
+    found = (operation for operation, names in _NAMES if re.fullmatch(names, folded))
+    return next(found, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step of the computation.
+
+    Attributes
+    ----------
+    inputs : tuple of int
+        Numbers of the steps whose results it takes, all smaller than its own.
+    operation : str
+        ``"layer"``, or as `operation_of`; ``"pass"`` for the network's input.
+    path : tuple of str or None
+        Of the layer whose parameters it uses.
+    """
+
+    inputs: tuple[int, ...]
+    operation: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """All steps, in the order in which they run."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each step is known, takes the result of the one before, and nothing else."""
+        used = self._used()
+        steps = sorted(used)
+        layers = [self.nodes[at].path for at in steps if self.nodes[at].operation == LAYER]
+        return (
+            len(layers) == len(set(layers))
+            and all(self.nodes[at].operation != UNKNOWN for at in steps)
+            and all(
+                self.nodes[at].inputs == ((before,) if before is not None else ())
+                for before, at in zip([None, *steps], steps, strict=False)
+            )
+        )
+
+    def before(self, path: Path) -> str | None:
+        """Return what lies between a layer and the layer, or the input, that feeds it.
+
+        Returns
+        -------
+        str or None
+            ``"pass"``, ``"rectifier"`` or ``"activation"``; None after a sum, a concatenation or
+            an unknown function, and for a layer that runs twice.
+        """
+        calls = [at for at, node in enumerate(self.nodes) if node.path == path]
+        if len(calls) != 1:
+            return None
+        met = {PASS}
+        at = calls[0]
+        while self.nodes[at].inputs:
+            if len(self.nodes[at].inputs) > 1:
+                return None
+            (at,) = self.nodes[at].inputs
+            if self.nodes[at].operation == LAYER:
+                break
+            met.add(self.nodes[at].operation)
+        if UNKNOWN in met:
+            return None
+        return next((kind for kind in (ACTIVATION, RECTIFIER) if kind in met), PASS)
+
+    def _used(self) -> set[int]:
+        """Return the steps that the last one depends on."""
+        used: set[int] = set()
+        waiting = [len(self.nodes) - 1] if self.nodes else []
+        while waiting:
+            at = waiting.pop()
+            if at not in used:
+                used.add(at)
+                waiting.extend(self.nodes[at].inputs)
+        return used
+
+
+def with_graph(blocks: Sequence[Block], graph: Graph) -> list[Block]:
+    """Put blocks in the order in which a graph runs them, and say what lies before each.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    graph : Graph
+        A block that it does not run stays behind the one that it was given after.
+    """
+    first: dict[Path, int] = {}
+    for at, node in enumerate(graph.nodes):
+        if node.path is not None:
+            first.setdefault(node.path, at)
+    places: list[tuple[int, int]] = []
+    for number, block in enumerate(blocks):
+        # What runs may be a layer around the block: PyTorch's own transformer layers are one step.
+        inside = (block.path[:n] for n in range(len(block.path), 0, -1) if block.path[:n] in first)
+        around = block.path if block.path in first else next(inside, None)
+        place = first[around] if around is not None else places[-1][0] if places else -1
+        places.append((place, number))
+    is_chain = graph.is_chain
+    return [_with_before(blocks[number], graph, is_chain) for _, number in sorted(places)]
+
+
+def _with_before(block: Block, graph: Graph, is_chain: bool) -> Block:
+    before = graph.before(block.path)
+    parts = tuple(
+        replace(part, before=before if number == 0 else PASS)
+        if is_chain or isinstance(part, Normalisation)
+        else part
+        for number, part in enumerate(block.parts)
+    )
+    return Block(block.path, parts)
