@@ -27,6 +27,12 @@ _FILES_WORTH_A_BAR = 20
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
+@click.option(
+    "--part",
+    metavar="NAME",
+    help="Which network, where a file holds several: teacher, model_ema... Of a zoo's network, the "
+    "number of epochs trained.",
+)
 @predictor_option
 @json_option
 @jobs_option
@@ -40,6 +46,7 @@ _FILES_WORTH_A_BAR = 20
 def command(
     ctx: click.Context,
     files: tuple[Path, ...],
+    part: str | None,
     predictor_file: Path | None,
     as_json: bool,
     jobs: int,
@@ -62,7 +69,8 @@ def command(
         from accuracy_from_weights.weights.torch_devices import check_device
 
         check_device(device)
-    results = list(zip(files, _estimate_files(files, predictor, jobs, device), strict=True))
+    found = _estimate_files(files, predictor, jobs, device, part)
+    results = list(zip(files, found, strict=True))
     if as_json:
         click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))
     else:
@@ -89,7 +97,7 @@ def command(
 
 
 def _estimate_files(
-    files: Sequence[Path], predictor: AccuracyPredictor, jobs: int, device: str
+    files: Sequence[Path], predictor: AccuracyPredictor, jobs: int, device: str, part: str | None
 ) -> list[Estimate | AccuracyFromWeightsError]:
     """Return an estimate, or the error that says why there is none, for each file in its order."""
     import numpy as np
@@ -98,7 +106,7 @@ def _estimate_files(
 
     bar = progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext(None)
     with bar as report:
-        described = describe_many(files, device=device, n_jobs=jobs, progress=report)
+        described = describe_many(files, device=device, n_jobs=jobs, progress=report, part=part)
     found = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
     estimates = iter(predictor.judge(np.stack(found)) if found else [])
     return [

@@ -18,7 +18,12 @@ from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.features.large.large_layers import LARGEST_EXACT
 from accuracy_from_weights.features.log_columns import log_row
-from accuracy_from_weights.weights import NetworkWeights, read_weights, stack_networks
+from accuracy_from_weights.weights import (
+    NetworkWeights,
+    inner_model,
+    read_weights,
+    stack_networks,
+)
 
 Row = NDArray[np.float32]
 
@@ -32,6 +37,7 @@ def describe_network(
     *,
     input_shape: Sequence[int] | None = None,
     log: Mapping[str, float] | None = None,
+    part: str | None = None,
 ) -> Row:
     """Describe one network by the numbers of a feature set.
 
@@ -46,6 +52,8 @@ def describe_network(
     log : mapping of str to float, optional
         What the training loop reported of its last epoch: ``accuracy``, a fraction, ``loss``, in
         nats, and ``samples``, the number of training samples.
+    part : str, optional
+        Which of several networks in the source, as in `read_weights`.
 
     Returns
     -------
@@ -67,7 +75,8 @@ def describe_network(
     >>> (estimate,) = load_predictor(features="weights+probes").judge(row)
     """
     check_feature_set(feature_set)
-    parts = [describe(read_weights(source))]
+    source, part = inner_model(source, part)
+    parts = [describe(read_weights(source, part))]
     if "probes" in feature_set:
         from accuracy_from_weights.features.probes import probe
 
@@ -83,6 +92,7 @@ def describe_many(
     device: str = "cpu",
     n_jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    part: str | None = None,
 ) -> list[Row | AccuracyFromWeightsError]:
     """Describe the weights in many files; a file that cannot be read does not stop the others.
 
@@ -95,6 +105,8 @@ def describe_many(
         Number of processes; -1 for one a core.
     progress : callable, optional
         Called with the number of files done and their number in all.
+    part : str, optional
+        Which of several networks in each file, as in `read_weights`.
 
     Returns
     -------
@@ -107,7 +119,9 @@ def describe_many(
     described: list[Row | AccuracyFromWeightsError] = []
     portions = (files[start : start + _PORTION] for start in range(0, len(files), _PORTION))
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
-    for rows in parallel(joblib.delayed(_describe_portion)(part, device) for part in portions):
+    for rows in parallel(
+        joblib.delayed(_describe_portion)(some, device, part) for some in portions
+    ):
         described += rows
         if progress is not None:
             progress(len(described), len(files))
@@ -115,13 +129,13 @@ def describe_many(
 
 
 def _describe_portion(
-    files: Sequence[str | os.PathLike[str]], device: str
+    files: Sequence[str | os.PathLike[str]], device: str, part: str | None
 ) -> list[Row | AccuracyFromWeightsError]:
     rows: dict[int, Row | AccuracyFromWeightsError] = {}
     alike: dict[tuple[Any, ...], dict[int, NetworkWeights]] = {}
     for k, file in enumerate(files):
         try:
-            network = read_weights(file)
+            network = read_weights(file, part)
         except AccuracyFromWeightsError as error:
             rows[k] = error
             continue

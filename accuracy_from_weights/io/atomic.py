@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of a temporary file beside `path`, and move it there when the block is done.
+    """Yield the path of a temporary file beside `path`, and move it there when the block is done.
 
     The content is on the disk before the name changes. When the block raises, `path` is left as it
     was and the temporary file is removed. Two writers at once do not mix: the later one wins.

@@ -315,6 +315,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         log: Mapping[str, float] | None = None,
         horizon: str = "now",
         progress: float | None = None,
+        part: str | None = None,
     ) -> Estimate:
         """Estimate the accuracy of one network: `describe_network` followed by `judge`.
 
@@ -332,6 +333,8 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             "final" forecasts the accuracy that the training run will end with.
         progress : float, optional
             For "final": epochs done divided by epochs planned, fraction.
+        part : str, optional
+            Which network, where the source holds several: ``part="teacher"``. See `read_weights`.
 
         Returns
         -------
@@ -344,7 +347,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         InvalidArgumentError
             When the log or progress is needed and missing, or the predictor cannot forecast.
         """
-        row = describe_network(source, self.features, input_shape=input_shape, log=log)
+        row = describe_network(source, self.features, input_shape=input_shape, log=log, part=part)
         (estimate,) = self.judge(row, progress, horizon)
         if estimate.caution is not None:
             warnings.warn(estimate.caution, AccuracyFromWeightsWarning, stacklevel=2)

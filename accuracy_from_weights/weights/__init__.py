@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.checkpoints import check_one_network
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Layer, NetworkStack, NetworkWeights, stack_networks
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
@@ -19,7 +20,7 @@ from accuracy_from_weights.weights.order.folding import layers_from_parts
 __all__ = ["Layer", "NetworkStack", "NetworkWeights", "read_weights", "stack_networks"]
 
 
-def read_weights(source: Any) -> NetworkWeights:
+def read_weights(source: Any, part: str | None = None) -> NetworkWeights:
     """Read a network's layers, in the order in which the data flows through them.
 
     Parameters
@@ -36,6 +37,11 @@ def read_weights(source: Any) -> NetworkWeights:
         - a path to a ``.keras``, ``.weights.h5``, ``.h5``, ``.pt``, ``.pth``, ``.ckpt``,
           ``.safetensors`` or ``.npz`` file, none of which is allowed to run code;
         - what this function has returned before, which is returned as it is.
+    part : str, optional
+        Which network to read where the source holds several, such as a student and its teacher: a
+        key of the checkpoint, the name of a module or layer inside the model, or what the names of
+        its tensors begin with. Of a zoo's file of one network, the checkpoint: the number of epochs
+        trained. Default: the only one.
 
     Returns
     -------
@@ -48,33 +54,66 @@ def read_weights(source: Any) -> NetworkWeights:
     Raises
     ------
     UnsupportedModelError
-        When no layer has a kernel, when the type is unknown, or when the values are not on this
-        machine (sharded, lazy or meta tensors).
+        When no layer has a kernel, when the type is unknown, when there are several networks and
+        `part` names none of them, or when the values are not on this machine (sharded, lazy or
+        meta tensors).
     UnreadableFileError
         When a file is missing, truncated, absurd in size or of another format than it says.
     UntrustedFileError
         When reading the file would run code that it carries.
     MissingDependencyError
         When reading the file needs a library that is not installed.
+
+    Examples
+    --------
+    >>> weights = read_weights({"student": student, "teacher": teacher}, part="teacher")
     """
     if isinstance(source, NetworkWeights):
         return source
-    parts = _parts(source)
+    source, part = inner_model(source, part)
+    parts = _parts(source, part)
+    check_one_network(parts)
     layers = layers_from_parts(parts)
     if not layers:
         raise UnsupportedModelError(
-            "Expected a network in which at least one layer has a kernel (a weight of two or more "
-            f"axes). Received: {_described(source)} without any; a Keras model must be built."
+            f"{_described(source)} holds no layer with a kernel, a weight of two or more axes; "
+            "save the whole network, and build a Keras model first."
         )
-    before = {part.before for part in parts}
+    before = {found.before for found in parts}
     return NetworkWeights(layers, None not in before, before <= {"pass", "rectifier"})
 
 
-def _parts(source: Any) -> list[Part]:
+def inner_model(source: Any, part: str | None) -> tuple[Any, str | None]:
+    """Return the module or layer inside a model that `part` names, and None for what is left of it.
+
+    Parameters
+    ----------
+    source : model, mapping or path
+    part : str or None
+
+    Returns
+    -------
+    source, part
+        As given, unless the source is a model.
+    """
+    if part is None:
+        return source, None
+    if _is_instance(source, "keras", "Layer"):
+        from accuracy_from_weights.weights.keras import layer_inside
+
+        return layer_inside(source, part), None
+    if _is_instance(source, "torch.nn", "Module"):
+        from accuracy_from_weights.weights.torch import submodule
+
+        return submodule(source, part), None
+    return source, part
+
+
+def _parts(source: Any, part: str | None) -> list[Part]:
     if isinstance(source, str | os.PathLike):
         from accuracy_from_weights.weights.files import parts_of_file
 
-        return parts_of_file(source)
+        return parts_of_file(source, part)
     # Keras comes first: on its torch backend a Keras model is a PyTorch module as well.
     if _is_instance(source, "keras", "Layer"):
         from accuracy_from_weights.weights.keras import parts_of_keras_model
@@ -84,7 +123,7 @@ def _parts(source: Any) -> list[Part]:
         from accuracy_from_weights.weights.torch import parts_of_torch_module
 
         return parts_of_torch_module(source)
-    return parts_of_mapping(check_is_mapping(source))
+    return parts_of_mapping(check_is_mapping(source), part=part)
 
 
 def _is_instance(source: object, module: str, name: str) -> bool:
@@ -94,5 +133,5 @@ def _is_instance(source: object, module: str, name: str) -> bool:
 
 def _described(source: object) -> str:
     if isinstance(source, str | os.PathLike):
-        return f"the file {os.fspath(source)!r}"
-    return f"an object of type {type(source).__name__}"
+        return f"The file {os.fspath(source)!r}"
+    return f"The object of type {type(source).__name__}"

@@ -64,8 +64,8 @@ def to_numpy(value: Any, name: str) -> Array | None:
                 value = np.asarray(value)
             except Exception as error:  # noqa: BLE001  # a framework may raise anything here
                 raise UnsupportedModelError(
-                    f"Expected tensors whose values can be read. Received: {name!r}, of type "
-                    f"{type(value).__name__}, which cannot be read ({_first_line(error)})."
+                    f"The values of {name!r}, of type {type(value).__name__}, cannot be read "
+                    f"({_first_line(error)})."
                 ) from None
     if isinstance(value, DeviceArray):
         return cast(Array, value)  # for the little that readers do to an array it is one
@@ -112,18 +112,17 @@ def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | DeviceArray | 
     type_name = type(tensor).__name__
     if isinstance(tensor, torch.nn.UninitializedParameter | torch.nn.UninitializedBuffer):
         raise UnsupportedModelError(
-            f"Expected a network whose tensors have shapes. Received: {name!r}, a lazy tensor; "
-            "run one batch through the network first."
+            f"{name!r} is a lazy tensor, which has no shape yet; run one batch through the network "
+            "first."
         )
     if type_name in ("DTensor", "ShardedTensor") or hasattr(tensor, "ds_id"):
         raise UnsupportedModelError(
-            f"Expected a network whose tensors are whole on this process. Received: {name!r}, "
-            f"a sharded tensor ({type_name}); gather a full state dict first and read that."
+            f"{name!r} is a sharded tensor ({type_name}), not whole on this process; gather a full "
+            "state dict first and read that."
         )
     if tensor.is_meta or type_name == "FakeTensor":
         raise UnsupportedModelError(
-            f"Expected a network whose tensors hold values. Received: {name!r}, a tensor without "
-            "values (meta device); load the weights first."
+            f"{name!r} is a tensor without values (meta device); load the weights first."
         )
     tensor = tensor.detach()
     if tensor.is_complex() or tensor.dtype == torch.bool:

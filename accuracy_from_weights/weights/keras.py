@@ -7,6 +7,7 @@ from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
+from accuracy_from_weights.weights.checkpoints import no_such_part
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.keras_names import (
@@ -27,6 +28,38 @@ def parts_of_keras_model(model: Any) -> list[Part]:
     subclassed one by when they were made. A layer that is used twice is read once.
     """
     return parts_of_keras_groups(list(_groups(model, (), set())))
+
+
+def layer_inside(model: Any, part: str) -> Any:
+    """Return the layer inside a model that has a name.
+
+    Parameters
+    ----------
+    model : keras.Model or keras.Layer
+    part : str
+        Names of layers, the outer ones first, with dots between them; or an attribute's name.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When there is no such layer.
+    """
+    named = dict(_named_layers(model, (), set()))
+    if part in named:
+        return named[part]
+    attribute = getattr(model, part, None)
+    if any(layer is attribute for layer in named.values()):
+        return attribute
+    raise no_such_part(part, [(name.partition(".")[0],) for name in named])
+
+
+def _named_layers(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, Any]]:
+    for child in _children(layer):
+        if id(child) not in seen:
+            seen.add(id(child))
+            inner = (*path, str(child.name))
+            yield ".".join(inner), child
+            yield from _named_layers(child, inner, seen)
 
 
 def _groups(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[KerasGroup]:

@@ -131,7 +131,7 @@ class NetworkWeights:
         )
 
     def as_stack(self) -> NetworkStack:
-        """Give this network as a stack of one; arrays are views, not copies."""
+        """Return this network as a stack of one; arrays are views, not copies."""
         layers = []
         for layer in self.layers:
             rest = [None if a is None else a[None] for a in (*layer.others, layer.gain)]
@@ -148,13 +148,13 @@ def stack_networks(networks: Sequence[NetworkWeights]) -> NetworkStack:
         When there is no network, or when their architectures differ.
     """
     if not networks:
-        raise ValueError("Expected at least one network to stack. Received: none.")
+        raise ValueError("There is no network to stack.")
     architecture = networks[0].architecture
     for network in networks[1:]:
         if network.architecture != architecture:
             raise ValueError(
-                "Expected networks of one architecture. "
-                f"Received: {architecture} and {network.architecture}."
+                f"Networks of different architectures cannot be stacked: {architecture} and "
+                f"{network.architecture}."
             )
     layers = []
     for same_layer in zip(*(network.layers for network in networks), strict=True):

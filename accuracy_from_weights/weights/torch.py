@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.checkpoints import no_such_part
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 from accuracy_from_weights.weights.naming.torch_names import Hint
@@ -32,12 +33,35 @@ def parts_of_torch_module(module: nn.Module) -> list[Part]:
     )
 
 
+def submodule(module: nn.Module, part: str) -> nn.Module:
+    """Return the module inside a module that has a name.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    part : str
+        As `torch.nn.Module.named_modules` spells it; names of wrappers before it may be left out.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When there is no such module, or more than one.
+    """
+    modules = dict(unwrapped(module).named_modules())
+    if part in modules:
+        return modules[part]
+    found = [inner for name, inner in modules.items() if name.endswith(f".{part}")]
+    if len(found) != 1:
+        raise no_such_part(part, [_path(name) for name in modules])
+    return found[0]
+
+
 def _path(name: str) -> tuple[str, ...]:
     return tuple(name.split(".")) if name else ()
 
 
 def unwrapped(module: Any) -> Any:
-    """Give the module inside torch.compile, DataParallel and its kin."""
+    """Return the module inside torch.compile, DataParallel and its kin."""
     wrappers = ("OptimizedModule", "DataParallel", "DistributedDataParallel")
     while type(module).__name__ in wrappers:
         module = next(getattr(module, name) for name in _WRAPPED if hasattr(module, name))
@@ -55,8 +79,8 @@ def refuse_sharded(module: nn.Module) -> None:
     for part in module.modules():
         if type(part).__name__ in ("FullyShardedDataParallel", "XlaFullyShardedDataParallel"):
             raise UnsupportedModelError(
-                "Expected a network whose tensors are whole on this process. Received: a module "
-                f"wrapped in {type(part).__name__}; gather a full state dict first and read that."
+                f"The module is wrapped in {type(part).__name__}, which spreads its tensors over "
+                "processes; gather a full state dict first and read that."
             )
 
 

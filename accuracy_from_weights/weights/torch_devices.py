@@ -31,8 +31,8 @@ def check_device(name: str) -> None:
         import torch
     except ImportError:
         raise MissingDependencyError(
-            f"Expected PyTorch to be installed, to compute on {name!r}. Received: an environment "
-            'without it; run `pip install "accuracy-from-weights[torch]"`.'
+            f"Computing on {name!r} needs PyTorch, which is not installed; run "
+            '`pip install "accuracy-from-weights[torch]"`.'
         ) from None
     try:
         reason = None if (torch.ones(2, device=name) * 2).tolist() == [2, 2] else "wrong values"
@@ -40,8 +40,8 @@ def check_device(name: str) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150].rstrip(".")
     if reason is not None:
         raise InvalidArgumentError(
-            "Expected a device on which PyTorch can compute here, such as cpu, cuda, cuda:1 or "
-            f"mps. Received: {name!r} ({reason})."
+            f"PyTorch cannot compute on {name!r} here ({reason}); choose a device such as cpu, "
+            "cuda, cuda:1 or mps."
         )
 
 

@@ -227,8 +227,8 @@ def test_sparse_and_quantised_tensors() -> None:
 
 def test_nothing_to_read() -> None:
     for source in (nn.ReLU(), nn.BatchNorm2d(3), {}, {"a": {"b": 3}}, {"bias": np.ones(3)}):
-        with pytest.raises(UnsupportedModelError, match="at least one layer has a kernel"):
+        with pytest.raises(UnsupportedModelError, match="no layer with a kernel"):
             read_weights(source)
     for source in (None, 3, [1, 2], object(), np.ones((2, 2)), torch.ones(2, 2)):
-        with pytest.raises(UnsupportedModelError, match="Received: an object of type"):
+        with pytest.raises(UnsupportedModelError, match="n object of type"):
             read_weights(source)

@@ -10,7 +10,8 @@ import importlib
 import os
 import stat
 
-from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError
+from accuracy_from_weights.weights.checkpoints import check_one_network
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 
@@ -37,8 +38,16 @@ _SIGNATURES = {
 """What a file of the format begins with; ``.safetensors`` begins with a length."""
 
 
-def parts_of_file(path: str | os.PathLike[str] | os.PathLike[bytes]) -> list[Part]:
+def parts_of_file(
+    path: str | os.PathLike[str] | os.PathLike[bytes], part: str | None = None
+) -> list[Part]:
     """Kernels and normalisations of a saved network, in order.
+
+    Parameters
+    ----------
+    path : path
+    part : str, optional
+        As in `read_weights`.
 
     Raises
     ------
@@ -58,14 +67,17 @@ def parts_of_file(path: str | os.PathLike[str] | os.PathLike[bytes]) -> list[Par
     _check_signature(name, reader)
     module = importlib.import_module(f"{__name__}.{reader}")
     try:
-        parts: list[Part] = module.parts_of_file(name, size)
+        parts: list[Part] = module.parts_of_file(name, size, part)
+        check_one_network(parts)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{name}: {error}") from None
     except AccuracyFromWeightsError:
         raise
     except MemoryError:
-        raise unreadable(name, "which needs more memory than there is") from None
+        raise unreadable(name, "reading it needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001  # a broken file may break a parser anywhere
         raise unreadable(
-            name, f"which is damaged or of another format than its name says ({_short(error)})"
+            name, f"it is damaged or of another format than its name says ({_short(error)})"
         ) from None
     return parts
 
@@ -75,7 +87,7 @@ def _reader(name: str) -> str:
     if extension not in _READERS:
         raise unreadable(
             name,
-            f"whose extension {extension!r} is not known; the formats that can be read are "
+            f"its extension {extension!r} is not known; the formats that can be read are "
             + ", ".join(_READERS),
         )
     return _READERS[extension]
@@ -85,15 +97,15 @@ def _checked_size(name: str) -> int:
     try:
         status = os.stat(name)
     except FileNotFoundError:
-        raise unreadable(name, "which does not exist") from None
+        raise unreadable(name, "it does not exist") from None
     except (OSError, ValueError) as error:
-        raise unreadable(name, f"which cannot be opened ({_short(error)})") from None
+        raise unreadable(name, f"it cannot be opened ({_short(error)})") from None
     if stat.S_ISDIR(status.st_mode):
         raise unreadable(name, "which is a folder; give the file of weights inside it")
     if not stat.S_ISREG(status.st_mode):
-        raise unreadable(name, "which is not an ordinary file")
+        raise unreadable(name, "it is not an ordinary file")
     if status.st_size == 0:
-        raise unreadable(name, "which is empty")
+        raise unreadable(name, "it is empty")
     return status.st_size
 
 
@@ -103,7 +115,7 @@ def _check_signature(name: str, reader: str) -> None:
         with open(name, "rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise unreadable(name, f"which cannot be opened ({_short(error)})") from None
+        raise unreadable(name, f"it cannot be opened ({_short(error)})") from None
     if signatures is None or start.startswith(signatures):
         return
     holds = next(
@@ -118,7 +130,7 @@ def _check_signature(name: str, reader: str) -> None:
         "",
     )
     extension = os.path.splitext(name)[1]
-    raise unreadable(name, f"which is no {extension} file, whatever its name says{holds}")
+    raise unreadable(name, f"it is no {extension} file, whatever its name says{holds}")
 
 
 def _short(error: BaseException) -> str:

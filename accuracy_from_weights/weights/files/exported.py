@@ -24,7 +24,7 @@ _TYPES = {1: "u1", 2: "i1", 3: "i2", 4: "i4", 5: "i8", 6: "f2", 7: "f4", 8: "f8"
 _BFLOAT16 = 13
 
 
-def parts_of_file(path: str, size: int) -> list[Part]:
+def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations in the order of the state dict that was exported."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     try:
@@ -33,17 +33,19 @@ def parts_of_file(path: str, size: int) -> list[Part]:
             names = archive.namelist()
             index = next((name for name in names if name.endswith(_INDEX)), None)
             if index is None:
-                raise unreadable(path, "an archive without the weights of an exported program")
+                raise unreadable(
+                    path, "it is an archive without the weights of an exported program"
+                )
             root = index.removesuffix("model_weights_config.json")
             order = _byte_order(archive, names)
             for name, entry in json.loads(archive.read(index))["config"].items():
                 if entry.get("use_pickle"):
-                    raise unreadable(path, f"in which {name!r} is a pickle, not an array")
+                    raise unreadable(path, f"{name!r} is a pickle, not an array")
                 raw = archive.read(root + entry["path_name"])
                 arrays[name] = _array(path, name, entry["tensor_meta"], raw, order)
     except zipfile.BadZipFile:
-        raise unreadable(path, "which is damaged or truncated") from None
-    return parts_of_mapping(arrays)
+        raise unreadable(path, "it is damaged or truncated") from None
+    return parts_of_mapping(arrays, part=part)
 
 
 def _byte_order(archive: zipfile.ZipFile, names: list[str]) -> str:
@@ -63,14 +65,14 @@ def _array(
     elif kind in _TYPES:
         storage = np.frombuffer(raw, order + _TYPES[kind])
     else:
-        raise unreadable(path, f"in which {name!r} has numbers of an unknown type ({kind})")
+        raise unreadable(path, f"{name!r} has numbers of an unknown type ({kind})")
     shape = [int(length["as_int"]) for length in meta["sizes"]]
     strides = [int(step["as_int"]) for step in meta["strides"]]
     offset = int(meta["storage_offset"]["as_int"])
     last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
     is_empty = 0 in shape
     if min([offset, *shape, *strides]) < 0 or (not is_empty and last >= len(storage)):
-        raise unreadable(path, f"in which the shape and the size of {name!r} disagree")
+        raise unreadable(path, f"the shape and the size of {name!r} disagree")
     if is_empty:
         return np.empty(shape, storage.dtype)
     view = np.lib.stride_tricks.as_strided(
@@ -78,5 +80,5 @@ def _array(
     )
     # A tensor that repeats its storage could claim any size: such a one is no weight.
     if view.size > len(storage):
-        raise unreadable(path, f"in which the shape and the size of {name!r} disagree")
+        raise unreadable(path, f"the shape and the size of {name!r} disagree")
     return np.array(view)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.weights.arrays import to_numpy
+from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import LayerConfig, configs_by_name
 from accuracy_from_weights.weights.files.limits import unreadable
@@ -40,8 +41,13 @@ CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 _NO_LAYERS = ("optimizer", "optimizer_weights", "seed_generator", "metrics", "_metrics", "loss")
 
 
-def parts_of_file(path: str, size: int) -> list[Part]:
+def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations of a ``.weights.h5`` or ``.h5`` file."""
+    parts = _all_parts(path, size)
+    return parts if part is None else parts_under(parts, part)
+
+
+def _all_parts(path: str, size: int) -> list[Part]:
     with SafeHdf5(path, size) as file:
         root = file.root
         if "layer_names" in root.attrs or "layer_names0" in root.attrs:
@@ -160,9 +166,7 @@ def _listed_groups(
     layers = file.children(model)
     for layer_name in _listed(model, "layer_names"):
         if layer_name not in layers:
-            raise unreadable(
-                file.path, f"which lists the layer {layer_name!r} but does not hold it"
-            )
+            raise unreadable(file.path, f"it lists the layer {layer_name!r} but does not hold it")
         arrays: dict[tuple[str, ...], dict[str, Array]] = {}
         for weight_name in _listed(layers[layer_name], "weight_names"):
             item = layers[layer_name]

@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def damaged_texts(content: bytes | mmap.mmap) -> str | None:
-    """Say what is wrong with the texts of a file.
+    """Return what is wrong with the texts of a file.
 
     Parameters
     ----------

@@ -41,16 +41,16 @@ class SafeHdf5:
             import h5py
         except ImportError:
             raise MissingDependencyError(
-                f"Expected h5py to be installed, to read {path!r}. Received: an environment "
-                'without it; run `pip install "accuracy-from-weights[files]"`.'
+                f"Reading {path!r} needs h5py, which is not installed; run "
+                '`pip install "accuracy-from-weights[files]"`.'
             ) from None
         damage = _damage(path, source)
         if damage is not None:
-            raise unreadable(path, f"which is damaged: {damage}")
+            raise unreadable(path, f"it is damaged: {damage}")
         try:
             self.root = h5py.File(path if source is None else source, "r")
         except OSError:
-            raise unreadable(path, "which is truncated or no HDF5 file") from None
+            raise unreadable(path, "it is truncated or no HDF5 file") from None
         self.path = path
         self._size = size
         self._h5py = h5py
@@ -79,10 +79,10 @@ class SafeHdf5:
             When the item is no group.
         """
         if not isinstance(group, self._h5py.Group):
-            raise unreadable(self.path, "in which a value stands where a layer is expected")
+            raise unreadable(self.path, "a value stands where a layer is expected")
         for name in group:
             if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
-                raise self._untrusted(f"in which {name!r} links to another place or file")
+                raise self._untrusted(f"{name!r} links to another place or file")
         return {name: group[name] for name in group}
 
     def visit(self, group: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class SafeHdf5:
         """
         address = self.address(group)
         if address in self._visited:
-            raise unreadable(self.path, f"in which {group.name!r} stands in more than one place")
+            raise unreadable(self.path, f"{group.name!r} stands in more than one place")
         self._visited.add(address)
         return self.children(group)
 
@@ -117,10 +117,10 @@ class SafeHdf5:
             When it, or all that was read so far, declares an absurd size; when it is no dataset.
         """
         if not isinstance(dataset, self._h5py.Dataset):
-            raise unreadable(self.path, "in which a group stands where values are expected")
+            raise unreadable(self.path, "a group stands where values are expected")
         name = repr(dataset.name)
         if dataset.external or dataset.is_virtual:
-            raise self._untrusted(f"in which the values of {name} lie in another file")
+            raise self._untrusted(f"the values of {name} lie in another file")
         declared = prod(dataset.shape or ()) * dataset.dtype.itemsize
         check_size(self.path, declared, min(dataset.id.get_storage_size(), self._size), name)
         self._declared += declared
@@ -144,8 +144,7 @@ class SafeHdf5:
 
     def _untrusted(self, what: str) -> UntrustedFileError:
         return UntrustedFileError(
-            "Expected a file that holds its own values. "
-            f"Received: {self.path!r}, {what}; save the model again with Keras."
+            f"{self.path!r} does not hold its own values: {what}; save the model again with Keras."
         )
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 
+from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import layer_config
@@ -19,19 +20,20 @@ from accuracy_from_weights.weights.found_layers import Part
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
-def parts_of_file(path: str, size: int) -> list[Part]:
+def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations in the order of the model's configuration."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(path, archive, size)
             missing = {_CONFIG, _WEIGHTS} - {*archive.namelist()}
             if missing:
-                raise unreadable(path, f"an archive without {min(missing)!r}")
+                raise unreadable(path, f"it is an archive without {min(missing)!r}")
             config = layer_config(json.loads(archive.read(_CONFIG)))
             weights = io.BytesIO(archive.read(_WEIGHTS))
     except zipfile.BadZipFile:
-        raise unreadable(path, "which is damaged or truncated") from None
+        raise unreadable(path, "it is damaged or truncated") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise unreadable(path, f"whose {_CONFIG!r} is damaged") from None
+        raise unreadable(path, f"its {_CONFIG!r} is damaged") from None
     with SafeHdf5(path, len(weights.getbuffer()), weights) as file:
-        return parts_of_store(file, config)
+        parts = parts_of_store(file, config)
+    return parts if part is None else parts_under(parts, part)

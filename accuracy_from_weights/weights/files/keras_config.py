@@ -27,7 +27,7 @@ class LayerConfig:
     layers: dict[str, LayerConfig]
 
     def layer(self, name: str) -> LayerConfig | None:
-        """Give the configuration of a part, where it is known."""
+        """Return the configuration of a part, where it is known."""
         if name in self.layers:
             return self.layers[name]
         inner = self.details.get(name)
@@ -81,7 +81,7 @@ def _layer_nodes(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _snake_case(class_name: str) -> str:
-    """Give the name under which Keras stores a class's first layer: ``Conv2D`` -> ``conv2d``."""
+    """Return the name under which Keras stores a class's first layer: ``Conv2D`` -> ``conv2d``."""
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -16,10 +16,8 @@ so that even zeros among them stay far below it, while a bomb of zeros reaches 1
 
 
 def unreadable(path: str, reason: str) -> UnreadableFileError:
-    """Make the one sentence that every unreadable file gets; the caller raises it."""
-    return UnreadableFileError(
-        f"Expected a file of network weights that can be read. Received: {path!r}, {reason}."
-    )
+    """Return the error of a file that cannot be read; the reason is a clause of its own."""
+    return UnreadableFileError(f"{path!r} cannot be read as a network's weights: {reason}.")
 
 
 def check_size(path: str, declared: int, stored: int, what: str) -> None:
@@ -43,7 +41,7 @@ def check_size(path: str, declared: int, stored: int, what: str) -> None:
     if declared > max(FLOOR_BYTES, MAX_EXPANSION * stored):
         raise unreadable(
             path,
-            f"in which {what} declares {declared:,} bytes where {stored:,} are stored, "
+            f"{what} declares {declared:,} bytes where {stored:,} are stored, "
             "more than any trained network does",
         )
 
@@ -59,9 +57,9 @@ def check_archive(path: str, archive: zipfile.ZipFile, stored: int) -> None:
     check_size(path, sum(member.file_size for member in members), stored, "the archive")
     repeated = _repeated([member.filename for member in members])
     if repeated is not None:
-        raise unreadable(path, f"an archive that holds two members named {repeated!r}")
+        raise unreadable(path, f"it is an archive that holds two members named {repeated!r}")
     if any(member.flag_bits & 0x1 for member in members):
-        raise unreadable(path, "an archive that is encrypted")
+        raise unreadable(path, "it is an archive that is encrypted")
 
 
 def _repeated(names: Collection[str]) -> str | None:

@@ -27,14 +27,14 @@ _MAGIC_NUMBER = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def parts_of_file(path: str, size: int) -> list[Part]:
+def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations of a state dict, or of a checkpoint that holds one."""
     try:
         import torch
     except ImportError:
         raise MissingDependencyError(
-            f"Expected PyTorch to be installed, to read {path!r}. Received: an environment "
-            'without it; run `pip install "accuracy-from-weights[torch]"`.'
+            f"Reading {path!r} needs PyTorch, which is not installed; run "
+            '`pip install "accuracy-from-weights[torch]"`.'
         ) from None
     if not zipfile.is_zipfile(path):
         _refuse_plain_pickle(path, size)
@@ -49,11 +49,11 @@ def parts_of_file(path: str, size: int) -> list[Part]:
         text = str(error)
         if _REFUSALS.search(text.partition("WeightsUnpickler error")[2] or text):
             wanted = _GLOBAL.search(text)
-            what = f"which wants to call {wanted[1]}" if wanted else "which wants to run code"
+            what = f"a pickle which wants to call {wanted[1]}" if wanted else "a pickle with code"
             raise _untrusted(path, what) from None
-        raise unreadable(path, "which is damaged or no file of PyTorch's") from None
+        raise unreadable(path, "it is damaged or no file of PyTorch's") from None
     _check_tensors(path, loaded, size, torch)
-    return parts_of_mapping(check_is_mapping(loaded))
+    return parts_of_mapping(check_is_mapping(loaded), part=part)
 
 
 def _refuse_plain_pickle(path: str, size: int) -> None:
@@ -68,7 +68,7 @@ def _refuse_plain_pickle(path: str, size: int) -> None:
         wanted = _first_global(file)
     if wanted is not None:
         raise _untrusted(path, f"a pickle which wants to call {wanted}")
-    raise unreadable(path, "which is truncated or was not written by torch.save")
+    raise unreadable(path, "it is truncated or was not written by torch.save")
 
 
 def _first_global(file: BinaryIO) -> str | None:
@@ -89,8 +89,8 @@ def _first_global(file: BinaryIO) -> str | None:
 
 def _untrusted(path: str, what: str) -> UntrustedFileError:
     return UntrustedFileError(
-        "Expected a file whose reading runs no code. "
-        f"Received: {path!r}, {what}; save the model's state_dict() instead."
+        f"Reading {path!r} would run code, so it was not read: it is {what}; save the model's "
+        "state_dict() instead."
     )
 
 

@@ -40,7 +40,7 @@ _DTYPES = {
 }
 
 
-def parts_of_file(path: str, size: int) -> list[Part]:
+def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations in the order that names and shapes tell.
 
     The format's own writer sorts tensors by dtype and name, whatever their order was.
@@ -56,21 +56,21 @@ def parts_of_file(path: str, size: int) -> list[Part]:
                 begin, end = entry["data_offsets"]
                 n_bytes += end - begin
                 if n_bytes > size:
-                    raise unreadable(path, "in which the values of several tensors overlap")
-    return parts_of_mapping(tensors, order_is_known=False)
+                    raise unreadable(path, "the values of several tensors overlap")
+    return parts_of_mapping(tensors, order_is_known=False, part=part)
 
 
 def _header(path: str, size: int, length_bytes: bytes, file: Any) -> dict[str, Any]:
     length = int.from_bytes(length_bytes, "little")
     if len(length_bytes) < 8 or length > min(_MAX_HEADER_BYTES, size - 8):
-        raise unreadable(path, "which is truncated or no .safetensors file")
+        raise unreadable(path, "it is truncated or no .safetensors file")
     try:
         header = json.loads(file.read(length), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         detail = f": {error}" if isinstance(error, _RepeatedNameError) else ""
-        raise unreadable(path, f"whose .safetensors header is damaged{detail}") from None
+        raise unreadable(path, f"its .safetensors header is damaged{detail}") from None
     if not isinstance(header, dict):
-        raise unreadable(path, "whose .safetensors header is damaged")
+        raise unreadable(path, "its .safetensors header is damaged")
     return header
 
 
@@ -89,20 +89,20 @@ def _tensor(
     path: str, name: str, entry: Any, file: Any, start: int, n_bytes: int
 ) -> np.ndarray[Any, Any]:
     if not isinstance(entry, dict):
-        raise unreadable(path, f"in which the entry of tensor {name!r} is damaged")
+        raise unreadable(path, f"the entry of tensor {name!r} is damaged")
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
     dtype = entry.get("dtype")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise unreadable(path, f"in which tensor {name!r} has the unknown dtype {dtype!r}")
+        raise unreadable(path, f"tensor {name!r} has the unknown dtype {dtype!r}")
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
-        raise unreadable(path, f"in which tensor {name!r} has an impossible shape or place")
+        raise unreadable(path, f"tensor {name!r} has an impossible shape or place")
     begin, end = offsets
     itemsize = np.dtype(_DTYPES[dtype]).itemsize
     if end > n_bytes:
-        raise unreadable(path, f"which is truncated: tensor {name!r} ends beyond the file's end")
+        raise unreadable(path, f"it is truncated: tensor {name!r} ends beyond the file's end")
     if end - begin != prod(shape) * itemsize:
-        raise unreadable(path, f"in which the shape and the size of tensor {name!r} disagree")
+        raise unreadable(path, f"the shape and the size of tensor {name!r} disagree")
     file.seek(start + begin, os.SEEK_SET)
     raw = np.frombuffer(file.read(end - begin), dtype=_DTYPES[dtype])
     return _decoded(raw, dtype).reshape(shape)

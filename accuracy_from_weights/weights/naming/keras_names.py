@@ -97,7 +97,7 @@ def parts_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Part]:
 
 
 def class_from_name(name: str) -> str:
-    """Give the class that a layer was named after: ``conv2d_transpose_3`` -> ``conv2dtranspose``.
+    """Return the class that a layer was named after: ``conv2d_transpose_3`` -> ``conv2dtranspose``.
 
     Only a folded form, for comparisons: lower case, no underscores, no counter.
     """

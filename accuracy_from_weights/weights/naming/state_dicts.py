@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.arrays import has_axes, is_array, to_numpy
+from accuracy_from_weights.weights.arrays import has_axes, to_numpy
+from accuracy_from_weights.weights.checkpoints import (
+    COLLECTIONS,
+    entry,
+    is_split_by_flax,
+    network_in,
+    no_such_part,
+    under,
+    walk,
+)
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.keras_names import (
@@ -29,29 +38,8 @@ from accuracy_from_weights.weights.parametrised import effective_weights
 
 Path = tuple[str, ...]
 
-_WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "module",
-    "weights",
-)
-"""Where training scripts put a state dict inside a checkpoint, the surest name first."""
-
-_COLLECTIONS = (("params",), ("batch_stats",))
-"""Flax's collections: the variables of one layer lie in several."""
-
 _MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts of a name that wrappers put in, anywhere."""
-
-_TRAINER_STATE = re.compile(
-    r"(?:optim|optimizer|lr_|scheduler|callback|loops|scaler|rng|hyper_param|hparams|amp_|epoch|"
-    r"global_step|iteration)",
-    re.IGNORECASE,
-)
 
 _BUFFERS = re.compile(
     r"num_batches_tracked|(?:.*_)?position_ids|(?:.*_)?token_type_ids|(?!weight_mask).*_mask|mask|.*_index|"
@@ -59,14 +47,13 @@ _BUFFERS = re.compile(
     r"kernel_scale|kernel_zero"
 )
 
-_MAX_DEPTH = 64
-
 
 def parts_of_mapping(
     source: Mapping[Any, Any],
     hints: Mapping[Path, Hint] | None = None,
     order_is_known: bool = True,
     graph: Graph | None = None,
+    part: str | None = None,
 ) -> list[Part]:
     """Kernels and normalisations of a state dict or a nested mapping, in order.
 
@@ -83,13 +70,22 @@ def parts_of_mapping(
         not chain in that order but do in another.
     graph : Graph, optional
         Of the network, where it is known.
+    part : str, optional
+        Name of the network to read, where there are several: a key of the checkpoint, or what the
+        names of its tensors begin with. Default: the only one.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When there are several networks and `part` names none of them, or when a tensor cannot be
+        read.
     """
-    flat = [
-        (path, value)
-        for path, value in _walk(_state_dict(source), (), {})
-        if path and not _BUFFERS.fullmatch(path[-1])
-    ]
+    named = None if part is None else entry(source, part)
+    flat = _flat(source if named is None else named)
     prefix = _common_prefix([path for path, value in flat if has_axes(value)])
+    if part is not None and named is None:
+        prefix = _prefix_of_part(part, [path for path, _ in flat], prefix)
+        flat = [(path, value) for path, value in flat if path[: len(prefix)] == prefix]
     tensors = {}
     for path, value in flat:
         array = to_numpy(value, ".".join(path))
@@ -150,34 +146,27 @@ def _follows_keras(group: Mapping[str, Array]) -> bool:
     )
 
 
-def _state_dict(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Find the state dict inside a checkpoint; often the mapping itself."""
-    for _ in range(4):  # a checkpoint of a checkpoint is as deep as they go
-        if any(is_array(value) and has_axes(value) for value in source.values()):
-            return source
-        nested = {k: v for k, v in source.items() if isinstance(v, Mapping) and v}
-        inner = next((nested[name] for name in _WRAPPERS if name in nested), None)
+def _flat(source: Mapping[Any, Any]) -> list[tuple[Path, Any]]:
+    """Names and values of all tensors of the one network in a checkpoint."""
+    network = network_in(source)
+    is_split = is_split_by_flax(network)
+    flat = []
+    for path, value in walk(network):
+        bare = _without_markers(path[1:] if is_split and path[0] in COLLECTIONS else path)
+        if bare and not _BUFFERS.fullmatch(bare[-1]):
+            flat.append((bare, value))
+    return flat
+
+
+def _prefix_of_part(part: str, paths: list[Path], prefix: Path) -> Path:
+    """Return what the names of a part's tensors begin with, wrappers' names included."""
+    found = under(part, paths)
+    if found is None:
+        inner = under(part, [_without_prefix(path, prefix) for path in paths])
         if inner is None:
-            return {k: v for k, v in source.items() if not _TRAINER_STATE.match(str(k))}
-        source = inner
-    return source
-
-
-def _walk(source: Any, path: Path, met: dict[int, Any]) -> Iterator[tuple[Path, Any]]:
-    if is_array(source):
-        yield path, source
-    elif isinstance(source, Mapping | list | tuple):
-        # A container that is met twice is read once, so that neither a cycle nor containers
-        # shared a billionfold keep the reader busy. Holding on to it keeps its id its own.
-        if id(source) in met or len(path) > _MAX_DEPTH:
-            return
-        met[id(source)] = source
-        items = source.items() if isinstance(source, Mapping) else enumerate(source)
-        for key, value in items:
-            names = tuple(n for n in re.split(r"[./]", str(key).removesuffix(":0")) if n)
-            if not path and names[:1] in _COLLECTIONS and not is_array(value):
-                names = names[1:]
-            yield from _walk(value, path + _without_markers(names), met)
+            raise no_such_part(part, [_without_prefix(path, prefix) for path in paths])
+        found = prefix + inner
+    return found
 
 
 def _without_markers(path: Path) -> Path:
@@ -203,7 +192,7 @@ def _without_prefix(path: Path, prefix: Path) -> Path:
 
 
 def check_is_mapping(source: object) -> Mapping[Any, Any]:
-    """Return the mapping, or say what was expected.
+    """Return the mapping.
 
     Raises
     ------
@@ -213,6 +202,6 @@ def check_is_mapping(source: object) -> Mapping[Any, Any]:
     if isinstance(source, Mapping):
         return source
     raise UnsupportedModelError(
-        "Expected a Keras model, a PyTorch module, a state dict, a nested mapping of arrays or a "
-        f"path. Received: an object of type {type(source).__name__}."
+        f"An object of type {type(source).__name__} is no network; pass a Keras model, a PyTorch "
+        "module, a state dict, a nested mapping of arrays or a path."
     )

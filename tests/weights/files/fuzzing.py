@@ -164,9 +164,8 @@ def verdict(target: Target, mutations: Sequence[Mutation]) -> str:
         result = "read"
     except AccuracyFromWeightsError as error:
         sentence = str(error)
-        is_sentence = "Expected " in sentence and "Received: " in sentence
+        is_sentence = sentence.endswith((".", "`", ")")) and "\n" not in sentence
         result = "refused" if is_sentence else f"no sentence: {sentence[:300]}"
-        result = result if "\n" not in sentence else f"more than one line: {sentence[:300]}"
     except Exception as error:  # noqa: BLE001 - any other is what is looked for
         result = f"{type(error).__name__}: {str(error)[:300]}"
     return f"forbidden: {deeds}" if deeds else result
