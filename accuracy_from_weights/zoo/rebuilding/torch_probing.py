@@ -28,16 +28,15 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of shape (k, len(PROBE_NAMES)), float32
-        NaN throughout where an answer is not finite, or the tensors are not those of the
-        architecture.
+        NaN throughout where an answer is not finite, the tensors are not those of the
+        architecture, or the network takes tokens.
     """
     n = len(networks.rows)
     numbers = np.full((n, len(PROBE_NAMES)), np.nan, np.float32)
     module = _build(networks)
-    if module is None:
+    if module is None or networks.form.kind == "tokens":
         return numbers
-    shape = (networks.channels, networks.size, networks.size)
-    inputs = torch.from_numpy(np.concatenate(synthetic_inputs(shape)))
+    inputs = torch.from_numpy(np.concatenate(synthetic_inputs(networks.form.shape)))
     parameters = module.state_dict()
     for start in range(0, n, _AT_ONCE):
         rows = range(start, min(start + _AT_ONCE, n))
@@ -60,7 +59,7 @@ def _build(networks: RunnableNetworks) -> PlainModule | None:
     n_classes = tensors["head.weight"].shape[1]
     # The initial weights that PyTorch draws are overwritten; nothing else may notice the draw.
     with torch.random.fork_rng(devices=[]):
-        module = PlainModule(networks.architecture, networks.channels, networks.size, n_classes)
+        module = PlainModule(networks.architecture, networks.form, n_classes)
     wanted = {
         name: tuple(value.shape)
         for name, value in module.state_dict().items()
