@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
@@ -14,9 +14,11 @@ from accuracy_from_weights.weights.naming.keras_names import (
     COMPOSITE_ATTRIBUTES,
     VARIABLE_NAMES,
     KerasGroup,
-    parts_of_keras_groups,
+    blocks_of_keras_groups,
 )
 from accuracy_from_weights.weights.naming.keras_variables import named_variables
+from accuracy_from_weights.weights.order.graph import with_graph
+from accuracy_from_weights.weights.order.keras_graph import Step, graph_of_steps
 
 _CONFIG = ("epsilon", "equation", "center", "scale")
 
@@ -24,10 +26,47 @@ _CONFIG = ("epsilon", "equation", "center", "scale")
 def parts_of_keras_model(model: Any) -> list[Part]:
     """Kernels and normalisations of a ``keras.Model`` or ``keras.Layer``, in order.
 
-    The order is that of ``model.layers``: a functional model sorts them by data flow, a
-    subclassed one by when they were made. A layer that is used twice is read once.
+    A functional or sequential model knows its graph. The order of any other is worked out from
+    names and shapes, as it is for its files. A layer that is used twice is read once.
     """
-    return parts_of_keras_groups(list(_groups(model, (), set())))
+    blocks = blocks_of_keras_groups(list(_groups(model, (), set())))
+    steps = _steps(model)
+    if steps:
+        blocks = with_graph(blocks, graph_of_steps(steps))
+    return [part for block in blocks for part in block.parts]
+
+
+def _steps(model: Any) -> list[Step]:
+    """Return the calls of a functional or sequential model's layers; none of any other model."""
+    levels = getattr(model, "_nodes_by_depth", None)
+    if isinstance(levels, Mapping):
+        calls: dict[int, list[Any]] = {}
+        for nodes in levels.values():
+            for node in nodes:
+                calls.setdefault(id(node.operation), []).append(node)
+        return [
+            _step(operation, [str(before.operation.name) for before in node.parent_nodes])
+            for operation in model.operations
+            for node in calls.get(id(operation), ())
+        ]
+    if _keras_class(model) != "Sequential":
+        return []
+    steps: list[Step] = []
+    for layer in model.layers:
+        steps.append(_step(layer, [step.name for step in steps[-1:]]))
+    return steps
+
+
+def _step(layer: Any, inputs: list[str]) -> Step:
+    function = getattr(layer, "activation", None)
+    names = (getattr(function, key, None) for key in ("__name__", "name"))
+    activation = next((name for name in names if isinstance(name, str)), None)
+    if function is not None and activation is None:
+        activation = type(function).__name__
+    if getattr(layer, "negative_slope", 0):
+        activation = "leaky_relu"
+    inside = tuple(_steps(layer))
+    return Step(str(layer.name), _keras_class(layer), activation, tuple(inputs), inside)
 
 
 def layer_inside(model: Any, part: str) -> Any:

@@ -19,7 +19,11 @@ import numpy as np
 from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
-from accuracy_from_weights.weights.files.keras_config import LayerConfig, configs_by_name
+from accuracy_from_weights.weights.files.keras_config import (
+    LayerConfig,
+    configs_by_name,
+    layer_config,
+)
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
@@ -33,6 +37,8 @@ from accuracy_from_weights.weights.naming.keras_names import (
     parts_of_keras_groups,
 )
 from accuracy_from_weights.weights.naming.keras_variables import KNOWN_CLASSES, named_variables
+from accuracy_from_weights.weights.order.graph import with_before, with_graph
+from accuracy_from_weights.weights.order.keras_graph import before_by_names, graph_of_steps
 from accuracy_from_weights.weights.order.layer_order import Block, chained, counter, family
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -54,9 +60,12 @@ def _all_parts(path: str, size: int) -> list[Part]:
             return parts_of_keras_groups(list(_listed_groups(file, root, {})))
         members = file.children(root)
         if "model_weights" in members:
-            configs = _model_configs(root.attrs.get("model_config"))
-            groups = _listed_groups(file, members["model_weights"], configs)
-            return parts_of_keras_groups(list(groups))
+            config = _model_config(root.attrs.get("model_config"))
+            groups = _listed_groups(file, members["model_weights"], configs_by_name(config))
+            blocks = blocks_of_keras_groups(list(groups))
+            if config.layers:
+                blocks = with_graph(blocks, graph_of_steps(config.steps))
+            return [part for block in blocks for part in block.parts]
         return parts_of_store(file, None)
 
 
@@ -70,6 +79,8 @@ def parts_of_store(file: SafeHdf5, config: LayerConfig | None) -> list[Part]:
         Of the whole model, where it is known.
     """
     blocks = _stored_blocks(file, file.root, (), config)
+    if config is not None and config.layers:
+        blocks = with_graph(blocks, graph_of_steps(config.steps, has_keys=True))
     return [part for block in blocks for part in block.parts]
 
 
@@ -102,7 +113,7 @@ def _stored_blocks(
 
 def _in_order(
     file: SafeHdf5,
-    inside: Mapping[str, list[Block]],
+    inside: dict[str, list[Block]],
     groups: Mapping[str, Any],
     config: LayerConfig | None,
 ) -> list[Block]:
@@ -111,11 +122,13 @@ def _in_order(
     if config is not None and config.layers:
         first = [name for name in config.layers if name in inside]
     elif not first:
-        filled = [name for name, blocks in inside.items() if blocks]
-        written = sorted(filled, key=lambda name: file.last_address(groups[name]))
+        listed = sorted(inside, key=lambda name: file.last_address(groups[name]))
+        written = [name for name in listed if inside[name]]
         # Layers in the alphabet's order are those of a subclassed model, or of a repacked file.
         if written != sorted(written) and _agrees_with_counters(written):
             first = written
+            for name, before in before_by_names(listed).items():
+                inside[name] = [with_before(block, before) for block in inside[name]]
     rest = chained({name: blocks for name, blocks in inside.items() if name not in first})
     return [*(block for name in first for block in inside[name]), *rest]
 
@@ -178,7 +191,9 @@ def _listed_groups(
                 arrays.setdefault(names[:-1], {})[names[-1].removesuffix(":0")] = array
         for names, variables in arrays.items():
             config = configs.get(names[-1] if names else layer_name, LayerConfig("", {}, {}))
-            place, details = names or (layer_name,), config.details
+            # Of a sequential model, the names begin with the model's own.
+            start = names.index(layer_name) if layer_name in names else 0
+            place, details = names[start:] or (layer_name,), config.details
             if any(name in VARIABLE_NAMES for name in variables):
                 yield KerasGroup(place, variables, config.class_name, details)
                 continue
@@ -199,11 +214,11 @@ def _listed(group: Any, attribute: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _model_configs(text: Any) -> dict[str, LayerConfig]:
+def _model_config(text: Any) -> LayerConfig:
     try:
-        return configs_by_name(json.loads(text)) if text else {}
+        return layer_config(json.loads(text) if text else None)
     except (ValueError, TypeError, RecursionError):
-        return {}
+        return layer_config(None)
 
 
 def _is_class(name: str) -> bool:

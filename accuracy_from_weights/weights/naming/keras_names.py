@@ -277,4 +277,8 @@ def _normalisation(group: KerasGroup, name: str) -> list[Normalisation]:
     epsilon = group.config.get("epsilon", default)
     if not isinstance(epsilon, int | float):
         epsilon = default
-    return [Normalisation(name, width, scale, shift, mean, variance, float(epsilon))]
+    return [
+        Normalisation(
+            name, width, scale, shift, mean, variance, float(epsilon), is_channels_last=True
+        )
+    ]

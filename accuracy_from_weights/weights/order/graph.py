@@ -155,11 +155,21 @@ def with_graph(blocks: Sequence[Block], graph: Graph) -> list[Block]:
         place = first[around] if around is not None else places[-1][0] if places else -1
         places.append((place, number))
     is_chain = graph.is_chain
-    return [_with_before(blocks[number], graph, is_chain) for _, number in sorted(places)]
+    ordered = [blocks[number] for _, number in sorted(places)]
+    return [with_before(block, graph.before(block.path), is_chain) for block in ordered]
 
 
-def _with_before(block: Block, graph: Graph, is_chain: bool) -> Block:
-    before = graph.before(block.path)
+def with_before(block: Block, before: str | None, is_chain: bool = False) -> Block:
+    """Return a block whose normalisations, or in a chain all parts, know what lies before them.
+
+    Parameters
+    ----------
+    block : Block
+    before : str or None
+        What lies before its first part.
+    is_chain : bool, default=False
+        Whether all layers run one after another.
+    """
     parts = tuple(
         replace(part, before=before if number == 0 else PASS)
         if is_chain or isinstance(part, Normalisation)

@@ -114,7 +114,13 @@ def subclassed() -> keras.Model:
 
 def nested() -> keras.Model:
     inner = keras.Sequential(
-        [layers.Input((8,)), layers.Dense(5), layers.BatchNormalization(), layers.Dense(4)]
+        [
+            layers.Input((8,)),
+            layers.Dense(5),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dense(4),
+        ]
     )
     inputs = keras.Input((8,))
     einsum = layers.EinsumDense("ab,bcd->acd", output_shape=(2, 3), bias_axes="cd")
@@ -134,6 +140,7 @@ def many() -> keras.Model:
     for _ in range(12):
         model.add(layers.Conv2D(4, 1, use_bias=False))
         model.add(layers.BatchNormalization(scale=False))
+        model.add(layers.Activation("tanh"))
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dense(3))
     return model
