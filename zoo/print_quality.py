@@ -5,22 +5,22 @@ python zoo/print_quality.py
 
 from __future__ import annotations
 
-from accuracy_from_weights.features.feature_sets import FEATURE_SETS
-from accuracy_from_weights.predictor.pretrained import load_predictor
+from accuracy_from_weights.predictor.pretrained import load_predictor, shipped_feature_sets
 
 
 def main() -> None:
     """Print a row a data set and kind of network, and columns for each choice of features."""
-    cards = {features: load_predictor(features=features).card_ for features in FEATURE_SETS}
+    shipped = shipped_feature_sets()
+    cards = {features: load_predictor(features=features).card_ for features in shipped}
     parts = {
         features: {"all": card["quality"], **card["quality"]["by_domain"]}
         for features, card in cards.items()
     }
-    print("| networks | " + " | ".join(f"`{features}`" for features in FEATURE_SETS) + " |")
-    print("|---|" + "---|" * len(FEATURE_SETS))
+    print("| networks | " + " | ".join(f"`{features}`" for features in shipped) + " |")
+    print("|---|" + "---|" * len(shipped))
     for name in parts["weights"]:
         cells = []
-        for features in FEATURE_SETS:
+        for features in shipped:
             part = parts[features][name]
             cells.append(
                 f"{part['r2']:.2f} / {part['kendall_tau']:.2f} / "

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
 from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.features.large.large_layers import LARGEST_EXACT
@@ -25,6 +25,10 @@ from accuracy_from_weights.weights import (
     stack_networks,
 )
 
+if TYPE_CHECKING:
+    from accuracy_from_weights.features.input_spec import InputSpec
+    from accuracy_from_weights.features.training_sample import TrainingSample
+
 Row = NDArray[np.float32]
 
 _PORTION = 32
@@ -35,8 +39,9 @@ def describe_network(
     source: Any,
     feature_set: str = "weights",
     *,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int] | InputSpec | None = None,
     log: Mapping[str, float] | None = None,
+    sample: TrainingSample | tuple[Any, Any] | None = None,
     part: str | None = None,
 ) -> Row:
     """Describe one network by the numbers of a feature set.
@@ -45,13 +50,17 @@ def describe_network(
     ----------
     source : model, state dict, mapping of arrays, or path
         Whatever `read_weights` takes; with probes, a model that can be called.
-    feature_set : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
-    input_shape : sequence of int, optional
+    feature_set : str, default "weights"
+        One of `feature_sets.FEATURE_SETS`.
+    input_shape : sequence of int or InputSpec, optional
         Shape of one input, without the batch axis. Needed for probes where the model does not know
         it; see `probes.probe`.
     log : mapping of str to float, optional
         What the training loop reported of its last epoch: ``accuracy``, a fraction, ``loss``, in
-        nats, and ``samples``, the number of training samples.
+        nats, and ``samples``, the number of training samples; see `log_columns.read_log`.
+    sample : TrainingSample or (x, y), optional
+        Examples that the network is trained on, a few hundred; see
+        `training_sample.describe_sample`.
     part : str, optional
         Which of several networks in the source, as in `read_weights`.
 
@@ -65,7 +74,7 @@ def describe_network(
     ------
     InvalidArgumentError
         When there is no such feature set, the log is needed and missing, its accuracy is no
-        fraction, or its number of samples is below 1.
+        fraction, its number of samples is below 1, or the sample is needed and missing.
     UnsupportedModelError, UnreadableFileError
         As `read_weights` and `probe`.
 
@@ -83,6 +92,16 @@ def describe_network(
         parts.append(probe(source, input_shape)[None])
     if "log" in feature_set:
         parts.append(log_row(log))
+    if "sample" in feature_set:
+        from accuracy_from_weights.features.training_sample import describe_sample
+
+        if sample is None:
+            raise InvalidArgumentError(
+                "sample=None, but this predictor reads answers on training examples; pass "
+                "sample=(x, y) with a few hundred of them, or use a predictor with "
+                "features='weights+probes+log'."
+            )
+        parts.append(describe_sample(source, sample)[None])
     return np.concatenate(parts, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The feature sets that a predictor can read: weights, answers to synthetic inputs, log."""
+"""The feature sets that a predictor can read: weights, probes, log, answers on a sample."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import Any
 from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
+from accuracy_from_weights.features.training_sample.answers import SAMPLE_NAMES
 
-FEATURE_SETS = ("weights", "weights+probes", "weights+probes+log")
+FEATURE_SETS = (
+    "weights",
+    "weights+probes",
+    "weights+probes+log",
+    "weights+probes+log+sample",
+)
 
 LOG_NAMES = ("accuracy", "loss", "samples")
 """What a training loop knows: fraction in [0, 1], nats, and the number of training samples."""
@@ -29,7 +35,8 @@ def feature_names(feature_set: str = "weights") -> tuple[str, ...]:
 
     Parameters
     ----------
-    feature_set : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
+    feature_set : str, default "weights"
+        One of `FEATURE_SETS`.
 
     Raises
     ------
@@ -42,4 +49,6 @@ def feature_names(feature_set: str = "weights") -> tuple[str, ...]:
         names += tuple(f"probes.{name}" for name in PROBE_NAMES)
     if "log" in feature_set:
         names += tuple(f"log.{name}" for name in LOG_NAMES)
+    if "sample" in feature_set:
+        names += tuple(f"sample.{name}" for name in SAMPLE_NAMES)
     return names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,9 +12,80 @@ from numpy.typing import ArrayLike, NDArray
 from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.feature_sets import LOG_NAMES
 
+_ACCURACY = (
+    "accuracy",
+    "acc",
+    "sparse_categorical_accuracy",
+    "categorical_accuracy",
+    "binary_accuracy",
+    "multiclass_accuracy",
+)
+LOG_SPELLINGS: dict[str, tuple[str, ...]] = {
+    "accuracy": _ACCURACY,
+    "loss": ("loss",),
+    "samples": ("samples", "n_samples", "num_samples", "n_train", "num_train"),
+}
+"""How each of `LOG_NAMES` may be spelt, after one of `TRAINING_PREFIXES`."""
+TRAINING_PREFIXES = ("train_", "training_", "")
+_OTHER_DATA = ("val", "test", "eval")
+
 _LARGEST_LOSS = 50.0
 """In nats. A diverging network's loss may be any number, which says no more than this one does."""
 _USUAL_SAMPLES = 1_000
+
+
+def plain_spelling(name: str) -> str:
+    """Return a logged name in lower case with underscores: ``train/Acc`` becomes ``train_acc``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removesuffix("_epoch")
+
+
+def read_log(log: Mapping[str, float]) -> dict[str, float]:
+    """Return what a training loop reported under the names of `LOG_NAMES`.
+
+    Parameters
+    ----------
+    log : mapping of str to float
+        By any of `LOG_SPELLINGS`, with or without a prefix of `TRAINING_PREFIXES`.
+
+    Returns
+    -------
+    dict of str to float
+
+    Raises
+    ------
+    InvalidArgumentError
+        When a name is none of these, or two names mean the same.
+
+    Examples
+    --------
+    >>> read_log({"train_acc": 0.9, "loss": 0.3})
+    {'accuracy': 0.9, 'loss': 0.3}
+    """
+    found: dict[str, str] = {}
+    for name in log:
+        meaning = _MEANINGS.get(plain_spelling(str(name)))
+        if meaning is None:
+            alike = difflib.get_close_matches(plain_spelling(str(name)), _MEANINGS, n=1)
+            is_other = plain_spelling(str(name)).startswith(_OTHER_DATA)
+            advice = f"did you mean {alike[0]!r}? " if alike and not is_other else ""
+            raise InvalidArgumentError(
+                f"The log holds {name!r}, which is no number that a predictor reads; {advice}"
+                "Pass 'accuracy', 'loss' and 'samples', all of the training data."
+            )
+        if meaning in found:
+            raise InvalidArgumentError(
+                f"The log holds {found[meaning]!r} and {name!r}, which mean the same; pass one."
+            )
+        found[meaning] = name
+    return {meaning: float(log[name]) for meaning, name in found.items()}
+
+
+_MEANINGS = {
+    prefix + spelling: meaning
+    for meaning, spellings in LOG_SPELLINGS.items()
+    for prefix in TRAINING_PREFIXES
+    for spelling in spellings
+}
 
 
 def log_row(log: Mapping[str, float] | None) -> NDArray[np.float32]:
@@ -22,7 +95,7 @@ def log_row(log: Mapping[str, float] | None) -> NDArray[np.float32]:
     ----------
     log : mapping of str to float, or None
         ``accuracy``, a fraction in [0, 1], ``loss``, in nats, and ``samples``, the number of
-        training samples.
+        training samples; see `read_log` for other spellings.
 
     Returns
     -------
@@ -32,14 +105,16 @@ def log_row(log: Mapping[str, float] | None) -> NDArray[np.float32]:
     Raises
     ------
     InvalidArgumentError
-        When there is no log, its accuracy is no fraction, or its number of samples is below 1.
+        When there is no log, a name in it is not known, its accuracy is no fraction, or its number
+        of samples is below 1.
     """
     if log is None:
         raise InvalidArgumentError(
             "log=None, but this predictor reads the training log; pass log={'accuracy': fraction, "
             "'loss': nats, 'samples': number}, or use a predictor with features='weights+probes'."
         )
-    numbers = np.array([[log.get(name, np.nan) for name in LOG_NAMES]], np.float32)
+    known = read_log(log)
+    numbers = np.array([[known.get(name, np.nan) for name in LOG_NAMES]], np.float32)
     accuracy, _, samples = numbers[0]
     if not (np.isnan(accuracy) or 0 <= accuracy <= 1):
         raise InvalidArgumentError(

@@ -156,9 +156,10 @@ class _StorePiece:
 
     def runnable(self) -> Iterator[RunnableNetworks]:
         store = ZooStore(self.folder)
+        plan = store.plan()
         for index, first_row in zip(self.indices, self.first_rows, strict=True):
             network = store.read(index)
-            networks = runnable_stored(network, first_row)
+            networks = runnable_stored(network, first_row, plan)
             if networks is not None:
                 yield networks
             elif not network.header["recipe"]:

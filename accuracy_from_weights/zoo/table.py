@@ -178,6 +178,11 @@ class ZooTable:
                     "other features or another zoo."
                 )
             columns.append(log)
+        if "sample" in features:
+            raise ZooError(
+                f"This zoo has no answers on training examples, which features={features!r} "
+                "reads; describe its networks while they are trained."
+            )
         return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def save(self, path: str | Path, compact: bool = False) -> None:

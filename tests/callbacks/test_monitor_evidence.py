@@ -68,7 +68,7 @@ def test_the_shape_may_come_with_an_update():
 
 def test_without_a_shape_there_is_one_sentence_and_the_loop_goes_on():
     monitor = Monitor(Informed(features="weights+probes"))
-    with pytest.warns(AccuracyFromWeightsWarning, match="Expected input_shape") as caught:
+    with pytest.warns(AccuracyFromWeightsWarning, match="pass input_shape") as caught:
         values = [monitor.update(network())[KEY] for _ in range(3)]
     assert len(ours_among(caught)) == 1
     assert values == [0.0] * 3

@@ -10,6 +10,7 @@ from accuracy_from_weights.features.log_columns import (
     log_columns,
     log_row,
     logged_accuracy,
+    read_log,
 )
 
 NAMES = feature_names("weights+probes+log")
@@ -70,3 +71,14 @@ def test_columns_of_a_zoo_that_does_not_know_its_samples():
 def test_a_log_that_cannot_be_is_refused(log, expected):
     with pytest.raises(InvalidArgumentError, match=expected):
         log_row(log)
+
+
+def test_spellings_of_the_log() -> None:
+    log = {"train/Acc": 0.5, "training_loss": 1.0, "num_samples": 80}
+    assert read_log(log) == {"accuracy": 0.5, "loss": 1.0, "samples": 80}
+    with pytest.raises(InvalidArgumentError, match="did you mean 'accuracy'"):
+        read_log({"acuracy": 0.5})
+    with pytest.raises(InvalidArgumentError, match="'val_accuracy'"):
+        read_log({"val_accuracy": 0.5})
+    with pytest.raises(InvalidArgumentError, match="mean the same"):
+        read_log({"acc": 0.5, "accuracy": 0.5})

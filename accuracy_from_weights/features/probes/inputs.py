@@ -1,4 +1,4 @@
-"""Synthetic inputs of any image shape: always the same ones, and nobody's data.
+"""Synthetic inputs of any kind and shape: always the same ones, and nobody's data.
 
 Several kinds, because no single one is near to what every network was trained on: smooth shades,
 overlapping shapes, strokes and textured objects on an empty ground, waves. White noise and plain
@@ -10,13 +10,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.features.draws import Draws
+from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.probes.rows_and_tokens import table_inputs, token_inputs
 
-Images = NDArray[np.float32]
+Inputs = NDArray[Any]
 _Floats = NDArray[np.float64]
 
 INPUTS_PER_KIND = 32
@@ -24,25 +27,9 @@ INPUTS_PER_KIND = 32
 
 _SEED = 20021144
 _NUDGE = 0.1
-# Inputs of a shape are kept for the next network of the shape, up to this size.
-_KEPT_BYTES = 1 << 24
-# From this many pixels on, a flat vector whose length is a square is taken for a flattened image.
-_SMALLEST_FLATTENED = 49
-
-
-class _Draws:
-    """Random numbers from raw bits, whose stream numpy promises never to change."""
-
-    def __init__(self, seed: int) -> None:
-        self._bits = np.random.PCG64(seed)
-
-    def uniform(self, low: float, high: float, *shape: int) -> _Floats:
-        raw = np.asarray(self._bits.random_raw(math.prod(shape)), np.uint64) >> np.uint64(11)
-        return low + (high - low) * (raw.astype(np.float64) * 2.0**-53).reshape(shape)
-
-    def normal(self, *shape: int) -> _Floats:
-        radius = np.sqrt(-2.0 * np.log1p(-self.uniform(0.0, 1.0, *shape)))
-        return radius * np.cos(self.uniform(0.0, 2.0 * np.pi, *shape))
+# Inputs are kept for the next network that takes such, up to this size.
+_KEPT_BYTES = 1 << 25
+_LARGEST_IMAGE, _LONGEST_SIGNAL = 64, 512
 
 
 def _grid(height: int, width: int) -> tuple[_Floats, _Floats]:
@@ -58,7 +45,7 @@ def _interpolation(knots: int, n: int) -> _Floats:
     return np.clip(1.0 - np.abs(places[:, None] - np.arange(knots)), 0.0, None)
 
 
-def _shades(draws: _Draws, n: int, height: int, width: int, knots: tuple[int, ...]) -> _Floats:
+def _shades(draws: Draws, n: int, height: int, width: int, knots: tuple[int, ...]) -> _Floats:
     """Smooth noise of unit spread; every image has one of the given numbers of knots a side."""
     images = np.empty((n, height, width))
     for i in range(n):
@@ -69,13 +56,13 @@ def _shades(draws: _Draws, n: int, height: int, width: int, knots: tuple[int, ..
     return images / np.maximum(images.std(axis=(1, 2), keepdims=True), 1e-6)
 
 
-def _smooth(draws: _Draws, n: int, height: int, width: int) -> _Floats:
+def _smooth(draws: Draws, n: int, height: int, width: int) -> _Floats:
     contrast = draws.uniform(0.3, 0.8, n, 1, 1)
     shades = _shades(draws, n, height, width, (3, 4, 6, 9))
     return draws.uniform(-0.4, 0.4, n, 1, 1) + contrast * shades
 
 
-def _leaves(draws: _Draws, n: int, height: int, width: int) -> _Floats:
+def _leaves(draws: Draws, n: int, height: int, width: int) -> _Floats:
     """Discs and rectangles of random sizes that fall on each other until they cover the ground."""
     y, x = _grid(height, width)
     images = np.broadcast_to(draws.uniform(-1.0, 1.0, n, 1, 1), (n, height, width)).copy()
@@ -90,14 +77,14 @@ def _leaves(draws: _Draws, n: int, height: int, width: int) -> _Floats:
     return images
 
 
-def _on_empty_ground(draws: _Draws, figure: _Floats, shade: _Floats) -> _Floats:
+def _on_empty_ground(draws: Draws, figure: _Floats, shade: _Floats) -> _Floats:
     """Put figures (1 inside, 0 outside) on a dark ground, every fourth on a bright one."""
     images = -1.0 + figure * (1.0 + shade)
     images[3::4] *= -1.0
     return images
 
 
-def _strokes(draws: _Draws, n: int, height: int, width: int) -> _Floats:
+def _strokes(draws: Draws, n: int, height: int, width: int) -> _Floats:
     """Curved strokes with soft edges, as of a pen."""
     y, x = _grid(height, width)
     t = np.linspace(0.0, 1.0, 12)[:, None]
@@ -116,7 +103,7 @@ def _strokes(draws: _Draws, n: int, height: int, width: int) -> _Floats:
     return _on_empty_ground(draws, figure, draws.uniform(0.4, 1.0, n, 1, 1))
 
 
-def _objects(draws: _Draws, n: int, height: int, width: int) -> _Floats:
+def _objects(draws: Draws, n: int, height: int, width: int) -> _Floats:
     """Silhouettes with a texture of their own."""
     y, x = _grid(height, width)
     middle_y, middle_x = y[-1, 0] / 2 + y[0, 0] / 2, x[0, -1] / 2 + x[0, 0] / 2
@@ -130,7 +117,7 @@ def _objects(draws: _Draws, n: int, height: int, width: int) -> _Floats:
     return _on_empty_ground(draws, figure, np.clip(shade, -1.0, 1.0))
 
 
-def _waves(draws: _Draws, n: int, height: int, width: int) -> _Floats:
+def _waves(draws: Draws, n: int, height: int, width: int) -> _Floats:
     """Gratings of every direction, from two periods an image to one in four pixels."""
     y, x = _grid(height, width)
     angle = draws.uniform(0.0, np.pi, n, 1, 1)
@@ -141,7 +128,7 @@ def _waves(draws: _Draws, n: int, height: int, width: int) -> _Floats:
     return draws.uniform(-0.3, 0.3, n, 1, 1) + draws.uniform(0.3, 1.0, n, 1, 1) * wave
 
 
-_Maker = Callable[[_Draws, int, int, int], _Floats]
+_Maker = Callable[[Draws, int, int, int], _Floats]
 
 _MAKERS: dict[str, _Maker] = {
     "smooth": _smooth,
@@ -157,75 +144,77 @@ KINDS = tuple(_MAKERS)
 N_INPUTS = INPUTS_PER_KIND * len(KINDS)
 
 
-def synthetic_inputs(shape: tuple[int, ...], channels_last: bool = False) -> tuple[Images, Images]:
-    """Give the inputs of a shape, and the same ones changed a little.
+def synthetic_inputs(spec: InputSpec) -> tuple[Inputs, Inputs]:
+    """Return the inputs for networks that take inputs of a kind and shape, and nudged ones.
 
     Parameters
     ----------
-    shape : tuple of int
-        Of one input, without the batch axis: (channels, height, width), (channels, length), or
-        (length,). A flat vector whose length is a square of at least 7 is a flattened image.
-    channels_last : bool, default False
-        Whether the channels stand last in `shape` instead of first.
+    spec : InputSpec
 
     Returns
     -------
-    inputs, nudged : ndarray of shape (N_INPUTS, *shape), float32 in [-1, 1], read-only
-        The same on every machine, up to rounding. `nudged` has noise of standard deviation 0.1
-        added.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When the shape has more than three axes, none, or an axis without length.
+    inputs, nudged : ndarray of shape (N_INPUTS, *spec.shape), read-only
+        The same on every machine, up to rounding. Numbers are float32 within the spec's span;
+        `nudged` has noise of a twentieth of the span added. Tokens are int64; of the nudged ones
+        about a tenth is replaced.
     """
-    shape = tuple(int(length) for length in shape)
-    if not 1 <= len(shape) <= 3 or min(shape) < 1:
-        raise UnsupportedModelError(
-            "Expected inputs that are images (three axes), signals (two) or vectors (one), each "
-            f"axis of at least 1, without the batch axis. Received: the shape {shape}."
-        )
-    if 8 * N_INPUTS * math.prod(shape) > _KEPT_BYTES:
-        return _make(shape, channels_last)
-    return _kept(shape, channels_last)
+    if 8 * N_INPUTS * math.prod(spec.shape) > _KEPT_BYTES:
+        return _make(spec)
+    return _kept(spec)
 
 
-def _make(shape: tuple[int, ...], channels_last: bool) -> tuple[Images, Images]:
-    channels, height, width = _as_image(shape, channels_last)
-    inputs = np.empty((N_INPUTS, channels, height, width), np.float32)
-    nudged = np.empty_like(inputs)
-    for place, make in enumerate(_MAKERS.values()):
-        draws = _Draws(_SEED + place)
-        grey = np.clip(make(draws, INPUTS_PER_KIND, height, width), -1.0, 1.0)
-        rows = slice(place * INPUTS_PER_KIND, (place + 1) * INPUTS_PER_KIND)
-        for channel, tint in enumerate(_tints(draws, channels)):
-            image = grey * tint
-            inputs[rows, channel] = image
-            nudged[rows, channel] = np.clip(image + _NUDGE * draws.normal(*image.shape), -1.0, 1.0)
-    arranged = []
-    for images in (inputs, nudged):
-        last = np.moveaxis(images, 1, -1) if channels_last else images
-        arranged.append(np.ascontiguousarray(last).reshape(N_INPUTS, *shape))
-        arranged[-1].flags.writeable = False
-    return arranged[0], arranged[1]
+def _make(spec: InputSpec) -> tuple[Inputs, Inputs]:
+    if spec.kind == "tokens":
+        return token_inputs(spec, INPUTS_PER_KIND)
+    made = table_inputs(spec, INPUTS_PER_KIND) if spec.kind == "table" else _images(spec)
+    low, high = spec.usual_span
+    middle, half = (high + low) / 2, (high - low) / 2
+    inputs, nudged = (
+        spec.from_images(np.asarray(middle + half * images, np.float32)) for images in made
+    )
+    for values in (inputs, nudged):
+        values.flags.writeable = False
+    return inputs, nudged
 
 
 _kept = functools.lru_cache(maxsize=8)(_make)
 
 
-def _as_image(shape: tuple[int, ...], channels_last: bool) -> tuple[int, int, int]:
-    """Give the channels, height and width to draw inputs of a shape in."""
-    if len(shape) == 1:
-        side = math.isqrt(shape[0])
-        if side**2 == shape[0] >= _SMALLEST_FLATTENED:
-            return 1, side, side
-        return 1, 1, shape[0]
-    if channels_last:
-        shape = (shape[-1], *shape[:-1])
-    return (shape[0], 1, shape[1]) if len(shape) == 2 else (shape[0], shape[1], shape[2])
+def _images(spec: InputSpec) -> tuple[Inputs, Inputs]:
+    """Draw images of shape (N_INPUTS, channels, height, width) in [-1, 1], and nudged ones."""
+    channels, height, width = spec.pixels
+    # Larger images hold no finer detail: they are drawn small and interpolated.
+    largest = _LARGEST_IMAGE if height > 1 else _LONGEST_SIGNAL
+    shrink = max(max(height, width) / largest, 1.0)
+    rows, columns = (max(round(length / shrink), 1) for length in (height, width))
+    inputs = np.empty((N_INPUTS, channels, rows, columns), np.float32)
+    nudged = np.empty_like(inputs)
+    for place, make in enumerate(_MAKERS.values()):
+        draws = Draws(_SEED + place)
+        grey = np.clip(make(draws, INPUTS_PER_KIND, rows, columns), -1.0, 1.0)
+        of_kind = slice(place * INPUTS_PER_KIND, (place + 1) * INPUTS_PER_KIND)
+        for channel, tint in enumerate(_tints(draws, channels)):
+            image = grey * tint
+            inputs[of_kind, channel] = image
+            noise = _NUDGE * draws.normal(*image.shape)
+            nudged[of_kind, channel] = np.clip(image + noise, -1.0, 1.0)
+    if shrink == 1.0:
+        return inputs, nudged
+    return _enlarged(inputs, height, width), _enlarged(nudged, height, width)
 
 
-def _tints(draws: _Draws, channels: int) -> _Floats:
+def _enlarged(images: Inputs, height: int, width: int) -> Inputs:
+    """Interpolate images of shape (n, channels, rows, columns) to another height and width."""
+    n, channels, rows, columns = images.shape
+    across = np.ascontiguousarray(_interpolation(columns, width).T, np.float32)
+    down = np.ascontiguousarray(_interpolation(rows, height).T, np.float32)
+    # One large product each way: numpy multiplies stacks of small matrices slowly.
+    wide = (images.reshape(-1, columns) @ across).reshape(n, channels, rows, width)
+    tall = np.moveaxis(wide, 2, 3).reshape(-1, rows) @ down
+    return np.moveaxis(tall.reshape(n, channels, width, height), 2, 3)
+
+
+def _tints(draws: Draws, channels: int) -> _Floats:
     """Draw a factor for each channel and input, shape (channels, n, 1, 1); half have no colour.
 
     More channels than a picture has are no colours, and may be opposed to each other.

@@ -1,19 +1,22 @@
-"""Probe a model of any framework that the user's code has imported."""
+"""Ask a model of any framework that the user's code has imported."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.features.input_spec import InputSpec, looks_like_images, span_of
 from accuracy_from_weights.features.probes.answers import logits_of, summarise
+from accuracy_from_weights.features.probes.inputs import synthetic_inputs
 
 
-def probe(model: Any, input_shape: Sequence[int] | None = None) -> NDArray[np.float32]:
+def probe(model: Any, input_shape: Sequence[int] | InputSpec | None = None) -> NDArray[np.float32]:
     """Feed a model fixed synthetic inputs and summarise its answers.
 
     Nothing about the model changes: not its mode, weights, running statistics, gradients, random
@@ -24,11 +27,12 @@ def probe(model: Any, input_shape: Sequence[int] | None = None) -> NDArray[np.fl
     Parameters
     ----------
     model : torch.nn.Module or keras.Model
-        A classifier of images, signals or vectors, on any device and any Keras backend.
-    input_shape : sequence of int, optional
+        A classifier of images, signals, rows of tables or tokens, on any device and any Keras
+        backend.
+    input_shape : sequence of int or InputSpec, optional
         Shape of one input, without the batch axis, as the model takes it: (channels, height,
-        width) for PyTorch, mostly (height, width, channels) for Keras. Needed for PyTorch; a Keras
-        model that knows its own needs none.
+        width) for PyTorch, mostly (height, width, channels) for Keras. Needed where `input_spec`
+        cannot find it in the model.
 
     Returns
     -------
@@ -41,23 +45,96 @@ def probe(model: Any, input_shape: Sequence[int] | None = None) -> NDArray[np.fl
         When the object is no such model, its input shape is not known, it does not take such
         inputs, or it does not answer each with one vector.
     """
-    shape = None if input_shape is None else tuple(int(length) for length in input_shape)
-    # Keras comes first: on its torch backend a Keras model is a PyTorch module as well.
-    if _is_instance(model, "keras", "Layer"):
-        from accuracy_from_weights.features.probes.keras import answer_with_keras
-
-        outputs = answer_with_keras(model, shape)
-    elif _is_instance(model, "torch.nn", "Module"):
-        from accuracy_from_weights.features.probes.torch import answer_with_torch
-
-        outputs = answer_with_torch(model, shape)
-    else:
-        raise UnsupportedModelError(
-            "Expected a torch.nn.Module or a keras.Model, which can be given inputs. "
-            f"Received: an object of type {type(model).__name__}; weights alone do not answer."
-        )
+    spec = input_spec(model, input_shape)
+    inputs: NDArray[Any] = np.concatenate(synthetic_inputs(spec))
+    fit_range = spec.kind != "tokens" and spec.span is None
+    outputs = answers_of(model, spec, [(inputs, {})], fit_range=fit_range)
     logits, nudged = np.split(logits_of(outputs), 2)
     return summarise(logits[None], nudged[None])[0]
+
+
+def input_spec(
+    model: Any,
+    input_shape: Sequence[int] | InputSpec | None = None,
+    batch: NDArray[np.generic] | None = None,
+) -> InputSpec:
+    """Find out what one input of a model is, from its first layer and what is known besides.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or keras.Model
+    input_shape : sequence of int or InputSpec, optional
+        Without the batch axis; a spec is returned as it is.
+    batch : ndarray of shape (n, ...), optional
+        Inputs that the model was trained on, which tell their shape and the range of their
+        numbers.
+
+    Returns
+    -------
+    InputSpec
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the object is no such model, or does not tell what it takes.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> input_spec(nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.Linear(80, 2)))
+    InputSpec(kind='tokens', shape=(10,), vocabulary=50, channels_last=False, span=None)
+    """
+    if isinstance(input_shape, InputSpec):
+        return input_shape
+    if input_shape is None and batch is not None:
+        input_shape = batch.shape[1:]
+    shape = None if input_shape is None else tuple(int(length) for length in input_shape)
+    if _is_keras(model):
+        from accuracy_from_weights.features.probes.keras_inputs import input_spec_of_model
+
+        spec = input_spec_of_model(model, shape)
+    else:
+        from accuracy_from_weights.features.probes.torch_inputs import input_spec_of_module
+
+        spec = input_spec_of_module(model, shape)
+    if batch is None or spec.kind == "tokens":
+        return spec
+    if spec.kind == "image" and len(spec.shape) == 1 and not looks_like_images(batch):
+        spec = dataclasses.replace(spec, kind="table")
+    return dataclasses.replace(spec, span=span_of(batch))
+
+
+def answers_of(
+    model: Any,
+    spec: InputSpec,
+    batches: Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]],
+    name: str | None = None,
+    fit_range: bool = False,
+) -> NDArray[np.generic]:
+    """Run a model in evaluation mode on batches of inputs, such that nothing about it changes.
+
+    See `torch.answers_of_module` for the parameters.
+    """
+    if _is_keras(model):
+        from accuracy_from_weights.features.probes.keras import answers_of_model
+
+        return answers_of_model(model, spec, batches, name, fit_range)
+    from accuracy_from_weights.features.probes.torch import answers_of_module
+
+    return answers_of_module(model, spec, batches, name, fit_range)
+
+
+def _is_keras(model: Any) -> bool:
+    """Return whether a model is of Keras, or else of PyTorch; refuse any other."""
+    # Keras comes first: on its torch backend a Keras model is a PyTorch module as well.
+    if _is_instance(model, "keras", "Layer"):
+        return True
+    if _is_instance(model, "torch.nn", "Module"):
+        return False
+    raise UnsupportedModelError(
+        f"An object of type {type(model).__name__} cannot be given inputs, for weights alone do "
+        "not answer; pass a torch.nn.Module or a keras.Model."
+    )
 
 
 def _is_instance(source: object, module: str, name: str) -> bool:

@@ -1,9 +1,9 @@
-"""Answers of PyTorch modules to the synthetic inputs."""
+"""Answers of PyTorch modules to inputs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,70 +12,155 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.features.probes.inputs import synthetic_inputs
+from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.probes.training_range import Moments, expected_range
 from accuracy_from_weights.features.probes.undisturbed import undisturbed
 from accuracy_from_weights.weights.torch import refuse_sharded, unwrapped
 
 # Numbers in the inputs that go through the network at once.
-_AT_ONCE = 1 << 20
+_AT_ONCE = {"cpu": 1 << 20}
+_AT_ONCE_ON_DEVICE = 1 << 23
+# Inputs that are enough to see what reaches a normalisation.
+_FEW = 32
+
+_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+Batch = tuple[NDArray[Any], Mapping[str, NDArray[Any]]]
+"""Inputs and, by name, what the network is given beside them."""
 
 
-def answer_with_torch(module: nn.Module, shape: tuple[int, ...] | None) -> NDArray[np.generic]:
-    """Feed a module the synthetic inputs, and after them the changed ones.
+def answers_of_module(
+    module: nn.Module,
+    spec: InputSpec,
+    batches: Iterable[Batch],
+    name: str | None = None,
+    fit_range: bool = False,
+) -> NDArray[np.generic]:
+    """Run a module in evaluation mode, such that nothing about it changes.
 
     Parameters
     ----------
     module : torch.nn.Module
-    shape : tuple of int or None
-        Of one input, channels first.
+    spec : InputSpec
+        Of the inputs.
+    batches : iterable of (inputs, beside)
+        Inputs of shape (n, *spec.shape), and arrays of the same length that go with them as named
+        arguments.
+    name : str, optional
+        What the module calls its inputs. Defaults to its one positional argument.
+    fit_range : bool, default False
+        Whether to bring the inputs into the range that the running statistics of the first batch
+        normalisation stem from.
 
     Returns
     -------
-    ndarray of shape (2 * N_INPUTS, ...)
-        Its outputs, float32 or float64.
+    ndarray of shape (n_inputs, n_outputs, ...)
+        Outputs for all inputs, float32 or float64.
 
     Raises
     ------
     UnsupportedModelError
-        When the shape is None or the module does not take such inputs.
+        When the module does not take such inputs, or does not answer each with one vector.
     """
-    if shape is None:
-        raise UnsupportedModelError(
-            "Expected input_shape, the shape of one input without the batch axis, such as "
-            "(3, 32, 32): a PyTorch module does not know its own. Received: None."
-        )
     # A compiled module would be compiled again for these inputs, a parallel one would wait for
     # other processes.
     module = unwrapped(module)
     refuse_sharded(module)
-    inputs = np.concatenate(synthetic_inputs(shape))
-    at_once = min(max(_AT_ONCE // math.prod(shape), 1), len(inputs))
     device, dtype = _place(module)
+    if spec.kind == "tokens":
+        dtype = torch.int64
+    most = _AT_ONCE.get(device.type, _AT_ONCE_ON_DEVICE)
+    at_once = max(most // math.prod(spec.shape), 1)
     outputs = []
     with undisturbed(module, device):
-        for start in range(0, len(inputs), at_once):
-            x = torch.tensor(inputs[start : start + at_once], dtype=dtype, device=device)
-            try:
-                answers = _answers_of(module(x))
-            except UnsupportedModelError:
-                raise
-            except Exception as error:
-                raise UnsupportedModelError(
-                    f"Expected a network that takes inputs of shape {shape}, without the batch "
-                    f"axis, as its one argument. Received: {type(module).__name__}, which raised "
-                    f"{type(error).__name__} ({_first_line(error)}); pass another input_shape."
-                ) from error
-            outputs.append(answers.to("cpu", _readable(answers.dtype)).numpy())
-    return np.concatenate(outputs)
+        for inputs, beside in batches:
+            scale, offset = 1.0, 0.0
+            if fit_range:
+                few = inputs[:: max(len(inputs) // _FEW, 1)]
+                scale, offset = expected_range(
+                    lambda x: _first_moments(module, torch.tensor(x, dtype=dtype, device=device)),
+                    few,
+                )
+            for start in range(0, len(inputs), at_once):
+                part = slice(start, start + at_once)
+                x = torch.tensor(inputs[part], dtype=dtype, device=device)
+                if (scale, offset) != (1.0, 0.0):
+                    x = scale * x + offset
+                named = {
+                    key: torch.tensor(array[part], device=device) for key, array in beside.items()
+                }
+                outputs.append(_answers(module, spec, x, name, named))
+        together = torch.cat(outputs)
+        return together.to("cpu", _readable(together.dtype)).numpy()
+
+
+def _answers(
+    module: nn.Module, spec: InputSpec, x: Tensor, name: str | None, named: dict[str, Tensor]
+) -> Tensor:
+    try:
+        output = module(x, **named) if name is None else module(**{name: x}, **named)
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"{type(module).__name__} does not take {spec.kind} inputs of shape {spec.shape} as "
+            f"its one argument ({type(error).__name__}: {_first_line(error)}); pass the "
+            "input_shape that it takes, without the batch axis."
+        ) from error
+    answers = _logits_in(module, output)
+    if (
+        answers.ndim < 1
+        or len(answers) != len(x)
+        or answers[0].numel() != max(answers.shape[1:2], default=1)
+    ):
+        raise UnsupportedModelError(
+            f"{type(module).__name__} is no classifier that can be asked: it answers {len(x)} "
+            f"inputs with a tensor of shape {tuple(answers.shape)} and not with one vector of "
+            "class scores each. Use a predictor with features='weights', or pass the part that "
+            "classifies."
+        )
+    return answers.flatten(1) if answers.ndim > 1 else answers[:, None]
+
+
+class _ReachedError(Exception):
+    """Ends a forward pass at the first batch normalisation."""
+
+    def __init__(self, layer: Any, values: Tensor) -> None:
+        super().__init__()
+        self.layer, self.values = layer, values
+
+
+def _first_moments(module: nn.Module, x: Tensor) -> Moments | None:
+    """Run a module up to its first batch normalisation; None where it does not come to one."""
+    layers = [part for part in module.modules() if isinstance(part, _NORMALISATIONS)]
+
+    def stop(layer: nn.Module, values: tuple[Tensor, ...]) -> None:
+        raise _ReachedError(layer, values[0])
+
+    handles = [
+        layer.register_forward_pre_hook(stop) for layer in layers if layer.running_mean is not None
+    ]
+    try:
+        if handles:
+            module(x)
+    except _ReachedError as reached:
+        channels = reached.values.float().transpose(0, 1).flatten(1)
+        moments = [channels.mean(1), channels.var(1, correction=0)]
+        moments += [reached.layer.running_mean.float(), reached.layer.running_var.float()]
+        return Moments(*torch.stack(moments).double().cpu().numpy())
+    except Exception:  # noqa: BLE001 - the pass that follows says what is wrong
+        return None
+    finally:
+        for handle in handles:
+            handle.remove()
+    return None
 
 
 def _place(module: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and floating type of the first floating point parameter."""
+    """Return the device and floating type of the first floating point parameter."""
     for tensor in (*module.parameters(), *module.buffers()):
         if nn.parameter.is_lazy(tensor) or tensor.is_meta:
             raise UnsupportedModelError(
-                "Expected a network whose weights are all there. Received: "
-                f"{type(module).__name__} with lazy or meta tensors; run it once first."
+                f"{type(module).__name__} has lazy or meta tensors and so no weights yet; run it "
+                "once first."
             )
     for parameter in module.parameters():
         if parameter.is_floating_point():
@@ -83,7 +168,7 @@ def _place(module: nn.Module) -> tuple[torch.device, torch.dtype]:
     return torch.device("cpu"), torch.float32
 
 
-def _answers_of(output: Any) -> Tensor:
+def _logits_in(module: nn.Module, output: Any) -> Tensor:
     """Find the logits in what a module returns."""
     if isinstance(output, Mapping):
         output = output.get("logits", next(iter(output.values()), None))
@@ -93,8 +178,8 @@ def _answers_of(output: Any) -> Tensor:
         output = output[0]
     if not isinstance(output, Tensor):
         raise UnsupportedModelError(
-            "Expected a network that returns a tensor of logits, or an object with one called "
-            f"logits. Received: {type(output).__name__}."
+            f"{type(module).__name__} returns {type(output).__name__} and no tensor of class "
+            "scores; let it return logits, or an object with an attribute of that name."
         )
     return output
 

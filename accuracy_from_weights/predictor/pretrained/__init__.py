@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from accuracy_from_weights.features.feature_sets import check_feature_set
+from accuracy_from_weights.errors import InvalidArgumentError
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS, check_feature_set
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 
 FOLDER = Path(__file__).parent
@@ -14,6 +15,11 @@ FOLDER = Path(__file__).parent
 def shipped_file(features: str = "weights") -> Path:
     """Name the file of the predictor that ships for a choice of features."""
     return FOLDER / f"{features.replace('+', '_')}.predictor"
+
+
+def shipped_feature_sets() -> tuple[str, ...]:
+    """Return the feature sets for which a predictor ships."""
+    return tuple(features for features in FEATURE_SETS if shipped_file(features).is_file())
 
 
 def load_predictor(
@@ -26,9 +32,9 @@ def load_predictor(
     path : str or path-like, optional
         A file that `AccuracyPredictor.save` wrote. Defaults to the predictor that ships; its
         ``card_`` says which networks it was fitted on and how well it does.
-    features : {"weights", "weights+probes", "weights+probes+log"}, default "weights"
-        Which of the predictors that ship: what it reads of a network. Not looked at when a path
-        is given.
+    features : str, default "weights"
+        Which of the predictors that ship: what it reads of a network, one of
+        `features.feature_sets.FEATURE_SETS`. Not looked at when a path is given.
 
     Returns
     -------
@@ -37,9 +43,14 @@ def load_predictor(
     Raises
     ------
     InvalidArgumentError
-        When there is no such choice of features.
+        When there is no such choice of features, or no predictor for it ships.
     UnreadableFileError
         When the file cannot be read as a predictor.
     """
     check_feature_set(features)
+    if path is None and features not in shipped_feature_sets():
+        raise InvalidArgumentError(
+            f"No predictor for features={features!r} ships with the package; make one with "
+            "`accuracy-from-weights retrain` and pass its path."
+        )
     return AccuracyPredictor.load(shipped_file(features) if path is None else path)

@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.weights.layers import NetworkStack
 from accuracy_from_weights.zoo.network_file import StoredNetwork
-from accuracy_from_weights.zoo.recipes.architecture import (
-    Architecture,
-    InputForm,
-    paper_architecture,
-)
+from accuracy_from_weights.zoo.recipes.architecture import Architecture, paper_architecture
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 
 Rows = NDArray[np.intp]
@@ -41,15 +37,16 @@ class RunnableNetworks:
     rows : ndarray of shape (k,)
         Their rows in the zoo.
     architecture : Architecture
-    form : InputForm
-        What they take.
+    channels, size : int
+        Of the images that they take: (channels, size, size).
     tensors : dict of str to ndarray of shape (k, ...)
         By the names of the state dict of `torch_modules.PlainModule`.
     """
 
     rows: Rows
     architecture: Architecture
-    form: InputForm
+    channels: int
+    size: int
     tensors: Mapping[str, NDArray[Any]]
 
 
@@ -68,7 +65,9 @@ def is_paper_architecture(stack: NetworkStack) -> bool:
     return shapes[:3] == convolutions and shapes[3][1] == 16
 
 
-def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks | None:
+def runnable_stored(
+    network: StoredNetwork, first_row: int, plan: Mapping[str, Any]
+) -> RunnableNetworks | None:
     """Tell how to run the checkpoints of a stored network.
 
     Parameters
@@ -76,13 +75,16 @@ def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks 
     network : StoredNetwork
     first_row : int
         Row of its first checkpoint in the zoo; the others follow.
+    plan : mapping
+        What the zoo's folder says of itself.
 
     Returns
     -------
     RunnableNetworks or None
-        None when no recipe is recorded, as in a zoo that was imported.
+        None when neither recipe nor data set is recorded, as in a zoo that was imported.
     """
-    if not network.header.get("recipe"):
+    data = plan.get("data")
+    if not network.header.get("recipe") or not data:
         return None
     try:
         recipe = NetworkRecipe.from_dict(network.header["recipe"])
@@ -91,7 +93,8 @@ def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks 
     return RunnableNetworks(
         rows=np.arange(first_row, first_row + len(network.header["steps"])),
         architecture=recipe.architecture,
-        form=recipe.task.form,
+        channels=recipe.task.channels or data["channels"],
+        size=recipe.task.image_size or data["size"],
         tensors=network.weights,
     )
 
@@ -128,7 +131,8 @@ def runnable_stack(
                 yield RunnableNetworks(
                     rows[alike],
                     paper_architecture(activation),
-                    InputForm("image", (stack.layers[0].kernel.shape[2], size, size)),
+                    stack.layers[0].kernel.shape[2],
+                    size,
                     _paper_tensors(stack, alike),
                 )
 

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES, logits_of, summarise
 from accuracy_from_weights.features.probes.inputs import synthetic_inputs
+from accuracy_from_weights.features.probes.torch import answers_of_module
 from accuracy_from_weights.zoo.rebuilding.stored_networks import RunnableNetworks
 from accuracy_from_weights.zoo.rebuilding.torch_modules import PlainModule
 
@@ -28,24 +30,26 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of shape (k, len(PROBE_NAMES)), float32
-        NaN throughout where an answer is not finite, the tensors are not those of the
-        architecture, or the network takes tokens.
+        NaN throughout where an answer is not finite, or the tensors are not those of the
+        architecture.
     """
     n = len(networks.rows)
     numbers = np.full((n, len(PROBE_NAMES)), np.nan, np.float32)
     module = _build(networks)
-    if module is None or networks.form.kind == "tokens":
+    if module is None:
         return numbers
-    inputs = torch.from_numpy(np.concatenate(synthetic_inputs(networks.form.shape)))
+    shape = (networks.channels, networks.size, networks.size)
+    spec = InputSpec("image", shape)
+    inputs = np.concatenate(synthetic_inputs(spec))
     parameters = module.state_dict()
     for start in range(0, n, _AT_ONCE):
         rows = range(start, min(start + _AT_ONCE, n))
         answers = []
-        with torch.inference_mode():
-            for row in rows:
-                for name, tensor in networks.tensors.items():
-                    parameters[name].copy_(torch.from_numpy(tensor[row]))
-                answers.append(logits_of(module(inputs).numpy()))
+        for row in rows:
+            for name, tensor in networks.tensors.items():
+                parameters[name].copy_(torch.from_numpy(tensor[row]))
+            outputs = answers_of_module(module, spec, [(inputs, {})], fit_range=True)
+            answers.append(logits_of(outputs))
         logits, nudged = np.split(np.stack(answers), 2, axis=1)
         numbers[rows.start : rows.stop] = summarise(logits, nudged)
     return numbers
@@ -59,7 +63,7 @@ def _build(networks: RunnableNetworks) -> PlainModule | None:
     n_classes = tensors["head.weight"].shape[1]
     # The initial weights that PyTorch draws are overwritten; nothing else may notice the draw.
     with torch.random.fork_rng(devices=[]):
-        module = PlainModule(networks.architecture, networks.form, n_classes)
+        module = PlainModule(networks.architecture, networks.channels, networks.size, n_classes)
     wanted = {
         name: tuple(value.shape)
         for name, value in module.state_dict().items()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes import inputs
 from accuracy_from_weights.features.probes.inputs import (
     INPUTS_PER_KIND,
@@ -23,19 +24,19 @@ shapes = st.one_of(
 
 @given(shapes)
 def test_any_shape(shape: tuple[int, ...]) -> None:
-    plain, nudged = synthetic_inputs(shape)
+    plain, nudged = synthetic_inputs(InputSpec.of_shape(shape))
     for images in (plain, nudged):
         assert images.shape == (N_INPUTS, *shape)
         assert images.dtype == np.float32
         assert np.isfinite(images).all()
-        assert np.abs(images).max() <= 1
+        assert np.abs(images).max() <= InputSpec.of_shape(shape).usual_span[1]
         assert not images.flags.writeable
     assert 0 < np.abs(plain - nudged).mean() < 0.2
 
 
 def test_always_the_same_inputs() -> None:
     """Numbers that another machine, or another release of numpy, must come to as well."""
-    plain, nudged = synthetic_inputs((1, 8, 8))
+    plain, nudged = synthetic_inputs(InputSpec.of_shape((1, 8, 8)))
     expected = [-0.01280, 0.07235, -0.35061, -0.22106, 0.04134]
     kinds = plain.reshape(len(KINDS), -1)
     np.testing.assert_allclose(kinds.mean(axis=1), expected, atol=1e-4)
@@ -44,29 +45,29 @@ def test_always_the_same_inputs() -> None:
 
 def test_the_generation_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the state that users seed
-    first = inputs._make((2, 9, 7), False)
-    again = inputs._make((2, 9, 7), False)
+    first = inputs._make(InputSpec("image", (2, 9, 7)))
+    again = inputs._make(InputSpec("image", (2, 9, 7)))
     np.testing.assert_array_equal(first, again)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
 def test_channels_last_are_the_same_images() -> None:
-    first, _ = synthetic_inputs((3, 10, 12))
-    last, _ = synthetic_inputs((10, 12, 3), channels_last=True)
+    first, _ = synthetic_inputs(InputSpec.of_shape((3, 10, 12)))
+    last, _ = synthetic_inputs(InputSpec.of_shape((10, 12, 3), channels_last=True))
     np.testing.assert_array_equal(np.moveaxis(first, 1, -1), last)
-    signal, _ = synthetic_inputs((4, 20))
-    last_signal, _ = synthetic_inputs((20, 4), channels_last=True)
+    signal, _ = synthetic_inputs(InputSpec.of_shape((4, 20)))
+    last_signal, _ = synthetic_inputs(InputSpec.of_shape((20, 4), channels_last=True))
     np.testing.assert_array_equal(signal.swapaxes(1, 2), last_signal)
 
 
 def test_a_flattened_image_is_an_image() -> None:
-    image, _ = synthetic_inputs((1, 28, 28))
-    flat, _ = synthetic_inputs((784,))
+    image, _ = synthetic_inputs(InputSpec.of_shape((1, 28, 28)))
+    flat, _ = synthetic_inputs(InputSpec.of_shape((784,)))
     np.testing.assert_array_equal(image.reshape(N_INPUTS, -1), flat)
 
 
 def test_kinds_and_images_differ() -> None:
-    plain, _ = synthetic_inputs((1, 16, 16))
+    plain, _ = synthetic_inputs(InputSpec.of_shape((1, 16, 16)))
     flat = plain.reshape(N_INPUTS, -1)
     assert len(np.unique(flat, axis=0)) == N_INPUTS
     spread = flat.reshape(len(KINDS), INPUTS_PER_KIND, -1).std(axis=(1, 2))
@@ -75,11 +76,11 @@ def test_kinds_and_images_differ() -> None:
 
 def test_large_images_are_not_kept() -> None:
     before = inputs._kept.cache_info().currsize
-    synthetic_inputs((3, 64, 64))
+    synthetic_inputs(InputSpec.of_shape((3, 64, 64)))
     assert inputs._kept.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 4), (1, 2, 3, 4), (-1, 28)])
 def test_shapes_that_no_input_has(shape: tuple[int, ...]) -> None:
     with pytest.raises(UnsupportedModelError, match="without the batch axis"):
-        synthetic_inputs(shape)
+        synthetic_inputs(InputSpec.of_shape(shape))
