@@ -1,7 +1,7 @@
-"""Every error and warning that this package raises on purpose.
+"""Errors and warnings of this package, and the checks of arguments that raise them.
 
-Each error says in one sentence what was expected, what was received and what to do; the command
-line prints that sentence and leaves with the error's ``exit_code``.
+A message says what is wrong first and then what to do, in one or two sentences; the command line
+prints it and ends with the error's ``exit_code``.
 """
 
 from __future__ import annotations
@@ -47,13 +47,23 @@ class AccuracyFromWeightsWarning(UserWarning):
     """Something the user should know, while the work goes on."""
 
 
+def invalid_argument(name: str, value: Any, wanted: str) -> InvalidArgumentError:
+    """Return the error for an argument that cannot be used.
+
+    Parameters
+    ----------
+    name : str
+    value : Any
+    wanted : str
+        What to pass instead, such as "an integer above 0".
+    """
+    return InvalidArgumentError(f"`{name}={value!r}` cannot be used; pass {wanted}.")
+
+
 def positive_int(name: str, value: Any) -> int:
     """Return `value` as an int, or raise `InvalidArgumentError` when it is no integer above 0."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InvalidArgumentError(
-            f"Invalid value for argument `{name}`. Expected an integer of at least 1. "
-            f"Received: {value!r}."
-        )
+        raise invalid_argument(name, value, "an integer of at least 1")
     return int(value)
 
 
@@ -61,16 +71,21 @@ def number_between(name: str, value: Any, low: float, high: float) -> float:
     """Return `value` as a float in [low, high], or raise `InvalidArgumentError`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
-        raise InvalidArgumentError(
-            f"Invalid value for argument `{name}`. Expected a number {span}. Received: {value!r}."
-        )
+        raise invalid_argument(name, value, f"a number {span}")
     return float(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a bool (0 and 1 pass, as in Keras), or raise `InvalidArgumentError`."""
     if value not in (0, 1):
-        raise InvalidArgumentError(
-            f"Invalid value for argument `{name}`. Expected True or False. Received: {value!r}."
-        )
+        raise invalid_argument(name, value, "True or False")
     return bool(value)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's error, or its type where it says nothing.
+
+    At most 200 characters, without a full stop, so that it can stand in brackets.
+    """
+    lines = str(error).strip().splitlines()
+    return (lines[0][:200] if lines else type(error).__name__).rstrip(".")

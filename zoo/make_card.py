@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from accuracy_from_weights.evaluation.crossvalidation import final_rows
 from accuracy_from_weights.plots.training_run import BLUE, ORANGE
+from accuracy_from_weights.predictor.folds import last_rows
 from accuracy_from_weights.zoo.table import ZooTable
 
 FOLDER = Path(__file__).parent
@@ -30,7 +30,7 @@ class Runs:
     def __init__(self, table: ZooTable, wild: bool) -> None:
         part = table.subset((table.hyperparameters["family"] == "wild") == wild)
         self.n_checkpoints = len(part)
-        self.last = part.subset(final_rows(part.runs, part.steps))
+        self.last = part.subset(last_rows(part.runs, part.steps))
         _, counts = np.unique(part.runs, return_counts=True)
         self.fewest, self.most = int(counts.min()), int(counts.max())
 

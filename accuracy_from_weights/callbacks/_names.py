@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from accuracy_from_weights.errors import InvalidArgumentError
+from accuracy_from_weights.io.logged_names import (
+    ANCHOR_SUFFIX,
+    DEFAULT_NAME,
+    FINAL_SUFFIXES,
+    SUFFIXES,
+)
 
-DEFAULT_NAME = "accuracy_from_weights"
-SUFFIXES = ("", "_low", "_high", "_in_family")
-ANCHOR_SUFFIX = "_anchor"
-FINAL_SUFFIXES = ("_final", "_final_low", "_final_high")
+__all__ = ["ANCHOR_SUFFIX", "DEFAULT_NAME", "FINAL_SUFFIXES", "SUFFIXES", "checked_name"]
 
 
 def checked_name(name: Any) -> str:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError
+from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo_training.training import ImageData
 
-NAME = "accuracy_from_weights"
 """Under which the first predictor's estimates stand in Keras' logs."""
 
 _BACKENDS = ("jax", "torch", "tensorflow")
@@ -146,7 +146,7 @@ def watch_digits(
     from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 
     watching: Mapping[str, AccuracyPredictor | None] = (
-        {NAME: None} if predictors is None else predictors
+        {DEFAULT_NAME: None} if predictors is None else predictors
     )
     keras.utils.set_random_seed(seed)
     model = paper_network(keras, data)

@@ -7,7 +7,6 @@ from accuracy_from_weights.evaluation.crossvalidation import (
     OURS,
     Evaluation,
     cross_validate,
-    final_rows,
     score_predictor,
 )
 from accuracy_from_weights.evaluation.scores import (
@@ -29,7 +28,6 @@ __all__ = [
     "Score",
     "Scores",
     "cross_validate",
-    "final_rows",
     "format_evaluations",
     "kendall_tau",
     "r2",

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
 from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
-from accuracy_from_weights.predictor.folds import run_folds
+from accuracy_from_weights.predictor.folds import group_folds, last_rows
 from accuracy_from_weights.predictor.models.ensemble import threads_for
 
 if TYPE_CHECKING:
@@ -68,14 +68,6 @@ class Evaluation:
             "all_checkpoints": [scores.as_dict() for scores in self.all_checkpoints],
             "final_checkpoints": [scores.as_dict() for scores in self.final_checkpoints],
         }
-
-
-def final_rows(runs: ArrayLike, steps: ArrayLike) -> Rows:
-    """Return the row number of the last checkpoint of each run."""
-    _, run_of_row = np.unique(np.asarray(runs), return_inverse=True)
-    order = np.lexsort((np.asarray(steps), run_of_row))
-    last = np.r_[run_of_row[order][1:] != run_of_row[order][:-1], True]
-    return np.sort(order[last])
 
 
 def cross_validate(
@@ -150,7 +142,7 @@ def cross_validate(
         else:
             splits = [
                 (inside[train], inside[test])
-                for train, test in run_folds(table.runs[inside], n_folds, random_state)
+                for train, test in group_folds(table.runs[inside], n_folds, random_state)
             ]
         look = None if inspect is None else partial(inspect, name)
         predictions = _predictions(table, predictor, splits, seen, random_state, report, look)
@@ -288,7 +280,7 @@ def _evaluation(
 ) -> Evaluation:
     truth = np.asarray(table.accuracy, dtype=np.float64)
     rows = np.sort(np.concatenate(folds))
-    finals = rows[final_rows(table.runs[rows], table.steps[rows])]
+    finals = rows[last_rows(table.runs[rows], table.steps[rows])]
 
     def score_on(part: Rows, name: str, predicted: Floats, bounds: Floats | None) -> Scores:
         scores = score(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accuracy_from_weights.errors import InvalidArgumentError
+from accuracy_from_weights.errors import invalid_argument
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
 from accuracy_from_weights.features.training_sample.answers import SAMPLE_NAMES
@@ -23,10 +23,7 @@ LOG_NAMES = ("accuracy", "loss", "samples")
 def check_feature_set(feature_set: Any) -> str:
     """Return `feature_set`, or raise `InvalidArgumentError` when it is not in `FEATURE_SETS`."""
     if feature_set not in FEATURE_SETS:
-        raise InvalidArgumentError(
-            f"features={feature_set!r} is no feature set; choose one of "
-            f"{', '.join(map(repr, FEATURE_SETS))}."
-        )
+        raise invalid_argument("features", feature_set, f"one of {FEATURE_SETS}")
     return str(feature_set)
 
 

@@ -1,4 +1,4 @@
-"""A strategy for Flower that judges every client's update on the server."""
+"""A strategy for Flower that estimates every client's update on the server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from accuracy_from_weights.callbacks._predictor import Judge
-from accuracy_from_weights.callbacks.base import DEFAULT_NAME, Estimator
+from accuracy_from_weights.callbacks.base import Estimator
 from accuracy_from_weights.errors import (
     AccuracyFromWeightsWarning,
-    InvalidArgumentError,
     flag,
+    invalid_argument,
     number_between,
 )
 from accuracy_from_weights.integrations.update_selection import leave_out
+from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.estimate import Estimate
@@ -30,7 +31,7 @@ __all__ = ["AccuracyFromWeights", "Update"]
 
 @dataclass(frozen=True)
 class Update:
-    """What a client sent in one round, judged.
+    """A client's update of one round, with its estimate.
 
     Attributes
     ----------
@@ -113,9 +114,8 @@ class AccuracyFromWeights(Strategy):
         names: Sequence[str] | None = None,
     ) -> None:
         if not isinstance(strategy, Strategy):
-            raise InvalidArgumentError(
-                "Invalid value for argument `strategy`. Expected a strategy of "
-                f"flwr.serverapp.strategy, such as FedAvg(). Received: {strategy!r}."
+            raise invalid_argument(
+                "strategy", strategy, "a strategy of flwr.serverapp.strategy, such as FedAvg()"
             )
         self.strategy = strategy
         self.bound = None if bound is None else number_between("bound", bound, 0, 1)

@@ -18,13 +18,13 @@ from accuracy_from_weights.errors import (
     AccuracyFromWeightsError,
     InvalidArgumentError,
     UnreadableFileError,
+    first_line,
 )
+from accuracy_from_weights.io.logged_names import DEFAULT_NAME, SUFFIXES
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.predictor.estimate import Estimate
-
-NAME = "accuracy_from_weights"
 
 # Where a model's folder holds several of these, the first kind is its weights.
 _SUFFIXES = (".keras", ".pt2", ".safetensors", ".h5", ".hdf5", ".pt", ".pth", ".ckpt", ".npz")
@@ -113,8 +113,8 @@ def annotate(
                 progress(len(done), len(models))
     except MlflowException as error:
         raise AccuracyFromWeightsError(
-            "Expected an MLflow store that can be read and written. Received: "
-            f"{client.tracking_uri} ({_short(error)})."
+            f"The MLflow store {client.tracking_uri} cannot be used ({first_line(error)}); check "
+            "its address, and that it can be read and written."
         ) from error
     return done
 
@@ -124,14 +124,14 @@ def _experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     if found is None:
         names = [one.name for one in client.search_experiments(max_results=10)]
         raise InvalidArgumentError(
-            f"Expected the name of an experiment in {client.tracking_uri}. Received: {name!r}; "
-            f"there are {', '.join(map(repr, names))}."
+            f"There is no experiment {name!r} in {client.tracking_uri}; choose one of "
+            f"{', '.join(map(repr, names))}."
         )
     return str(found.experiment_id)
 
 
 def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[_Model]:
-    """All logged models of an experiment's runs, in the order of the runs."""
+    """Return all logged models of an experiment's runs, in the order of the runs."""
     logged: dict[str, list[Any]] = {}
     for model in _pages(client.search_logged_models, experiment_ids=[experiment_id]):
         logged.setdefault(model.source_run_id, []).append(model)
@@ -166,7 +166,7 @@ def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[_Model]:
 
 
 def _folders_of_models(client: mlflow.MlflowClient, run_id: str) -> Iterator[str]:
-    """Models of runs before MLflow 3, which lie among the run's artifacts."""
+    """Yield models of runs before MLflow 3, which lie among the run's artifacts."""
     for entry in client.list_artifacts(run_id):
         if entry.is_dir:
             inside = client.list_artifacts(run_id, entry.path)
@@ -190,12 +190,9 @@ def _annotate_one(
         estimate = _estimate(client, model, predictor)
     except AccuracyFromWeightsError as error:
         return Annotation(*about, None, error, False)
-    values = {
-        NAME: estimate.accuracy,
-        f"{NAME}_low": estimate.low,
-        f"{NAME}_high": estimate.high,
-        f"{NAME}_in_family": float(estimate.in_family),
-    }
+    numbers = (estimate.accuracy, estimate.low, estimate.high, float(estimate.in_family))
+    keys = (DEFAULT_NAME + suffix for suffix in SUFFIXES)
+    values = dict(zip(keys, numbers, strict=True))
     if all(_stands(client, model, key, value) for key, value in values.items()):
         return Annotation(*about, estimate, None, False)
     now = int(time.time() * 1000)
@@ -211,7 +208,7 @@ def _annotate_one(
 
 
 def _stands(client: mlflow.MlflowClient, model: _Model, key: str, value: float) -> bool:
-    """Whether the newest number of this model under this key is this one."""
+    """Return whether the newest number of this model under this key is this one."""
     if model.model_id is not None:
         entries = client.get_logged_model(model.model_id).metrics or []
     else:
@@ -234,8 +231,8 @@ def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPre
             )
         except (MlflowException, OSError) as error:
             raise UnreadableFileError(
-                f"Expected the artifacts of model {model.name!r} of run {model.run_name!r} at "
-                f"{model.uri}. Received: {_short(error)}."
+                f"The artifacts of model {model.name!r} of run {model.run_name!r} could not be "
+                f"fetched from {model.uri} ({first_line(error)})."
             ) from error
         try:
             row = describe_network(_weights_file(Path(place), model))
@@ -254,16 +251,11 @@ def _weights_file(folder: Path, model: _Model) -> Path:
             return found[0]
         if found:
             raise UnreadableFileError(
-                f"Expected one {suffix} file in model {model.name!r} of run {model.run_name!r}. "
-                f"Received: {len(found)}; weights in several files cannot be read."
+                f"Model {model.name!r} of run {model.run_name!r} has {len(found)} {suffix} files, "
+                "and weights in several files cannot be read."
             )
     names = ", ".join(str(path.relative_to(folder)) for path in files[:6])
     raise UnreadableFileError(
-        f"Expected a file of weights ({', '.join(_SUFFIXES)}) in model {model.name!r} of run "
-        f"{model.run_name!r}. Received: {names or 'no file'}."
+        f"Model {model.name!r} of run {model.run_name!r} has no file of weights "
+        f"({', '.join(_SUFFIXES)}), but {names or 'no file at all'}."
     )
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0][:200] if lines else type(error).__name__).rstrip(".")

@@ -15,7 +15,7 @@ def leave_out(
     below_best: float | None = None,
     only_sound: bool = False,
 ) -> list[bool]:
-    """Tell which updates to leave out, and never that all of them are.
+    """Return which updates to leave out, which are never all of them.
 
     Parameters
     ----------

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from accuracy_from_weights.errors import first_line
+
 LARGEST_CONTENT = 512 * 2**20
 """Bytes that any archive may unpack to, however small it is."""
 
@@ -122,8 +124,7 @@ def _all_as_damage() -> Iterator[None]:
     except Exception as error:
         # zipfile, zlib, lzma, struct, json and numpy raise a dozen types for a damaged file, and
         # not always the same ones from release to release.
-        lines = str(error).splitlines() or [""]
-        raise DamagedArchiveError(f"{type(error).__name__}: {lines[0][:200]}") from error
+        raise DamagedArchiveError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def _read_array(file: Any, size: int) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.io.logged_names import DEFAULT_NAME, SUFFIXES
 from accuracy_from_weights.plots.run_log import columns_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 def plot_log(
     log: Mapping[str, Sequence[float]],
-    name: str = "accuracy_from_weights",
+    name: str = DEFAULT_NAME,
     *,
     epochs: ArrayLike | None = None,
     true_accuracy: ArrayLike | None = None,
@@ -68,7 +69,7 @@ def plot_log(
     ValueError
         When there is nothing to draw, or the lengths differ.
     """
-    keys = (name, f"{name}_low", f"{name}_high", f"{name}_in_family")
+    keys = tuple(name + suffix for suffix in SUFFIXES)
     missing = [key for key in keys if key not in log]
     if missing:
         raise ValueError(
@@ -108,7 +109,7 @@ def plot_log(
 
 
 def plot_history(
-    history: Any, name: str = "accuracy_from_weights", *, truth: str | None = None, **options: Any
+    history: Any, name: str = DEFAULT_NAME, *, truth: str | None = None, **options: Any
 ) -> Axes:
     """Draw estimate and interval over the epochs of a run, from any kind of log.
 

@@ -1,4 +1,4 @@
-"""From a description of a network to its accuracy, an interval, and whether to believe either."""
+"""The predictor: a scikit-learn regressor from a network's description to its accuracy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,39 +14,38 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from accuracy_from_weights.errors import AccuracyFromWeightsWarning, number_between, positive_int
+from accuracy_from_weights.errors import (
+    AccuracyFromWeightsError,
+    AccuracyFromWeightsWarning,
+    number_between,
+    positive_int,
+)
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
-from accuracy_from_weights.predictor import saved_predictor
 from accuracy_from_weights.predictor.anchoring import Anchor, check_truths, numbers_of
 from accuracy_from_weights.predictor.conditions import name_conditions
-from accuracy_from_weights.predictor.cross_fitting import CrossFit, fold_count
-from accuracy_from_weights.predictor.estimate import Estimate, estimates_of
-from accuracy_from_weights.predictor.family import FamilyCheck
+from accuracy_from_weights.predictor.estimate import FAMILY_LEVEL, Estimate, estimates_of
 from accuracy_from_weights.predictor.fit_rows import (
+    Features,
+    FitRows,
+    FitSettings,
     as_features,
-    check_zoo,
     finite_rows,
     fitted_columns,
 )
-from accuracy_from_weights.predictor.folds import last_of_each
-from accuracy_from_weights.predictor.forecasting import (
-    Forecaster,
-    checked_progress,
-    final_accuracies,
+from accuracy_from_weights.predictor.fitted_state import FittedState
+from accuracy_from_weights.predictor.fitting import fit_state
+from accuracy_from_weights.predictor.forecasting import checked_progress
+from accuracy_from_weights.predictor.predictor_file import (
+    damaged,
+    read_predictor,
+    write_predictor,
 )
-from accuracy_from_weights.predictor.intervals import conformal_widths, width_at
-from accuracy_from_weights.predictor.models.ensemble import Ensemble
-from accuracy_from_weights.predictor.outside_intervals import widening_outside
 
 __all__ = ["AccuracyPredictor", "Estimate"]
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
-
-_FAMILY_LEVEL = 0.01
-"""Below this p-value a network is called outside the family: so many of the zoo's own would be."""
 
 
 class AccuracyPredictor(RegressorMixin, BaseEstimator):
@@ -65,8 +65,8 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
     coverage : float, default=0.9
         Share of unseen runs' networks that the interval is to hold, fraction in (0, 1).
     n_folds : int or None, default=None
-        Folds, by run, that give the errors from which the intervals are made. None: 12 for fewer
-        than 400 runs, 6 for fewer than 2,000, else 3.
+        Folds, by run or task, that give the errors from which the intervals are made. None: 12 for
+        fewer than 400 runs, 6 for fewer than 2,000, else 3.
     random_state : int, default=0
         Seed of the folds and the trees: equal seeds and data give equal predictors.
     n_jobs : int or None, default=None
@@ -75,13 +75,15 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     feature_names_ : tuple of str
-        Names of the columns, when they are those of `features.sets.feature_names`.
+        Names of the columns, when they are those of `feature_sets.feature_names`.
     n_features_in_ : int
     anchor_ : Anchor
         The correction that `anchor` made; none at first.
     card_ : dict
         Facts about the fit that JSON can hold: numbers of runs and networks, and ``quality``, the
-        scores on runs left out of the fit.
+        scores on runs, or tasks, left out of the fit.
+    state_ : FittedState
+        All that was learned.
     """
 
     def __init__(
@@ -103,8 +105,11 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         X: ArrayLike | Sequence[Any],
         y: ArrayLike,
         groups: ArrayLike | None = None,
+        *,
+        tasks: ArrayLike | None = None,
         domains: ArrayLike | None = None,
         progress: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         input_shape: Sequence[int] | None = None,
     ) -> AccuracyPredictor:
         """Fit to networks of known accuracy.
@@ -112,7 +117,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_networks, n_features), or sequence of networks
-            Columns as in `features.sets.feature_names` (a `ZooTable` gives them as
+            Columns as in `feature_sets.feature_names` (a `ZooTable` gives them as
             ``table.inputs(features)``), or anything that `read_weights` takes: models, state
             dicts, paths. A row with a NaN stands for a diverged network, except in the log, where
             it stands for what was not reported. A run's rows stand in the order of its training.
@@ -120,12 +125,19 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             Test accuracies, fractions in [0, 1].
         groups : array-like of shape (n_networks,), optional
             The training run of each network. Left out, each network is a run of its own.
+        tasks : array-like of shape (n_networks,), optional
+            The task (data set) that each network was trained for. With at least 8 tasks, the fit
+            is for networks of new tasks: folds and intervals go by task, and every task weighs the
+            same. With fewer, or left out, they go by run.
         domains : array-like of shape (n_networks,) or (n_networks, k), optional
             Data set, kind of architecture, … of each network, as `ZooTable.domains`. Each is left
             out once to learn how wide an interval has to be outside the family.
         progress : array-like of shape (n_networks,), optional
             Share of its run's planned training that each network had behind it, fractions. Given,
             the predictor also learns to forecast what accuracy a run will end with.
+        sample_weight : array-like of shape (n_networks,), optional
+            How much each network counts in the fit, above 0. Defaults to the same for every task,
+            or for every network where the fit goes by run.
         input_shape : sequence of int, optional
             Shape of one input of the networks in `X`, without the batch axis: for probes, where the
             models do not know it.
@@ -135,57 +147,53 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         ZooError
             When lengths differ, a value is no fraction, or there are fewer than 10 runs.
         """
+        names = feature_names(self.features)
+        columns = as_features(X, self.features, input_shape)
+        names = names if columns.shape[1] == len(names) else ()
+        columns = complete_log(columns, names)
+        rows = FitRows.of(
+            columns,
+            y,
+            guess=logged_accuracy(columns, names),
+            runs=groups,
+            tasks=tasks,
+            domains=domains,
+            progress=progress,
+            sample_weight=sample_weight,
+        )
+        self.state_ = fit_state(rows, names, self._settings())
+        return self
+
+    def _settings(self) -> FitSettings:
         number_between("coverage", self.coverage, 0.01, 0.999)
         if self.n_folds is not None:
             positive_int("n_folds", self.n_folds)
-        names = feature_names(self.features)
-        rows = as_features(X, self.features, input_shape)
-        truth = np.asarray(y, float).ravel()
-        runs = np.arange(len(truth)) if groups is None else np.asarray(groups)
-        self.n_features_in_ = rows.shape[1]
-        self.feature_names_ = names if rows.shape[1] == len(names) else ()
-        rows = complete_log(rows, self.feature_names_)
-        check_zoo(rows, truth, runs)
-        finite = finite_rows(rows)
-        lowest = np.sort(truth)[: max(len(truth) // 10, 3)]
-        self._untrained = np.quantile(truth[~finite] if (~finite).any() else lowest, (0.5, 0, 1))
-        self.anchor_ = Anchor()
-        kept = None if domains is None else np.asarray(domains)[finite]
-        cross = self._fit_finite(rows[finite], truth[finite], runs[finite], kept)
-        self._forecaster = None
-        if progress is not None:
-            finals = final_accuracies(truth, progress, runs)[finite]
-            course = cross.predicted, np.asarray(progress, float)[finite], finals, runs[finite]
-            how = self.coverage, min(len(cross.folds), 4), self.random_state, self.n_jobs
-            self._forecaster, worth = Forecaster.fit(rows[finite], *course, *how)
-            self.card_ |= {"forecast": worth} if worth else {}
-        return self
+        return FitSettings(
+            coverage=self.coverage,
+            n_folds=self.n_folds,
+            random_state=self.random_state,
+            n_jobs=self.n_jobs,
+        )
 
-    def _fit_finite(
-        self, X: Rows, y: Floats, runs: NDArray[Any], domains: NDArray[Any] | None
-    ) -> CrossFit:
-        guess = self._guess(X)
-        n_folds = fold_count(len(np.unique(runs))) if self.n_folds is None else self.n_folds
-        how = self.random_state, self.n_jobs, self.coverage
-        cross = CrossFit.of(X, y, runs, guess, n_folds, *how)
-        self._error = cross.error
-        self._widths = conformal_widths(cross.scores, runs)
-        self._widening = 1.0
-        if domains is not None:
-            misses = np.abs(cross.predicted - y), cross.scores, cross.error.power
-            given = guess, *misses, domains, _FAMILY_LEVEL, self.coverage, self.random_state
-            self._widening = widening_outside(X, y, runs, *given)
-        self._family = FamilyCheck.fit(X, runs, self.random_state)
-        self._ensemble = Ensemble.fit(X, y, guess, self.random_state)
-        is_last = last_of_each(runs)
-        quality = cross.quality(y, runs, is_last, self.coverage, domains)
-        sizes = {"n_networks": len(y), "n_runs": int(is_last.sum())}
-        self.card_: dict[str, Any] = {**sizes, "quality": quality}
-        return cross
+    @property
+    def feature_names_(self) -> tuple[str, ...]:  # noqa: D102  # described in the class
+        return self._fitted().names
 
-    def _guess(self, X: Rows) -> Floats:
-        """Give the accuracies that the ensemble corrects, shape (n_rows,)."""
-        return logged_accuracy(X, self.feature_names_)
+    @property
+    def n_features_in_(self) -> int:  # noqa: D102
+        return self._fitted().n_features
+
+    @property
+    def anchor_(self) -> Anchor:  # noqa: D102
+        return self._fitted().anchor
+
+    @property
+    def card_(self) -> dict[str, Any]:  # noqa: D102
+        return self._fitted().card
+
+    def _fitted(self) -> FittedState:
+        check_is_fitted(self, "state_")
+        return self.state_
 
     def predict(
         self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None
@@ -203,12 +211,12 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_networks,)
             Fractions in [0, 1]; for a diverged network the accuracy of an untrained one.
         """
-        return self._judged(*self._checked(X, input_shape))[0]
+        return self._fitted().judged(self._rows(X, input_shape), self.coverage)[0]
 
     def predict_interval(
         self, X: ArrayLike | Sequence[Any], coverage: float | None = None
     ) -> Floats:
-        """Give the interval of each estimate.
+        """Return the interval of each estimate.
 
         Parameters
         ----------
@@ -221,41 +229,11 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_networks, 2)
             Low and high ends, fractions in [0, 1].
         """
-        return self._judged(*self._checked(X), coverage)[1]
-
-    def _judged(
-        self,
-        rows: Rows,
-        finite: NDArray[np.bool_],
-        coverage: float | None = None,
-        progress: Floats | None = None,
-    ) -> tuple[Floats, Floats, Floats]:
-        """Accuracies, intervals and p-values of rows."""
         level = self.coverage if coverage is None else number_between("coverage", coverage, 0, 1)
-        centres, half, p_values = self._unanchored(rows, finite, level, progress)
-        accuracies = np.where(finite, self.anchor_.centre(centres), self._untrained[0])
-        ends = self.anchor_.ends(centres, half)
-        return accuracies, np.where(finite[:, None], ends, self._untrained[1:]), p_values
-
-    def _unanchored(
-        self, rows: Rows, finite: NDArray[np.bool_], level: float, progress: Floats | None = None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Centres, half-widths, p-values before the anchor's correction; 0 for diverged rows."""
-        centres, half = np.zeros((2, len(rows)))
-        p_values = self._p_values(rows, finite)
-        if finite.any():
-            known = rows[finite]
-            centre = self._ensemble.predict(known, self._guess(known))
-            width = width_at(self._widths, level) * self._error.predict(known)
-            if progress is not None and self._forecaster is not None:
-                now = centre, width, progress[finite]
-                centre, width = self._forecaster.forecast(known, *now, level)
-            widening = np.where(p_values[finite] < _FAMILY_LEVEL, self._widening, 1)
-            centres[finite], half[finite] = centre, widening * width
-        return centres, half, p_values
+        return self._fitted().judged(self._rows(X), level)[1]
 
     def family_p_values(self, X: ArrayLike | Sequence[Any]) -> Floats:
-        """Tell how usual each network is among those fitted on.
+        """Return how usual each network is among those fitted on.
 
         Parameters
         ----------
@@ -267,16 +245,11 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             In (0, 1]: the share of the zoo's networks that are at least as unusual. A diverged
             network gets the smallest value possible.
         """
-        return self._p_values(*self._checked(X))
-
-    def _p_values(self, rows: Rows, finite: NDArray[np.bool_]) -> Floats:
-        p_values = np.full(len(rows), 1 / (len(self._family.distances) + 1))
-        p_values[finite] = self._family.p_values(rows[finite])
-        return p_values
+        return self._fitted().p_values(self._rows(X))
 
     def in_family(self, X: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
-        """Tell which networks look like those fitted on, as booleans of shape (n_networks,)."""
-        return self.family_p_values(X) >= _FAMILY_LEVEL
+        """Return which networks look like those fitted on, as booleans of shape (n_networks,)."""
+        return self.family_p_values(X) >= FAMILY_LEVEL
 
     def judge(
         self,
@@ -302,11 +275,15 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         InvalidArgumentError
             When the rows have other columns, or as `estimate`.
         """
-        features, finite = self._checked(rows)
-        done = checked_progress(horizon, progress, len(features), self._forecaster)
-        judged = self._judged(features, finite, progress=done)
-        conditions = name_conditions(features, self.feature_names_)
-        return estimates_of(*judged, conditions, self.coverage, _FAMILY_LEVEL)
+        state, columns = self._fitted(), self._rows(rows)
+        done = checked_progress(
+            horizon, progress, len(columns), can_forecast=state.forecaster is not None
+        )
+        accuracies, intervals, p_values = state.judged(columns, self.coverage, done)
+        conditions = name_conditions(columns, state.names)
+        return estimates_of(
+            accuracies, intervals, p_values=p_values, conditions=conditions, coverage=self.coverage
+        )
 
     def estimate(
         self,
@@ -328,7 +305,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         log : mapping, optional
             What the training loop reported of its last epoch, and on how many samples it trains:
             ``{"accuracy": fraction, "loss": nats, "samples": number}``. Needed by a predictor that
-            reads the log; otherwise not looked at.
+            reads the log; otherwise ignored.
         horizon : {"now", "final"}, default="now"
             "final" forecasts the accuracy that the training run will end with.
         progress : float, optional
@@ -359,7 +336,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         accuracies: ArrayLike,
         input_shape: Sequence[int] | None = None,
     ) -> AccuracyPredictor:
-        """Correct the level of the estimates by a few known truths of the user's own task.
+        """Correct the level of the estimates by a few measured accuracies of the user's own task.
 
         The order of estimates holds on data sets that the predictor has not seen, their level does
         not. The correction is monotone, and shrunk so that few truths change little.
@@ -377,7 +354,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         Returns
         -------
         AccuracyPredictor
-            An anchored copy; earlier truths are not counted again. Diverged networks say nothing
+            An anchored copy; earlier truths are not counted again. Diverged networks teach nothing
             and are left out.
 
         Raises
@@ -385,16 +362,17 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         InvalidArgumentError
             When lengths differ or an accuracy is no fraction.
         """
-        check_is_fitted(self, "card_")
-        truths = np.asarray(accuracies, float).ravel()
+        state, truths = self._fitted(), np.asarray(accuracies, float).ravel()
         if len(networks) and all(isinstance(network, Estimate) for network in networks):
             centres, half, usable = numbers_of(networks)
         else:
-            rows, usable = self._checked(networks, input_shape)
-            centres, half, _ = self._unanchored(rows, usable, self.coverage)
+            rows = self._rows(networks, input_shape)
+            usable = finite_rows(rows)
+            centres, half, _ = state.unanchored(rows, self.coverage)
         check_truths(truths, len(centres))
         anchored = copy.copy(self)
-        anchored.anchor_ = Anchor.fit(centres[usable], half[usable], truths[usable])
+        anchor = Anchor.fit(centres[usable], half[usable], truths[usable])
+        anchored.state_ = replace(state, anchor=anchor)
         return anchored
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -405,8 +383,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         AccuracyFromWeightsError
             When the file cannot be written.
         """
-        check_is_fitted(self, "card_")
-        saved_predictor.save(self, path)
+        write_predictor(path, self._fitted(), self.get_params())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AccuracyPredictor:
@@ -415,18 +392,24 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         Raises
         ------
         UnreadableFileError
-            When the file is missing, damaged, no predictor, or of a later version.
+            When the file is missing, damaged, no predictor, or of another format version.
         """
-        predictor = cls()
-        saved_predictor.restore(predictor, path)
+        state, settings = read_predictor(path)
+        try:
+            predictor = cls(**settings)
+            number_between("coverage", predictor.coverage, 0.01, 0.999)
+            unknown = set(state.names) - set(feature_names(predictor.features))
+        except (TypeError, AccuracyFromWeightsError) as error:
+            raise damaged(path) from error
+        if unknown:
+            raise damaged(path)
+        predictor.state_ = state
         return predictor
 
-    def _checked(
+    def _rows(
         self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None
-    ) -> tuple[Rows, NDArray[np.bool_]]:
-        """Return rows of this predictor's columns, and which of them are free of NaN."""
-        check_is_fitted(self, "card_")
+    ) -> Features:
+        """Return rows of the columns that this predictor was fitted to."""
+        state, names = self._fitted(), feature_names(self.features)
         rows = as_features(X, self.features, input_shape)
-        names, fitted = feature_names(self.features), self.feature_names_
-        rows = complete_log(fitted_columns(rows, names, fitted, self.n_features_in_), fitted)
-        return rows, finite_rows(rows)
+        return complete_log(fitted_columns(rows, names, state.names, state.n_features), state.names)

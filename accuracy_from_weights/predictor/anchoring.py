@@ -1,9 +1,9 @@
-"""From a ranking to the user's own units, by a few known truths.
+"""Anchoring: a few measured accuracies correct the level of all estimates of a task.
 
 On a data set that the predictor has not seen, the order of its estimates holds and their level does
 not: every task has its own best accuracy. A straight line between the logits of estimate and truth
-corrects that. Few truths must not do harm, so the line is a Bayesian linear regression whose prior
-is "the estimate is right" (Bishop 2006, section 3.3), and its slope is kept positive: anchoring
+corrects that. The line is a Bayesian linear regression whose prior is "the estimate is right"
+(Bishop 2006, section 3.3), so that few truths do no harm. Its slope is kept positive: anchoring
 never changes an order.
 """
 
@@ -52,11 +52,11 @@ class Anchor:
     def __post_init__(self) -> None:
         numbers = (self.shift, self.slope, self.widening)
         if not (np.isfinite(numbers).all() and self.slope > 0 and self.widening > 0):
-            raise ValueError(f"Expected finite numbers, slope and widening above 0. {numbers}.")
+            raise ValueError(f"an anchor of {numbers}, which are not finite, or not above 0")
 
     @classmethod
     def fit(cls, estimates: ArrayLike, half_widths: ArrayLike, accuracies: ArrayLike) -> Anchor:
-        """Fit the line to known truths.
+        """Fit the line to measured accuracies.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class Anchor:
         half_widths : array-like of shape (k,)
             Half the width of the intervals, in units of accuracy.
         accuracies : array-like of shape (k,)
-            The truths, fractions.
+            Measured, fractions.
         """
         x, z = _logit(estimates), _logit(accuracies)
         design = np.stack([np.ones_like(x), x], axis=1)
@@ -85,13 +85,13 @@ class Anchor:
         return cls(float(shift), slope, float(widening))
 
     def centre(self, accuracies: ArrayLike) -> Floats:
-        """Correct estimates; same shape, in the same order, fractions in [0, 1]."""
+        """Return corrected estimates: fractions of the same shape, in the same order."""
         if (self.shift, self.slope) == (0, 1):
             return np.clip(np.asarray(accuracies, np.float64), 0, 1)
         return np.asarray(expit(self.shift + self.slope * _logit(accuracies)), np.float64)
 
     def ends(self, accuracies: ArrayLike, half_widths: ArrayLike) -> Floats:
-        """Correct intervals.
+        """Return corrected intervals.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Anchor:
 
 
 def numbers_of(estimates: Iterable[Estimate]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Take estimates apart that were made without an anchor.
+    """Return the numbers of estimates that were made without an anchor.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ def check_truths(accuracies: Floats, n_networks: int) -> None:
     """
     if len(accuracies) != n_networks or not ((accuracies >= 0) & (accuracies <= 1)).all():
         raise InvalidArgumentError(
-            "Expected one accuracy in [0, 1] for each network. Received: "
-            f"{len(accuracies)} accuracies for {n_networks} networks, "
-            f"{accuracies.min(initial=1):.3g} to {accuracies.max(initial=0):.3g}."
+            f"{len(accuracies)} accuracies from {accuracies.min(initial=1):.3g} to "
+            f"{accuracies.max(initial=0):.3g} do not suit {n_networks} networks; pass one in "
+            "[0, 1] for each."
         )
 
 

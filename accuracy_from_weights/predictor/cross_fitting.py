@@ -1,4 +1,4 @@
-"""What errors an ensemble makes on training runs that it has not seen."""
+"""Errors that an ensemble makes on training runs, or tasks, that it has not seen."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from scipy.stats import kendalltau
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from accuracy_from_weights.predictor.expected_error import ExpectedError, power_of, raised
-from accuracy_from_weights.predictor.folds import run_folds
+from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings, RowNumbers
+from accuracy_from_weights.predictor.folds import group_folds, last_rows
 from accuracy_from_weights.predictor.intervals import conformal_widths
-from accuracy_from_weights.predictor.models.ensemble import N_RANDOMISED, Ensemble
+from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
+Folds = list[tuple[RowNumbers, RowNumbers]]
 
 
 def each_domain(domains: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Name and rows of each domain, where a column of domains has several.
+    """Yield name and rows of each domain, where a column of domains has several.
 
     Parameters
     ----------
@@ -33,23 +35,14 @@ def each_domain(domains: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]
             yield from ((str(name), column == name) for name in names)
 
 
-def fold_count(n_runs: int) -> int:
-    """Give the number of folds for a number of runs.
-
-    The fewer runs, the more an ensemble gains from each, and the more the errors of one that lacks
-    a fold exceed those of the whole: intervals would come out too wide.
-    """
-    return 12 if n_runs < 400 else 6 if n_runs < 2_000 else 3
-
-
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """Errors on runs left out, and what follows from them.
+    """Predictions for rows left out of the fit, and the errors that follow from them.
 
     Attributes
     ----------
     predicted : ndarray of shape (n_rows,)
-        For each row by an ensemble that has not seen its run; fractions in [0, 1].
+        For each row by an ensemble that has not seen its run or task; fractions in [0, 1].
     error : ExpectedError
         Fitted to the errors of all rows.
     scores : ndarray of shape (n_rows,)
@@ -61,61 +54,36 @@ class CrossFit:
     predicted: Floats
     error: ExpectedError
     scores: Floats
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+    folds: Folds
 
     @classmethod
-    def of(
-        cls,
-        X: NDArray[np.float32],
-        y: Floats,
-        runs: NDArray[Any],
-        guess: Floats,
-        n_folds: int,
-        random_state: int,
-        n_jobs: int | None,
-        coverage: float,
-        n_randomised: int = N_RANDOMISED,
-    ) -> CrossFit:
+    def of(cls, rows: FitRows, settings: FitSettings) -> CrossFit:
         """Fit an ensemble for each fold.
 
         Parameters
         ----------
-        X : ndarray of shape (n_rows, n_features)
-        y : ndarray of shape (n_rows,)
-            Accuracies, fractions.
-        runs : ndarray of shape (n_rows,)
-        guess : ndarray of shape (n_rows,)
-            Accuracies that the ensembles are to correct; zeros where there is no first guess.
-        n_folds, random_state, n_jobs, coverage
-            As in `AccuracyPredictor`.
-        n_randomised : int
-            As in `Ensemble.fit`.
+        rows : FitRows
+        settings : FitSettings
         """
-        folds = run_folds(runs, n_folds, random_state)
-        ensembles = Parallel(n_jobs=n_jobs)(
-            delayed(Ensemble.fit)(X[train], y[train], guess[train], random_state, n_randomised)
-            for train, _ in folds
+        n_folds = settings.folds_for(len(np.unique(rows.units)))
+        folds = group_folds(rows.units, n_folds, settings.random_state)
+        ensembles = Parallel(n_jobs=settings.n_jobs)(
+            delayed(Ensemble.fit)(rows.take(train), settings) for train, _ in folds
         )
-        predicted = np.empty(len(y))
+        predicted = np.empty(len(rows))
         for ensemble, (_, test) in zip(ensembles, folds, strict=True):
-            predicted[test] = ensemble.predict(X[test], guess[test])
-        return cls.of_predictions(X, y, predicted, folds, coverage)
+            predicted[test] = ensemble.predict(rows.X[test], rows.guess[test])
+        return cls.of_predictions(rows, predicted, folds, settings.coverage)
 
     @classmethod
     def of_predictions(
-        cls,
-        X: NDArray[np.float32],
-        y: Floats,
-        predicted: Floats,
-        folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
-        coverage: float,
+        cls, rows: FitRows, predicted: Floats, folds: Folds, coverage: float
     ) -> CrossFit:
-        """Learn the errors of predictions that were made for runs left out.
+        """Learn the errors of predictions that were made for rows left out.
 
         Parameters
         ----------
-        X, y
-            As in `of`.
+        rows : FitRows
         predicted : ndarray of shape (n_rows,)
             Fractions in [0, 1].
         folds : list of (train, test)
@@ -123,38 +91,29 @@ class CrossFit:
         coverage : float
             What intervals are to hold, a fraction.
         """
-        errors, expected = np.abs(predicted - y), np.empty(len(y))
+        errors, expected = np.abs(predicted - rows.y), np.empty(len(rows))
         for train, test in folds:
             # Also crosswise: an expected error that had seen the error would promise too much.
-            expected[test] = ExpectedError.fit(X[train], errors[train]).predict(X[test])
+            fitted = ExpectedError.fit(rows.take(train), errors[train])
+            expected[test] = fitted.predict(rows.X[test])
         power = power_of(errors, expected, coverage)
         scores = errors / raised(expected, power)
-        return cls(predicted, ExpectedError.fit(X, errors, power), scores, folds)
+        return cls(predicted, ExpectedError.fit(rows, errors, power), scores, folds)
 
-    def quality(
-        self,
-        y: Floats,
-        runs: NDArray[Any],
-        last: NDArray[np.bool_],
-        coverage: float,
-        domains: NDArray[Any] | None = None,
-    ) -> dict[str, Any]:
-        """Score the predictions; JSON can hold what this gives.
+    def quality(self, rows: FitRows, coverage: float) -> dict[str, Any]:
+        """Return the predictions' scores, as JSON can hold them.
 
         Parameters
         ----------
-        y : ndarray of shape (n_rows,)
-        runs : ndarray of shape (n_rows,)
-        last : ndarray of shape (n_rows,)
-            Which rows are a run's last ones.
+        rows : FitRows
+            Those of the fit. Each value of each column of its domains is scored by itself as well.
         coverage : float
             What the intervals promise, a fraction.
-        domains : ndarray of shape (n_rows,) or (n_rows, k), optional
-            Each value of each column is scored by itself as well.
         """
+        y, last, units = rows.y, last_rows(rows.runs), rows.units
         covered = np.empty(len(y), bool)
         for train, test in self.folds:
-            width = conformal_widths(self.scores[train], runs[train], [coverage])[0]
+            width = conformal_widths(self.scores[train], units[train], [coverage])[0]
             covered[test] = self.scores[test] <= width
 
         def scores(part: NDArray[np.bool_]) -> dict[str, Any]:
@@ -166,14 +125,14 @@ class CrossFit:
             }
 
         quality = {
-            "protocol": f"{len(self.folds)}-fold by run, all checkpoints",
+            "protocol": f"{len(self.folds)}-fold by {rows.unit}, all checkpoints",
             "stated_coverage": float(coverage),
             **scores(np.ones(len(y), bool)),
         }
-        if domains is not None:
+        if rows.domains is not None:
             quality["by_domain"] = {
                 name.strip(): scores(part)
-                for name, part in each_domain(domains)
+                for name, part in each_domain(rows.domains)
                 if (part & last).sum() > 9
             }
         return quality

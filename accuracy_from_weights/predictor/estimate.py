@@ -1,9 +1,12 @@
-"""What a predictor says of one network."""
+"""The estimate of one network: an accuracy, its interval, and whether to rely on them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+FAMILY_LEVEL = 0.01
+"""Below this p-value a network is called outside the family: so many of the zoo's own would be."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Estimate:
 
     @property
     def caution(self) -> str | None:
-        """Why the estimate is not to be relied on, as a sentence; None where it is."""
+        """Why not to rely on the estimate, as a sentence; None where nothing speaks against it."""
         if self.condition == "diverged":
             return (
                 "The network's weights hold NaN or infinite values: it has diverged, and gets the "
@@ -66,12 +69,12 @@ class Estimate:
 def estimates_of(
     accuracies: Iterable[float],
     intervals: Iterable[Iterable[float]],
+    *,
     p_values: Iterable[float],
     conditions: Iterable[str],
     coverage: float,
-    family_level: float,
 ) -> list[Estimate]:
-    """Make estimates of columns of numbers.
+    """Return the estimates that columns of numbers make.
 
     Parameters
     ----------
@@ -82,15 +85,13 @@ def estimates_of(
     conditions : iterable of str
     coverage : float
         Of the intervals, a fraction.
-    family_level : float
-        The p-value below which a network is called outside the family.
     """
     return [
         Estimate(
             accuracy=float(accuracy),
             low=float(low),
             high=float(high),
-            in_family=bool(p_value >= family_level),
+            in_family=bool(p_value >= FAMILY_LEVEL),
             coverage=float(coverage),
             family_p_value=float(p_value),
             condition=condition,

@@ -1,4 +1,4 @@
-"""How far off an estimate is to be expected, which makes an interval wide or narrow."""
+"""Expected absolute error of an estimate, by which an interval is wide or narrow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from accuracy_from_weights.predictor.fit_rows import FitRows
 from accuracy_from_weights.predictor.models.ensemble import threads_for
 from accuracy_from_weights.predictor.models.forest import Forest, as_forest
 
@@ -23,14 +24,14 @@ _BINS, _FEWEST_IN_A_BIN, _SMALLEST_SPREAD = 8, 100, 0.5
 
 @dataclass(frozen=True, eq=False)
 class ExpectedError:
-    """How far off an estimate is to be expected, from the same features.
+    """Expected absolute error of an estimate, from the same features.
 
     Attributes
     ----------
     logarithm : Forest
         Of the absolute error. Few, shallow trees, since single errors are noisy.
     power : float
-        What the trees say is raised to it, see `power_of`.
+        The trees' answers are raised to it, see `power_of`.
     """
 
     logarithm: Forest
@@ -38,17 +39,17 @@ class ExpectedError:
 
     def __post_init__(self) -> None:
         if not 1 <= self.power <= _LARGEST_POWER:
-            raise ValueError(f"Expected a power of 1 to {_LARGEST_POWER}. Received: {self.power}.")
+            raise ValueError(f"a power of {self.power}, outside 1 to {_LARGEST_POWER}")
 
     @classmethod
-    def fit(cls, X: NDArray[np.float32], errors: Floats, power: float = 1.0) -> ExpectedError:
-        """Fit.
+    def fit(cls, rows: FitRows, errors: Floats, power: float = 1.0) -> ExpectedError:
+        """Fit to the errors of predictions.
 
         Parameters
         ----------
-        X : ndarray of shape (n_rows, n_features)
+        rows : FitRows
         errors : ndarray of shape (n_rows,)
-            Absolute errors of estimates for runs that were left out of the fit.
+            Absolute errors of estimates for runs, or tasks, that were left out of the fit.
         power : float
         """
         model = HistGradientBoostingRegressor(
@@ -60,8 +61,9 @@ class ExpectedError:
             early_stopping=False,
             random_state=0,
         )
-        with threads_for(len(X)):
-            return cls(as_forest(model.fit(X, np.log(errors + _SMALLEST_ERROR)), X), power)
+        with threads_for(len(rows)):
+            model.fit(rows.X, np.log(errors + _SMALLEST_ERROR), sample_weight=rows.weights)
+            return cls(as_forest(model, rows.X), power)
 
     @property
     def n_features_needed(self) -> int:
@@ -69,7 +71,7 @@ class ExpectedError:
         return self.logarithm.n_features_needed
 
     def predict(self, X: NDArray[np.float32]) -> Floats:
-        """Give expected absolute errors of shape (n_rows,), in units of accuracy."""
+        """Return expected absolute errors of shape (n_rows,), in units of accuracy."""
         said = np.maximum(np.exp(np.minimum(self.logarithm.predict(X), 0)), _SMALLEST_ERROR)
         return raised(said, self.power)
 
@@ -80,7 +82,7 @@ def raised(expected: Floats, power: float) -> Floats:
 
 
 def power_of(errors: Floats, expected: Floats, coverage: float) -> float:
-    """Learn by which power expected errors have to be stretched.
+    """Return the power by which expected errors have to be stretched.
 
     Regularised trees say too little of large errors and too much of small ones, so that intervals
     hold too seldom where networks are hard to judge and too often where they are not. The power is

@@ -1,9 +1,13 @@
-"""Whether a network looks like those that the predictor has seen.
+"""Family check: whether a network looks like those that the predictor was fitted to.
 
 The distance of a network is that to its nearest neighbours in the zoo, in features scaled by the
-zoo's spread. It is not reported: its p-value is, the share of the zoo's own networks that lie at
-least as far from all runs but their own (a conformal p-value; Laxhammar & Falkman 2010,
-"Conformal prediction for distribution-independent anomaly detection").
+zoo's spread. What is reported is its p-value: the share of the zoo's own networks that lie at least
+as far from all runs but their own (a conformal p-value; Laxhammar & Falkman 2010, "Conformal
+prediction for distribution-independent anomaly detection").
+
+An interval is calibrated on networks of the same zoo and means nothing for others. How much the
+errors of networks outside the family outgrow it is learned by leaving whole domains of the zoo out
+(a data set, a kind of architecture).
 """
 
 from __future__ import annotations
@@ -13,11 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from accuracy_from_weights.predictor.cross_fitting import CrossFit, each_domain
+from accuracy_from_weights.predictor.estimate import FAMILY_LEVEL
+from accuracy_from_weights.predictor.expected_error import ExpectedError
+from accuracy_from_weights.predictor.fit_rows import FEWEST_RUNS, FitRows, FitSettings
+from accuracy_from_weights.predictor.intervals import conformal_widths
+from accuracy_from_weights.predictor.models.ensemble import Ensemble
+
 _NEIGHBOURS = 3
 _REFERENCES = 800
 """Networks kept to measure distances to: enough for the shape of a zoo, and under 2 MB."""
 _LARGEST_STEP = 20.0
 """A feature farther off than so many of the zoo's spreads counts as so many."""
+_MOST_ROWS = 4_000
+"""Rows that an ensemble is fitted to: how far off it is elsewhere does not depend on more."""
+_FEWEST_OUTSIDE = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +62,22 @@ class FamilyCheck:
             and self.distances.ndim == 1
             and bool((self.scale > 0).all())
         ):
-            raise ValueError(
-                "Expected arrays that describe a family of networks. Received: shapes that do not "
-                "fit together."
-            )
+            raise ValueError("arrays of a family check whose shapes do not fit together")
 
     @classmethod
-    def fit(cls, X: NDArray[np.float32], runs: ArrayLike, random_state: int) -> FamilyCheck:
+    def fit(cls, X: NDArray[np.float32], units: ArrayLike, random_state: int) -> FamilyCheck:
         """Learn the family.
 
         Parameters
         ----------
         X : ndarray of shape (n_rows, n_features)
             Finite features.
-        runs : array-like of shape (n_rows,)
-            A network is not compared with others of its run, which are near it for no merit.
+        units : array-like of shape (n_rows,)
+            Run or task of each row. A network is not compared with others of its own, which are
+            near it whatever they are.
         random_state : int
         """
-        runs = np.asarray(runs)
+        units = np.asarray(units)
         centre = X.mean(axis=0)
         spread = X.std(axis=0)
         # A number that never varied in the zoo, say that of layers, is unlike if it differs at all.
@@ -76,11 +88,11 @@ class FamilyCheck:
         chosen, asked = shuffled[:_REFERENCES], shuffled[: 4 * _REFERENCES]
         # Rounded as in half precision, which halves the predictor's file and moves no distance.
         references = z[chosen].astype(np.float16).astype(np.float32)
-        far = _distances(z[asked], references, runs[asked][:, None] == runs[chosen])
+        far = _distances(z[asked], references, units[asked][:, None] == units[chosen])
         return cls(centre, scale, references, np.sort(far))
 
     def p_values(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Share of the zoo's networks that are at least as unlike the rest of it.
+        """Return the share of the zoo's networks that are at least as unlike the rest of it.
 
         Parameters
         ----------
@@ -110,3 +122,48 @@ def _distances(
         far = np.where(excluded, np.inf, far)
     nearest = np.partition(far, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
     return nearest.mean(axis=1).astype(np.float32)
+
+
+def widening_outside(rows: FitRows, cross: CrossFit, settings: FitSettings) -> float:
+    """Return the factor on the half-width of the intervals of networks outside the family.
+
+    Parameters
+    ----------
+    rows : FitRows
+        Each value of each column of their domains is left out once.
+    cross : CrossFit
+        Of the rows.
+    settings : FitSettings
+
+    Returns
+    -------
+    float
+        At least 1; 1 where fewer than two domains, or too few networks outside the family of
+        others, leave nothing to learn.
+    """
+    if rows.domains is None:
+        return 1.0
+    generator = np.random.default_rng(settings.random_state)
+    width = conformal_widths(cross.scores, rows.units, [settings.coverage])[0]
+    errors = np.abs(cross.predicted - rows.y)
+    factors, units = [], []
+    for _, is_outside in each_domain(rows.domains):
+        inside = np.flatnonzero(~is_outside)
+        if len(np.unique(rows.runs[inside])) < FEWEST_RUNS:
+            continue
+        chosen = generator.permutation(inside)[:_MOST_ROWS]
+        left_out = generator.permutation(np.flatnonzero(is_outside))[:_MOST_ROWS]
+        known = rows.take(chosen)
+        family = FamilyCheck.fit(known.X, known.units, settings.random_state)
+        outside = left_out[family.p_values(rows.X[left_out]) < FAMILY_LEVEL]
+        if not len(outside):
+            continue
+        asked = rows.take(outside)
+        predicted = Ensemble.fit(known, settings).predict(asked.X, asked.guess)
+        expected = ExpectedError.fit(known, errors[chosen], cross.error.power).predict(asked.X)
+        factors.append(np.abs(predicted - asked.y) / expected / width)
+        units.append(asked.units)
+    if sum(map(len, factors)) < _FEWEST_OUTSIDE:
+        return 1.0
+    found = conformal_widths(np.concatenate(factors), np.concatenate(units), [settings.coverage])[0]
+    return float(max(found, 1.0)) if np.isfinite(found) else float(np.concatenate(factors).max())

@@ -1,8 +1,10 @@
-"""What a predictor is given, checked: features or networks, accuracies, runs."""
+"""The rows and settings that a fit gets, checked, as two frozen objects."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,20 +13,162 @@ from numpy.typing import ArrayLike, NDArray
 from accuracy_from_weights.errors import InvalidArgumentError, ZooError
 from accuracy_from_weights.features.describing import describe_network
 
+Floats = NDArray[np.float64]
+Features = NDArray[np.float32]
+RowNumbers = NDArray[np.intp]
+
 FEWEST_RUNS = 10
-"""Of fewer training runs no interval can be made, let alone a predictor."""
+"""Fewer training runs are too few for an interval, let alone for a predictor."""
+
+FEWEST_TASKS = 8
+"""Fewer tasks are too few to be the unit of folds and intervals: then it is the runs."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FitRows:
+    """Networks of known accuracy, a row each.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32
+        A run's rows stand in the order of its training.
+    y : ndarray of shape (n_rows,)
+        Test accuracies, fractions in [0, 1].
+    runs : ndarray of shape (n_rows,)
+        The training run of each row.
+    guess : ndarray of shape (n_rows,)
+        Accuracies that the models correct, fractions; zeros where there is no first guess.
+    tasks : ndarray of shape (n_rows,), or None
+        The task that each network was trained for, where new tasks are what estimates are for.
+    weights : ndarray of shape (n_rows,), or None
+        How much each row counts in the fit, with a mean of 1; None where all count the same.
+    domains : ndarray of shape (n_rows,) or (n_rows, k), or None
+        Data set, kind of architecture, and the like.
+    progress : ndarray of shape (n_rows,), or None
+        Share of the run's planned training that is done, fractions.
+    finals : ndarray of shape (n_rows,), or None
+        The accuracy that each row's run ended with, fractions.
+    """
+
+    X: Features
+    y: Floats
+    runs: NDArray[Any]
+    guess: Floats
+    tasks: NDArray[Any] | None = None
+    weights: Floats | None = None
+    domains: NDArray[Any] | None = None
+    progress: Floats | None = None
+    finals: Floats | None = None
+
+    @classmethod
+    def of(
+        cls,
+        X: Features,
+        y: ArrayLike,
+        *,
+        guess: Floats,
+        runs: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
+        domains: ArrayLike | None = None,
+        progress: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> FitRows:
+        """Return checked rows; see `AccuracyPredictor.fit` for the parameters.
+
+        Raises
+        ------
+        ZooError
+            When lengths differ, an accuracy or a progress is no fraction, or a weight is not above
+            0.
+        """
+        truth, n = np.asarray(y, float).ravel(), len(X)
+        names = np.arange(len(truth)) if runs is None else np.asarray(runs)
+        if not n == len(truth) == len(names):
+            raise ZooError(
+                f"{n} networks, {len(truth)} accuracies and {len(names)} runs do not belong "
+                "together; pass one accuracy and one run for each network."
+            )
+        if not ((truth >= 0) & (truth <= 1)).all():
+            raise ZooError(
+                f"Accuracies from {truth.min():.3g} to {truth.max():.3g} are no fractions in "
+                "[0, 1], or hold NaN; divide percentages by 100."
+            )
+        units = _checked_column("tasks", tasks, n)
+        if units is not None and len(np.unique(units)) < FEWEST_TASKS:
+            units = None
+        done = _checked_column("progress", progress, n)
+        return cls(
+            X=X,
+            y=truth,
+            runs=names,
+            guess=guess,
+            tasks=units,
+            weights=_weights(sample_weight, units, n),
+            domains=_checked_column("domains", domains, n),
+            progress=None if done is None else done.astype(float),
+            finals=None if done is None else final_accuracies(truth, done, names),
+        )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def unit(self) -> str:
+        """What the rows of a fold share: "task" where tasks are known, else "run"."""
+        return "run" if self.tasks is None else "task"
+
+    @property
+    def units(self) -> NDArray[Any]:
+        """Task or run of each row: never split between the two sides of a fold."""
+        return self.runs if self.tasks is None else self.tasks
+
+    def take(self, rows: RowNumbers | NDArray[np.bool_]) -> FitRows:
+        """Return some of the rows, given as numbers or as a mask."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        kept: dict[str, Any] = {k: None if v is None else v[rows] for k, v in values.items()}
+        return FitRows(**kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How to fit; see the parameters of `AccuracyPredictor`.
+
+    Attributes
+    ----------
+    coverage : float
+    n_folds : int or None
+    random_state : int
+    n_jobs : int or None
+    n_randomised : int
+        Trees of the randomised kind, which are most of the time and of the file.
+    """
+
+    coverage: float = 0.9
+    n_folds: int | None = None
+    random_state: int = 0
+    n_jobs: int | None = None
+    n_randomised: int = 100
+
+    def folds_for(self, n_units: int) -> int:
+        """Return the number of folds for so many runs or tasks.
+
+        The fewer there are, the more an ensemble gains from each, and the more the errors of one
+        that lacks a fold exceed those of the whole: intervals would come out too wide.
+        """
+        if self.n_folds is not None:
+            return self.n_folds
+        return min(n_units, 12 if n_units < 400 else 6 if n_units < 2_000 else 3)
 
 
 def as_features(
     X: ArrayLike | Sequence[Any], features: str, input_shape: Sequence[int] | None = None
-) -> NDArray[np.float32]:
+) -> Features:
     """Return the rows of an array as scikit-learn passes it, or of a sequence of networks.
 
     Parameters
     ----------
     X : array-like of shape (n_networks, n_features), or sequence of networks
-        A network is anything that `read_weights` takes; with probes, a model that knows the shape
-        of its inputs.
+        A network is anything that `read_weights` takes; with probes, a model that can be called.
     features : {"weights", "weights+probes", "weights+probes+log"}
         What is read of networks.
     input_shape : sequence of int, optional
@@ -32,44 +176,48 @@ def as_features(
 
     Returns
     -------
-    ndarray of shape (n_networks, n_features)
+    ndarray of shape (n_networks, n_features), float32
 
     Raises
     ------
     InvalidArgumentError
-        When it is neither.
+        When `X` is neither.
     """
     if hasattr(X, "__array__") or (isinstance(X, Sequence) and len(X) and _is_numbers(X[0])):
         rows = np.asarray(X, np.float32)
         if rows.ndim == 2:
             return rows
-        received = f"an array of shape {rows.shape}"
+        given = f"An array of shape {rows.shape}"
     elif isinstance(X, Sequence) and not isinstance(X, str):
         if len(X):
             return np.concatenate(
                 [describe_network(source, features, input_shape=input_shape) for source in X]
             )
-        received = "an empty sequence"
+        given = "An empty sequence"
     else:
-        received = type(X).__name__
+        given = f"An object of type {type(X).__name__}"
     raise InvalidArgumentError(
-        "Expected an array of shape (n_networks, n_features) or a sequence of networks. "
-        f"Received: {received}."
+        f"{given} holds no networks; pass an array of shape (n_networks, n_features) or a sequence "
+        "of networks."
     )
 
 
+def _is_numbers(row: Any) -> bool:
+    return isinstance(row, Sequence) and all(isinstance(value, (int, float)) for value in row)
+
+
 def fitted_columns(
-    rows: NDArray[np.float32], names: Sequence[str], fitted_names: Sequence[str], n_features: int
-) -> NDArray[np.float32]:
-    """Keep the columns that a predictor was fitted to.
+    rows: Features, names: Sequence[str], fitted_names: Sequence[str], n_features: int
+) -> Features:
+    """Return the columns that a predictor was fitted to.
 
     Parameters
     ----------
     rows : ndarray of shape (n_networks, k)
     names : sequence of str
-        Of the columns that this release describes networks by.
+        Names of the columns by which networks are described now.
     fitted_names : sequence of str
-        Of the predictor's columns; none where they have no names.
+        Names of the predictor's columns; none where they have no names.
     n_features : int
         Number of the predictor's columns.
 
@@ -83,56 +231,86 @@ def fitted_columns(
         When the rows have another number of columns.
     """
     if fitted_names and rows.shape[1] == len(names) != n_features:
-        # Fitted by an earlier release that described networks by fewer numbers.
+        # The predictor was fitted before further features were added.
         position = {name: k for k, name in enumerate(names)}
         return rows[:, [position[name] for name in fitted_names]]
     if rows.shape[1] != n_features:
         raise InvalidArgumentError(
-            f"Expected {n_features} features a network. Received: an array of shape {rows.shape}."
+            f"Rows of {rows.shape[1]} features do not suit this predictor, which reads "
+            f"{n_features}; describe networks with describe_network."
         )
     return rows
 
 
-def _is_numbers(row: Any) -> bool:
-    return isinstance(row, Sequence) and all(isinstance(value, (int, float)) for value in row)
-
-
-def finite_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell which rows are free of NaN and infinities; shape (n_networks,)."""
+def finite_rows(features: Features) -> NDArray[np.bool_]:
+    """Return which rows are free of NaN and infinities, shape (n_networks,)."""
     return np.asarray(np.isfinite(features).all(axis=1), bool)
 
 
-def check_zoo(
-    features: NDArray[np.float32], accuracies: NDArray[np.float64], runs: NDArray[Any]
-) -> None:
-    """Check that a predictor can be fitted.
+def check_number_of_runs(rows: FitRows) -> None:
+    """Raise `ZooError` when rows are of too few training runs for a predictor."""
+    n_runs = len(np.unique(rows.runs))
+    if n_runs < FEWEST_RUNS:
+        raise ZooError(
+            f"{n_runs} training runs with finite weights are too few for a predictor; pass at "
+            f"least {FEWEST_RUNS}, better a few hundred."
+        )
+
+
+def _checked_column(name: str, values: ArrayLike | None, n_rows: int) -> NDArray[Any] | None:
+    """Return values as an array, or raise `ZooError` when there is not one for each row."""
+    if values is None:
+        return None
+    column = np.asarray(values)
+    if len(column) != n_rows:
+        raise ZooError(
+            f"`{name}` of length {len(column)} does not suit {n_rows} networks; pass one entry for "
+            "each."
+        )
+    return column
+
+
+def _weights(sample_weight: ArrayLike | None, tasks: NDArray[Any] | None, n: int) -> Floats | None:
+    """Return the weights that were passed, else those by which every task counts the same."""
+    weights = _checked_column("sample_weight", sample_weight, n)
+    if weights is None:
+        if tasks is None:
+            return None
+        _, task, counts = np.unique(tasks, return_inverse=True, return_counts=True)
+        weights = 1 / counts[task]
+    elif not (weights > 0).all():
+        raise ZooError("A value of `sample_weight` is not above 0; leave such networks out.")
+    return np.asarray(weights / weights.mean(), np.float64)
+
+
+def final_accuracies(accuracies: ArrayLike, progress: ArrayLike, runs: ArrayLike) -> Floats:
+    """Return the accuracy that each checkpoint's run ended with.
 
     Parameters
     ----------
-    features : ndarray of shape (n_networks, n_features)
-    accuracies : ndarray of shape (n_networks,)
-        Fractions in [0, 1].
-    runs : ndarray of shape (n_networks,)
-        The training run of each network.
+    accuracies, progress, runs : array-like of shape (n,)
+        Of checkpoints: fractions, shares of the planned training, names.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Fractions. A run without its last checkpoint diverged before it: it ends where it began,
+        with the accuracy of its first checkpoint.
 
     Raises
     ------
     ZooError
-        When lengths differ, an accuracy is no fraction, or there are too few runs.
+        When lengths differ or progress is outside [0, 1]; NaN stands for unknown.
     """
-    if not len(features) == len(accuracies) == len(runs):
+    truth, done = np.asarray(accuracies, float), np.asarray(progress, float)
+    if done.shape != truth.shape or ((done < 0) | (done > 1)).any():
         raise ZooError(
-            "Expected as many accuracies and runs as networks. Received: "
-            f"{len(features)} networks, {len(accuracies)} accuracies, {len(runs)} runs."
+            f"{len(done)} values of progress from {np.nanmin(done):.3g} to {np.nanmax(done):.3g} "
+            f"do not suit {len(truth)} checkpoints; pass for each the share of its run's planned "
+            "training that was done, from 0 to 1."
         )
-    if not ((accuracies >= 0) & (accuracies <= 1)).all():
-        raise ZooError(
-            "Expected accuracies as fractions in [0, 1], without NaN. Received: "
-            f"{accuracies.min():.3g} to {accuracies.max():.3g}. Divide percentages by 100."
-        )
-    n_runs = len(np.unique(runs[finite_rows(features)]))
-    if n_runs < FEWEST_RUNS:
-        raise ZooError(
-            f"Expected networks of at least {FEWEST_RUNS} training runs with finite weights, of "
-            f"which a few hundred make a good predictor. Received: {n_runs}."
-        )
+    _, run = np.unique(np.asarray(runs), return_inverse=True)
+    order = np.lexsort((done, run))
+    starts = np.searchsorted(run[order], np.arange(run.max() + 1))
+    first, last = order[starts], order[np.append(starts[1:], len(run)) - 1]
+    return np.where(done[last] < 1, truth[first], truth[last])[run]

@@ -1,4 +1,4 @@
-"""Splits by training run: checkpoints of one run never stand on both sides."""
+"""Splits by training run or task: rows of one never stand on both sides."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from accuracy_from_weights.errors import ZooError
 Rows = NDArray[np.intp]
 
 
-def run_folds(runs: ArrayLike, n_folds: int, random_state: int = 0) -> list[tuple[Rows, Rows]]:
-    """Split rows into folds such that no run stands on both sides.
+def group_folds(groups: ArrayLike, n_folds: int, random_state: int = 0) -> list[tuple[Rows, Rows]]:
+    """Split rows into folds such that no group stands on both sides.
 
     Parameters
     ----------
-    runs : array_like of shape (n,)
-        The training run of each row.
+    groups : array_like of shape (n,)
+        The training run or task of each row.
     n_folds : int
         At least 2.
-    random_state : int
-        Seed of the shuffle of the runs. Defaults to 0.
+    random_state : int, default 0
+        Seed of the shuffle of the groups.
 
     Returns
     -------
@@ -30,39 +30,43 @@ def run_folds(runs: ArrayLike, n_folds: int, random_state: int = 0) -> list[tupl
     Raises
     ------
     ZooError
-        When there are fewer runs than folds.
+        When there are fewer groups than folds.
     """
-    names, run_of_row = np.unique(np.asarray(runs), return_inverse=True)
+    names, group_of_row = np.unique(np.asarray(groups), return_inverse=True)
     if n_folds < 2 or names.size < n_folds:
         raise ZooError(
-            f"Expected at least as many training runs as folds, and two folds. "
-            f"Received: {names.size} runs for {n_folds} folds."
+            f"{names.size} runs or tasks cannot be split into {n_folds} folds; choose at least two "
+            "folds, and no more than there are runs or tasks."
         )
     # Not GroupKFold: it shuffles only from scikit-learn 1.6 on.
     shuffled = np.random.default_rng(random_state).permutation(names.size)
-    fold_of_run = np.empty(names.size, dtype=np.intp)
+    fold_of_group = np.empty(names.size, dtype=np.intp)
     for fold, members in enumerate(np.array_split(shuffled, n_folds)):
-        fold_of_run[members] = fold
-    fold_of_row = fold_of_run[run_of_row]
+        fold_of_group[members] = fold
+    fold_of_row = fold_of_group[group_of_row]
     return [
         (np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold))
         for fold in range(n_folds)
     ]
 
 
-def last_of_each(runs: ArrayLike) -> NDArray[np.bool_]:
-    """Mark the last row of each run.
+def last_rows(runs: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.bool_]:
+    """Return which rows are the last of their run.
 
     Parameters
     ----------
     runs : array_like of shape (n,)
+    steps : array_like of shape (n,), optional
+        Training done, in any unit. Left out, the rows of a run stand in the order of its training.
 
     Returns
     -------
-    ndarray of shape (n,)
+    ndarray of shape (n,), bool
     """
-    names = np.asarray(runs)
-    _, position = np.unique(names[::-1], return_index=True)
-    last = np.zeros(len(names), bool)
-    last[len(names) - 1 - position] = True
-    return last
+    _, run = np.unique(np.asarray(runs), return_inverse=True)
+    order = (
+        np.argsort(run, kind="stable") if steps is None else np.lexsort((np.asarray(steps), run))
+    )
+    is_last = np.zeros(len(run), bool)
+    is_last[order[np.append(np.diff(run[order]) != 0, True)]] = True
+    return is_last

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.errors import UnsupportedModelError, first_line
 from accuracy_from_weights.weights.device_arrays import DeviceArray, stays_on_device, to_host
 from accuracy_from_weights.weights.layers import Array
 
@@ -65,7 +65,7 @@ def to_numpy(value: Any, name: str) -> Array | None:
             except Exception as error:  # noqa: BLE001  # a framework may raise anything here
                 raise UnsupportedModelError(
                     f"The values of {name!r}, of type {type(value).__name__}, cannot be read "
-                    f"({_first_line(error)})."
+                    f"({first_line(error)})."
                 ) from None
     if isinstance(value, DeviceArray):
         return cast(Array, value)  # for the little that readers do to an array it is one
@@ -132,8 +132,3 @@ def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | DeviceArray | 
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     return DeviceArray(tensor) if stays_on_device(tensor) else to_host(tensor)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError
+from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError, first_line
 from accuracy_from_weights.weights.device_arrays import SMALL, DeviceArray
 from accuracy_from_weights.weights.layers import Array, Layer, NetworkWeights
 
@@ -37,7 +37,7 @@ def check_device(name: str) -> None:
     try:
         reason = None if (torch.ones(2, device=name) * 2).tolist() == [2, 2] else "wrong values"
     except Exception as error:  # noqa: BLE001  # a driver may raise anything here
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150].rstrip(".")
+        reason = first_line(error)
     if reason is not None:
         raise InvalidArgumentError(
             f"PyTorch cannot compute on {name!r} here ({reason}); choose a device such as cpu, "

@@ -16,12 +16,13 @@ from accuracy_from_weights.predictor import (
     cross_fitting,
     expected_error,
     family,
+    fit_rows,
+    fitting,
     intervals,
-    outside_intervals,
 )
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.family import FamilyCheck
-from accuracy_from_weights.predictor.fit_rows import finite_rows
+from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings, finite_rows
 from accuracy_from_weights.predictor.models import (
     ensemble,
     kernel_machine,
@@ -36,7 +37,7 @@ Inputs = NDArray[np.float32]
 
 _MODULES = (
     *(intervals, cross_fitting, expected_error, family, kernel_machine, perceptron),
-    *(ensemble, log_columns, standardising, outside_intervals, targets),
+    *(ensemble, log_columns, standardising, fit_rows, fitting, targets),
 )
 MODEL = hashlib.sha256("".join(map(inspect.getsource, _MODULES)).encode()).hexdigest()
 """Of the code that is fitted: what a cache holds of other code says nothing."""
@@ -72,9 +73,9 @@ def point_estimates(
     known, usable = finite_rows(train), finite_rows(test)
     lowest = np.sort(accuracies)[: max(len(accuracies) // 10, 3)]
     untrained = np.median(accuracies[~known] if (~known).any() else lowest)
-    check = FamilyCheck.fit(train[known], runs[known], random_state)
-    guess = logged_accuracy(train[known], names)
-    ensemble = Ensemble.fit(train[known], accuracies[known], guess, random_state)
+    rows = FitRows.of(train, accuracies, guess=logged_accuracy(train, names), runs=runs).take(known)
+    check = FamilyCheck.fit(rows.X, rows.runs, random_state)
+    ensemble = Ensemble.fit(rows, FitSettings(random_state=random_state))
     estimates = np.full(len(test), untrained)
     p_values = np.full(len(test), 1 / (len(check.distances) + 1))
     if usable.any():

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.evaluation import final_rows
-from accuracy_from_weights.predictor.folds import run_folds
+from accuracy_from_weights.predictor.folds import group_folds, last_rows
 from accuracy_from_weights.zoo.table import ZooTable
 
 Rows = NDArray[np.intp]
@@ -80,7 +79,7 @@ def make_splits(table: ZooTable, per_run: int, most_rows: int) -> list[Split]:
     for dataset in np.unique(datasets):
         inside = np.flatnonzero((datasets == dataset) & is_paper)
         if len(np.unique(table.runs[inside])) >= N_FOLDS:
-            for fold, (train, test) in enumerate(run_folds(table.runs[inside], N_FOLDS)):
+            for fold, (train, test) in enumerate(group_folds(table.runs[inside], N_FOLDS)):
                 add("same", str(dataset), fold, inside[train], inside[test])
     for dataset in np.unique(datasets):
         left_out = datasets == dataset
@@ -89,9 +88,9 @@ def make_splits(table: ZooTable, per_run: int, most_rows: int) -> list[Split]:
         # The paper's network is a plain CNN, too: left in, it would give that kind away.
         like = (kinds == kind) | ((kind == "cnn") & is_paper)
         add("kind", str(kind), 0, np.flatnonzero(~like), np.flatnonzero(kinds == kind))
-    for fold, (train, test) in enumerate(run_folds(table.runs, N_FOLDS)):
+    for fold, (train, test) in enumerate(group_folds(table.runs, N_FOLDS)):
         add("pool", "all", fold, train, test)
-    train, test = run_folds(table.runs, CURVE_FOLDS)[0]
+    train, test = group_folds(table.runs, CURVE_FOLDS)[0]
     if is_paper[train].any() and is_paper[test].any():
         papers = train[is_paper[train]], test[is_paper[test]]
         for size, draw, rows in _draws(table, papers[0], 0):
@@ -135,6 +134,4 @@ def _order_in_run(table: ZooTable) -> tuple[Rows, NDArray[np.float64]]:
 
 def final_mask(table: ZooTable) -> NDArray[np.bool_]:
     """Mark the last checkpoint of each run."""
-    mask = np.zeros(len(table), bool)
-    mask[final_rows(table.runs, table.steps)] = True
-    return mask
+    return last_rows(table.runs, table.steps)

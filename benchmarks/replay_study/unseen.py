@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor, Estimate
-from accuracy_from_weights.predictor.folds import run_folds
+from accuracy_from_weights.predictor.folds import group_folds
 from accuracy_from_weights.zoo.table import ZooTable
 from accuracy_from_weights.zoo.trajectories import progress_of
 
@@ -82,7 +82,7 @@ def make_splits(
         Data sets to leave out in turn.
     """
     kinds = kinds_of(table)
-    one, other = run_folds(table.runs, 2, seed)[0]
+    one, other = group_folds(table.runs, 2, seed)[0]
     fitted = thinned(table, one, kinds, per_dataset, wild, seed)
     splits = [Split("known", fitted, other)]
     for name in unseen:

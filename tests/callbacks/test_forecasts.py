@@ -111,9 +111,9 @@ def test_a_predictor_that_cannot_forecast_is_asked_once_and_its_estimates_stay(p
 def test_a_loop_that_does_not_say_how_long_it_is_gets_one_sentence():
     with pytest.raises(AccuracyFromWeightsError, match=r"`planned_updates`.* Received: None"):
         Monitor(forecast=True)
-    with pytest.raises(AccuracyFromWeightsError, match=r"`planned_updates`.* Received: 0"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"`planned_updates=0` cannot be used"):
         Monitor(forecast=True, planned_updates=0)
-    with pytest.raises(AccuracyFromWeightsError, match=r"`forecast`. Expected True or False"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"`forecast=.* pass True or False"):
         ForKeras(forecast="final")
 
 

@@ -260,7 +260,7 @@ def test_once_stopped_it_stays_stopped():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"every_n_updates": 1.5}, r"`every_n_updates`. Expected an integer .* Received: 1.5"),
+        ({"every_n_updates": 1.5}, r"`every_n_updates=1.5` .* an integer"),
         ({"log": "wandb"}, r"`log`. Expected a function .* Received: 'wandb'"),
         ({"predictor": object}, r"`predictor`. Expected an AccuracyPredictor"),
     ],

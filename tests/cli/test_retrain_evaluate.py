@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_what_was_there(cli, fitted_at_once, retrained, zoo, 
     assert result.code == 1
     errors = [line for line in result.err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
-    assert f"Expected to write a predictor to {output}. Received: File too large" in errors[0]
+    assert f"could not be written to {output} (File too large)" in errors[0]
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -199,7 +199,7 @@ def test_a_folder_that_is_removed_meanwhile(cli, fitted_at_once, zoo, tmp_path, 
     monkeypatch.setattr(AccuracyPredictor, "fit", fit_and_remove)
     result = cli("retrain", zoo, "--output", folder / "predictor")
     assert result.code == 1
-    assert "Expected to write a predictor to" in result.err
+    assert "The predictor could not be written to" in result.err
     assert "Traceback" not in result.err
 
 

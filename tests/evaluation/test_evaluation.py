@@ -21,7 +21,6 @@ from accuracy_from_weights.evaluation import (
     BASELINES,
     OURS,
     cross_validate,
-    final_rows,
     format_evaluations,
     kendall_tau,
     r2,
@@ -30,7 +29,7 @@ from accuracy_from_weights.evaluation import (
     tie_ceiling,
 )
 from accuracy_from_weights.evaluation.baselines import hyperparameters_and_epoch
-from accuracy_from_weights.predictor.folds import run_folds
+from accuracy_from_weights.predictor.folds import group_folds, last_rows
 from accuracy_from_weights.zoo.table import ZooTable
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
@@ -180,7 +179,7 @@ class TestFolds:
     )
     def test_no_run_stands_on_both_sides(self, runs, n_folds, seed):
         runs = np.array(runs)
-        folds = run_folds(runs, n_folds, seed)
+        folds = group_folds(runs, n_folds, seed)
         for train, test in folds:
             assert not set(runs[train]) & set(runs[test])
             assert len(train) + len(test) == len(runs)
@@ -188,15 +187,16 @@ class TestFolds:
 
     def test_the_seed_shuffles(self):
         runs = np.arange(40)
-        assert set(run_folds(runs, 4, 0)[0][1]) != set(run_folds(runs, 4, 1)[0][1])
+        assert set(group_folds(runs, 4, 0)[0][1]) != set(group_folds(runs, 4, 1)[0][1])
 
     def test_too_few_runs(self):
-        with pytest.raises(ZooError, match="3 runs for 5 folds"):
-            run_folds(["a", "b", "c", "a"], 5)
+        with pytest.raises(ZooError, match="3 runs or tasks cannot be split into 5 folds"):
+            group_folds(["a", "b", "c", "a"], 5)
 
-    def test_final_rows(self):
+    def test_last_rows(self):
         runs, steps = ["b", "a", "b", "a", "c"], [0, 9, 4, 2, 1]
-        assert final_rows(runs, steps).tolist() == [1, 2, 4]
+        assert np.flatnonzero(last_rows(runs, steps)).tolist() == [1, 2, 4]
+        assert np.flatnonzero(last_rows(runs)).tolist() == [2, 3, 4]
 
 
 class TestCrossValidate:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from accuracy_from_weights.predictor.expected_error import ExpectedError, power_of, raised
+from accuracy_from_weights.predictor.fit_rows import FitRows
 
 RANDOM = np.random.default_rng(0)
 EXPECTED = np.exp(RANDOM.uniform(np.log(0.005), np.log(0.2), 4_000))
@@ -11,6 +12,11 @@ EXPECTED = np.exp(RANDOM.uniform(np.log(0.005), np.log(0.2), 4_000))
 
 def errors(power: float) -> np.ndarray:
     return raised(EXPECTED, power) * np.abs(RANDOM.normal(size=len(EXPECTED)))
+
+
+def rows(X: np.ndarray) -> FitRows:
+    zeros = np.zeros(len(X))
+    return FitRows.of(X.astype(np.float32), zeros, guess=zeros)
 
 
 @pytest.mark.parametrize("power", [1.0, 1.25, 1.5])
@@ -48,13 +54,13 @@ def test_the_usual_error_stays():
 
 def test_larger_errors_are_expected_where_they_were_larger():
     X = RANDOM.normal(size=(500, 3)).astype(np.float32)
-    model = ExpectedError.fit(X, np.where(X[:, 0] > 0, 0.2, 0.01))
+    model = ExpectedError.fit(rows(X), np.where(X[:, 0] > 0, 0.2, 0.01))
     said = model.predict(np.array([[1, 0, 0], [-1, 0, 0]], np.float32))
     np.testing.assert_allclose(said, [0.2, 0.01], rtol=0.4)
 
 
 @pytest.mark.parametrize("power", [0.9, 2.0, float("nan")])
 def test_a_damaged_power_is_refused(power):
-    model = ExpectedError.fit(RANDOM.normal(size=(99, 2)).astype(np.float32), np.full(99, 0.1))
-    with pytest.raises(ValueError, match="Expected a power"):
+    model = ExpectedError.fit(rows(RANDOM.normal(size=(99, 2))), np.full(99, 0.1))
+    with pytest.raises(ValueError, match="outside 1 to"):
         ExpectedError(model.logarithm, power)

@@ -42,5 +42,5 @@ def test_nearness_to_ones_own_run_is_no_merit():
 def test_damaged_arrays_are_refused(name):
     check = FamilyCheck.fit(zoo(60, 0), np.arange(60), 0)
     array = getattr(check, name)
-    with pytest.raises(ValueError, match="describe a family"):
+    with pytest.raises(ValueError, match="family check"):
         dataclasses.replace(check, **{name: array[..., None]})

@@ -19,7 +19,7 @@ from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.weights import read_weights
 from tests.weights.networks import Pair, paper_cnn
 
-PREDICTOR = Path(__file__).parents[1] / "data" / "predictors" / "format-1.predictor"
+PREDICTOR = Path(__file__).parents[1] / "data" / "predictors" / "small.predictor"
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ import numpy as np
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError
 from accuracy_from_weights.evaluation.bands import Band, by_accuracy, by_epoch, by_p_value
-from accuracy_from_weights.evaluation.crossvalidation import OURS, Evaluation, final_rows
+from accuracy_from_weights.evaluation.crossvalidation import OURS, Evaluation
 from accuracy_from_weights.evaluation.inspection import LEVELS, Importance, Inspection
 from accuracy_from_weights.evaluation.interval_coverage import Coverage, coverage_by_level
 from accuracy_from_weights.evaluation.report import figures
 from accuracy_from_weights.evaluation.scores import Score, Scores
 from accuracy_from_weights.io.atomic import replacing
+from accuracy_from_weights.predictor.folds import last_rows
 
 _TITLE = "Accuracy from weights: how far to trust it"
 _MOST_FINE_GROUPS = 12
@@ -159,8 +160,7 @@ def _protocol(evaluations: Sequence[Evaluation]) -> _Table:
 def _section(evaluation: Evaluation, found: Inspection) -> dict[str, Any]:
     """Return what the template shows of one data set."""
     name = evaluation.dataset
-    final = np.zeros(len(found.truth), bool)
-    final[final_rows(found.runs, found.steps)] = True
+    final = last_rows(found.runs, found.steps)
     coverages = coverage_by_level(found.truth, found.intervals, LEVELS, found.runs)
     accuracy_bands = by_accuracy(found.truth, found.errors)
     epoch_bands = by_epoch(found.steps, found.errors)

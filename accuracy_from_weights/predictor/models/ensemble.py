@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
+from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings
 from accuracy_from_weights.predictor.models.forest import Forest, as_forest
 from accuracy_from_weights.predictor.models.kernel_machine import KernelMachine
 from accuracy_from_weights.predictor.models.perceptron import Perceptron
@@ -27,7 +28,6 @@ from accuracy_from_weights.predictor.models.targets import (
 
 Floats = NDArray[np.float64]
 
-N_RANDOMISED = 100
 _EVEN = (1.0, 1.0, 1.0)
 _FEW_ROWS, _MANY_ROWS = 2_500, 8_000
 # With many rows trees may be finer, and randomised ones, the steadiest and least sharp, count half.
@@ -68,34 +68,23 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if len(self.targets) != len(_EVEN) or not set(self.targets) <= set(TARGETS):
-            raise ValueError(f"Expected three targets of {TARGETS}. Received: {self.targets}.")
+            raise ValueError(f"{self.targets} are not three targets of {TARGETS}")
         if len(self.shares) != len(_EVEN) or not all(0 < share < 1e3 for share in self.shares):
-            raise ValueError(f"Expected three shares above 0. Received: {self.shares}.")
+            raise ValueError(f"{self.shares} are not three shares above 0")
 
     @classmethod
-    def fit(
-        cls,
-        X: NDArray[np.float32],
-        y: Floats,
-        guess: Floats,
-        random_state: int,
-        n_randomised: int = N_RANDOMISED,
-    ) -> Ensemble:
-        """Fit.
+    def fit(cls, rows: FitRows, settings: FitSettings) -> Ensemble:
+        """Fit the three models to rows of finite features.
 
         Parameters
         ----------
-        X : ndarray of shape (n_rows, n_features)
-            Finite features.
-        y : ndarray of shape (n_rows,)
-            Accuracies, fractions.
-        guess : ndarray of shape (n_rows,)
-            First guesses at them; zeros where there are none.
-        random_state : int
-        n_randomised : int
-            Trees of the randomised kind, which are most of the time and of the file.
+        rows : FitRows
+        settings : FitSettings
+            Of which the seed and the number of randomised trees are read.
         """
-        is_small, is_large = len(y) < _FEW_ROWS, len(y) >= _MANY_ROWS
+        X, weights, random_state = rows.X, rows.weights, settings.random_state
+        is_small, is_large = len(rows) < _FEW_ROWS, len(rows) >= _MANY_ROWS
+        n_randomised = settings.n_randomised
         boosting = HistGradientBoostingRegressor(
             learning_rate=0.06,
             max_bins=63,  # half the time of 255, and no worse on a few thousand rows
@@ -115,16 +104,18 @@ class Ensemble:
         )
         shares = _EVEN if is_small else _SHARES_OF_MANY if is_large else _SHARES_OF_SOME
         targets = (LOGIT, GAP, LOGIT if is_small else GAP)
-        boosted_y, randomised_y, smooth_y = (target_of(y, guess, kind) for kind in targets)
-        with threads_for(len(y)):
+        boosted_y, randomised_y, smooth_y = (
+            target_of(rows.y, rows.guess, kind) for kind in targets
+        )
+        with threads_for(len(rows)):
             smooth: Smooth = (
-                KernelMachine.fit(X, smooth_y)
+                KernelMachine.fit(X, smooth_y, weights)
                 if is_small
-                else Perceptron.fit(X, smooth_y, random_state)
+                else Perceptron.fit(X, smooth_y, random_state, weights)
             )
             return cls(
-                as_forest(boosting.fit(X, boosted_y), X),
-                as_forest(randomised.fit(X, randomised_y), X),
+                as_forest(boosting.fit(X, boosted_y, sample_weight=weights), X),
+                as_forest(randomised.fit(X, randomised_y, sample_weight=weights), X),
                 smooth,
                 shares,
                 targets,
@@ -141,7 +132,7 @@ class Ensemble:
         return max(model.n_features_needed for model in self.models.values())
 
     def predict(self, X: NDArray[np.float32], guess: Floats) -> Floats:
-        """Give the mean of the models.
+        """Return the mean of the models.
 
         Parameters
         ----------

@@ -68,9 +68,7 @@ class Forest:
             and bool(np.isfinite(self.value).all())
             and not bool(np.isnan(self.threshold).any())
         ):
-            raise ValueError(
-                "Expected arrays that describe trees. Received: nodes that do not fit together."
-            )
+            raise ValueError("arrays of trees whose nodes do not fit together")
 
     @property
     def n_features_needed(self) -> int:
@@ -221,7 +219,7 @@ def as_forest(
     expected, received = model.predict(sample), forest.predict(sample)
     if not np.allclose(expected, received, rtol=1e-4, atol=1e-5):
         raise RuntimeError(
-            "Expected the copied trees to predict as scikit-learn's do. Received: a difference of "
-            f"{np.abs(expected - received).max():.2g}. Please report your scikit-learn version."
+            f"The copied trees differ from scikit-learn's by "
+            f"{np.abs(expected - received).max():.2g}; please report your scikit-learn version."
         )
     return forest

@@ -58,8 +58,8 @@ class KernelMachine:
             and self.sharpness > 0
         ):
             raise ValueError(
-                "Expected arrays that describe a kernel machine. Received: shapes that do not fit "
-                "together, or values that are not finite."
+                "arrays of a kernel machine whose shapes do not fit together, or whose values are "
+                "not finite"
             )
 
     @property
@@ -68,14 +68,21 @@ class KernelMachine:
         return len(self.centre)
 
     @classmethod
-    def fit(cls, X: NDArray[np.float32], y: NDArray[np.float64]) -> KernelMachine:
-        """Fit; the time grows with the square of the rows.
+    def fit(
+        cls,
+        X: NDArray[np.float32],
+        y: NDArray[np.float64],
+        weights: NDArray[np.float64] | None = None,
+    ) -> KernelMachine:
+        """Fit to some rows, in a time that grows with their square.
 
         Parameters
         ----------
         X : ndarray of shape (n_rows, n_features)
             Finite numbers.
         y : ndarray of shape (n_rows,)
+        weights : ndarray of shape (n_rows,), optional
+            How much each row counts; all the same by default.
         """
         centre, scale = spread_of(X)
         # Rounded as in half precision, which halves the predictor's file.
@@ -83,7 +90,8 @@ class KernelMachine:
         sharpness = _WIDTH / max(int((scale < np.inf).sum()), 1)
         # The solver stops at an error that is absolute: what it solves has deviation 1.
         middle, unit = float(y.mean()), max(float(y.std()), 1e-6)
-        model = SVR(C=_PULL, epsilon=_TOLERANCE, gamma=sharpness).fit(z, (y - middle) / unit)
+        model = SVR(C=_PULL, epsilon=_TOLERANCE, gamma=sharpness)
+        model.fit(z, (y - middle) / unit, sample_weight=weights)
         return cls(
             centre,
             np.where(np.isfinite(scale), scale, np.float32(np.finfo(np.float32).max)),

@@ -58,8 +58,8 @@ class Perceptron:
             and bool((self.scale > 0).all())
         ):
             raise ValueError(
-                "Expected arrays that describe a small network. Received: shapes that do not fit "
-                "together, or values that are not finite."
+                "arrays of a small network whose shapes do not fit together, or whose values are "
+                "not finite"
             )
 
     @property
@@ -68,8 +68,14 @@ class Perceptron:
         return len(self.centre)
 
     @classmethod
-    def fit(cls, X: NDArray[np.float32], y: NDArray[np.float64], random_state: int) -> Perceptron:
-        """Fit.
+    def fit(
+        cls,
+        X: NDArray[np.float32],
+        y: NDArray[np.float64],
+        random_state: int,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Perceptron:
+        """Fit to some rows.
 
         Parameters
         ----------
@@ -77,7 +83,14 @@ class Perceptron:
             Finite numbers.
         y : ndarray of shape (n_rows,)
         random_state : int
+        weights : ndarray of shape (n_rows,), optional
+            How much each row counts; all the same by default.
         """
+        if weights is not None:
+            # scikit-learn's network takes weights since 1.7 only: rows are drawn by them instead.
+            generator = np.random.default_rng(random_state)
+            drawn = generator.choice(len(y), size=len(y), p=weights / weights.sum())
+            X, y = X[drawn], y[drawn]
         centre, scale = spread_of(X)
         widths, alpha, schedule = _FEW if len(y) < _MANY_ROWS else _MANY
         model = MLPRegressor(

@@ -10,7 +10,7 @@ import importlib
 import os
 import stat
 
-from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError, first_line
 from accuracy_from_weights.weights.checkpoints import check_one_network
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
@@ -77,7 +77,7 @@ def parts_of_file(
         raise unreadable(name, "reading it needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001  # a broken file may break a parser anywhere
         raise unreadable(
-            name, f"it is damaged or of another format than its name says ({_short(error)})"
+            name, f"it is damaged or of another format than its name says ({first_line(error)})"
         ) from None
     return parts
 
@@ -99,7 +99,7 @@ def _checked_size(name: str) -> int:
     except FileNotFoundError:
         raise unreadable(name, "it does not exist") from None
     except (OSError, ValueError) as error:
-        raise unreadable(name, f"it cannot be opened ({_short(error)})") from None
+        raise unreadable(name, f"it cannot be opened ({first_line(error)})") from None
     if stat.S_ISDIR(status.st_mode):
         raise unreadable(name, "which is a folder; give the file of weights inside it")
     if not stat.S_ISREG(status.st_mode):
@@ -115,7 +115,7 @@ def _check_signature(name: str, reader: str) -> None:
         with open(name, "rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise unreadable(name, f"it cannot be opened ({_short(error)})") from None
+        raise unreadable(name, f"it cannot be opened ({first_line(error)})") from None
     if signatures is None or start.startswith(signatures):
         return
     holds = next(
@@ -131,8 +131,3 @@ def _check_signature(name: str, reader: str) -> None:
     )
     extension = os.path.splitext(name)[1]
     raise unreadable(name, f"it is no {extension} file, whatever its name says{holds}")
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0][:150] if lines else type(error).__name__).rstrip(".")

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError
-from accuracy_from_weights.evaluation import OURS, cross_validate, final_rows, score_predictor
+from accuracy_from_weights.evaluation import OURS, cross_validate, score_predictor
 from accuracy_from_weights.evaluation.bands import by_accuracy, by_epoch, by_p_value
 from accuracy_from_weights.evaluation.importance import (
     coarse_groups,
@@ -30,6 +30,7 @@ from accuracy_from_weights.evaluation.report.html_report import render_report, w
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.family import FamilyCheck
+from accuracy_from_weights.predictor.folds import last_rows
 from accuracy_from_weights.zoo.table import ZooTable
 from tests.synthetic import learnable_zoo
 
@@ -239,7 +240,7 @@ class TestInspection:
             low, high = found.intervals[:, LEVELS.index(0.9)].T
             held = np.mean((low <= found.truth) & (found.truth <= high))
             assert held == pytest.approx(ours.coverage.value)
-            assert len(final_rows(found.runs, found.steps)) == ours.n_runs
+            assert last_rows(found.runs, found.steps).sum() == ours.n_runs
 
     def test_strangers_are_recognised(self, inspected):
         _, _, (first, second) = inspected

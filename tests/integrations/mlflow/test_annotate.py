@@ -176,7 +176,6 @@ def test_models_that_cannot_be_read_are_one_sentence_each(first):
     assert "runs no code" in rows["pickled"]["error"]
     errors = [line for line in err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 2
-    assert all("Expected" in line and "Received" in line for line in errors)
     assert "Traceback" not in err
     assert KEY not in run_named("pickled").data.metrics
 
@@ -218,5 +217,5 @@ def test_another_predictor_overwrites_and_the_table_says_so(first, store, experi
 def test_an_unknown_experiment_is_one_sentence(first):
     code, out, err = call("--experiment", "yours")
     assert (code, out) == (1, "")
-    assert "Received: 'yours'; there are" in err
+    assert "There is no experiment 'yours'" in err
     assert "'mine'" in err

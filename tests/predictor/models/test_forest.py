@@ -66,7 +66,7 @@ def test_refuses_a_model_whose_trees_were_not_understood(monkeypatch):
     monkeypatch.setattr(model, "_baseline_prediction", np.array([[17.0]]))
     expected = model.predict(X)
     monkeypatch.setattr(model, "predict", lambda X: expected[: len(X)] + 1)
-    with pytest.raises(RuntimeError, match="difference of"):
+    with pytest.raises(RuntimeError, match="differ from scikit-learn"):
         as_forest(model, X)
 
 
@@ -96,11 +96,11 @@ def test_damaged_arrays_are_refused(name, damage):
     forest = good()
     array = getattr(forest, name).copy()
     damage(forest, array)
-    with pytest.raises(ValueError, match="nodes that do not fit together"):
+    with pytest.raises(ValueError, match="nodes do not fit together"):
         dataclasses.replace(forest, **{name: array})
 
 
 def test_arrays_of_different_length_are_refused():
     forest = good()
-    with pytest.raises(ValueError, match="nodes that do not fit together"):
+    with pytest.raises(ValueError, match="nodes do not fit together"):
         dataclasses.replace(forest, value=forest.value[:-1])

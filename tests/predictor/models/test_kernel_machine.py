@@ -59,5 +59,5 @@ def test_damaged_arrays_are_refused(name):
     array = getattr(machine, name)
     shorter = array[:-1] if array.ndim else np.append(array, array)
     for damaged in (shorter, np.full_like(array, np.nan)):
-        with pytest.raises(ValueError, match="shapes that do not fit"):
+        with pytest.raises(ValueError, match="shapes do not fit"):
             dataclasses.replace(machine, **{name: damaged})

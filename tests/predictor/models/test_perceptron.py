@@ -46,5 +46,5 @@ def test_damaged_arrays_are_refused(name):
     network = Perceptron.fit(*data(), 0)
     array = getattr(network, name)
     for damaged in (array[:-1], np.full_like(array, np.nan)):
-        with pytest.raises(ValueError, match="shapes that do not fit"):
+        with pytest.raises(ValueError, match="shapes do not fit"):
             dataclasses.replace(network, **{name: damaged})

@@ -22,7 +22,7 @@ from accuracy_from_weights.zoo.table import read_zoo
 from accuracy_from_weights.zoo_training.datasets import load_images
 from tests.weights.files.fuzzing import Target, inside_archive, inside_gzip
 
-PREDICTOR = Path(__file__).parents[2] / "data" / "predictors" / "format-1.predictor"
+PREDICTOR = Path(__file__).parents[2] / "data" / "predictors" / "small.predictor"
 FACTS = DataFacts("noise", channels=1, size=16, n_classes=10, n_train=900, n_test=100)
 IDX_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 

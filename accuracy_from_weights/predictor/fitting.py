@@ -1,0 +1,67 @@
+"""The fit of a predictor: from networks of known accuracy to a `FittedState`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accuracy_from_weights.predictor.cross_fitting import CrossFit
+from accuracy_from_weights.predictor.family import FamilyCheck, widening_outside
+from accuracy_from_weights.predictor.fit_rows import (
+    FitRows,
+    FitSettings,
+    check_number_of_runs,
+    finite_rows,
+)
+from accuracy_from_weights.predictor.fitted_state import FittedState
+from accuracy_from_weights.predictor.forecasting import Forecaster
+from accuracy_from_weights.predictor.intervals import conformal_widths
+from accuracy_from_weights.predictor.models.ensemble import Ensemble
+
+
+def fit_state(every_row: FitRows, names: tuple[str, ...], settings: FitSettings) -> FittedState:
+    """Fit a predictor, and measure it on runs, or tasks, left out.
+
+    Parameters
+    ----------
+    every_row : FitRows
+        Diverged networks, rows with NaN, tell what an untrained network's accuracy is.
+    names : tuple of str
+        Names of the columns.
+    settings : FitSettings
+
+    Raises
+    ------
+    ZooError
+        When there are fewer than 10 runs with finite weights.
+    """
+    finite = finite_rows(every_row.X)
+    rows = every_row.take(finite)
+    check_number_of_runs(rows)
+    cross = CrossFit.of(rows, settings)
+    card: dict[str, Any] = {
+        "n_networks": len(rows),
+        "n_runs": len(np.unique(rows.runs)),
+        "quality": cross.quality(rows, settings.coverage),
+    }
+    if rows.tasks is not None:
+        card["n_tasks"] = len(np.unique(rows.tasks))
+    forecaster = None
+    if rows.progress is not None:
+        forecaster, worth = Forecaster.fit(rows, cross.predicted, len(cross.folds), settings)
+        card |= {"forecast": worth} if worth else {}
+    y = every_row.y
+    untrained = y[~finite] if (~finite).any() else np.sort(y)[: max(len(y) // 10, 3)]
+    return FittedState(
+        names=names,
+        n_features=rows.X.shape[1],
+        ensemble=Ensemble.fit(rows, settings),
+        error=cross.error,
+        widths=conformal_widths(cross.scores, rows.units),
+        widening=widening_outside(rows, cross, settings),
+        family=FamilyCheck.fit(rows.X, rows.units, settings.random_state),
+        untrained=np.quantile(untrained, (0.5, 0, 1)),
+        forecaster=forecaster,
+        card=card,
+    )
