@@ -12,7 +12,7 @@ from accuracy_from_weights.cli.options import jobs_option, json_option, seed_opt
 from accuracy_from_weights.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from accuracy_from_weights.zoo_training.training import ImageData
+    from accuracy_from_weights.zoo_training.training import TrainingData
 
 _PATH = click.Path(path_type=Path)
 _DIGITS_SIZE = 16
@@ -21,13 +21,12 @@ data_option = click.option(
     "--data",
     required=True,
     help="A .npz file (x_train, y_train, x_test, y_test), a folder of idx files, digits, mnist, "
-    "fashion_mnist, cifar10, ...",
+    "fashion_mnist, cifar10, ..., or universe: a new generated task every few networks.",
 )
 recipe_option = click.option(
     "--recipe",
-    default="paper",
-    show_default=True,
-    help="What to draw networks from: paper, wild or a TOML file.",
+    help="What to draw networks from: paper, wild, universe or a TOML file.  "
+    "[default: universe for the data universe, else paper]",
 )
 size_option = click.option(
     "--size",
@@ -71,9 +70,7 @@ def command() -> None:
 @click.option(
     "--at-once",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Networks that a process trains at once; raise it on a GPU.",
+    help="Networks that a process trains at once.  [default: 1; what its memory holds on a GPU]",
 )
 @backend_option
 @device_option
@@ -88,13 +85,13 @@ def command() -> None:
 @dtype_option
 def build(
     data: str,
-    recipe: str,
+    recipe: str | None,
     networks: int,
     output: Path | None,
     size: int | None,
     seed: int,
     jobs: int,
-    at_once: int,
+    at_once: int | None,
     backend: str,
     device: str,
     engine: str,
@@ -108,14 +105,15 @@ def build(
     from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
     from accuracy_from_weights.zoo_training.builder import build_zoo
 
+    recipe = recipe or _usual_recipe(data)
     output = output or Path(f"{Path(data).stem}-{Path(recipe).stem}")
     distribution = load_recipe(recipe)
-    images = _load(data, size)
+    examples = _load(data, size)
     with progress_bar("Training networks", per_hour="networks") as report:
         build_zoo(
             output,
             distribution,
-            images,
+            examples,
             networks,
             seed=seed,
             n_jobs=jobs,
@@ -142,7 +140,7 @@ def build(
 def rebuild(
     index: int,
     data: str,
-    recipe: str,
+    recipe: str | None,
     size: int | None,
     seed: int,
     backend: str,
@@ -159,14 +157,29 @@ def rebuild(
     from accuracy_from_weights.zoo_training.builder import rebuild_network
 
     network = rebuild_network(
-        load_recipe(recipe), _load(data, size), index, seed=seed, backend=backend, device=device
+        load_recipe(recipe or _usual_recipe(data)),
+        _load(data, size),
+        index,
+        seed=seed,
+        backend=backend,
+        device=device,
     )
     write_state_dict(network.weights, output)
     history = {"step": network.header["steps"], **network.header["history"]}
     click.echo(json.dumps({"recipe": network.header["recipe"], "history": history}, indent=2))
 
 
-def _load(data: str, size: int | None) -> ImageData:
+def _usual_recipe(data: str) -> str:
+    return "universe" if data == "universe" else "paper"
+
+
+def _load(data: str, size: int | None) -> TrainingData:
+    if data == "universe":
+        from accuracy_from_weights.zoo_training.universe_data import UniverseData
+
+        if size is not None:
+            raise click.UsageError("--size is for data sets: the universe's images have their own.")
+        return UniverseData()
     from accuracy_from_weights.zoo_training.datasets import load_images
 
     return load_images(data, size=_DIGITS_SIZE if size is None and data == "digits" else size)

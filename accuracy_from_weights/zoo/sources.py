@@ -156,10 +156,9 @@ class _StorePiece:
 
     def runnable(self) -> Iterator[RunnableNetworks]:
         store = ZooStore(self.folder)
-        plan = store.plan()
         for index, first_row in zip(self.indices, self.first_rows, strict=True):
             network = store.read(index)
-            networks = runnable_stored(network, first_row, plan)
+            networks = runnable_stored(network, first_row)
             if networks is not None:
                 yield networks
             elif not network.header["recipe"]:

@@ -16,10 +16,17 @@ from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
 from accuracy_from_weights.zoo.network_file import StoredNetwork, from_training
 from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo.recipes.universe import UniverseRecipe
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 from accuracy_from_weights.zoo_training.engines import DataReference, Engine, open_engine
-from accuracy_from_weights.zoo_training.training import ImageData, train_networks
+from accuracy_from_weights.zoo_training.training import (
+    TrainingData,
+    load_backend,
+    train_networks,
+)
+from accuracy_from_weights.zoo_training.universe import UNIVERSE_VERSION
+from accuracy_from_weights.zoo_training.universe_data import UniverseData
 
 Progress = Callable[[int, int], None]
 
@@ -31,7 +38,7 @@ _DRAWN_AT_ONCE = 16
 def build_zoo(
     folder: str | Path,
     recipe: RecipeDistribution,
-    data: ImageData,
+    data: TrainingData,
     n_networks: int,
     *,
     seed: int = 0,
@@ -40,7 +47,7 @@ def build_zoo(
     address: str | None = None,
     backend: str = "torch",
     device: str = "cpu",
-    at_once: int = 1,
+    at_once: int | None = None,
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> ZooStore:
@@ -56,7 +63,7 @@ def build_zoo(
         Made where it does not exist.
     recipe : RecipeDistribution
         What the networks' recipes are drawn from.
-    data : ImageData
+    data : ImageData or UniverseData
     n_networks : int
         Networks wanted in all; may be raised later.
     seed : int, default 0
@@ -68,9 +75,10 @@ def build_zoo(
         folder.
     backend : {"torch", "keras"}, default "torch"
     device : str, default "cpu"
-    at_once : int, default 1
-        Networks that a process trains at once, and that a kill may therefore cost. Worth raising
-        on a GPU.
+    at_once : int, optional
+        Networks that a process trains at once, and that a kill may therefore cost; the universe's
+        recipes are drawn so that as many go together. Defaults to 1 on a processor and to what the
+        memory of a GPU holds.
     dtype : {"float32", "float16"}, default "float32"
         Type of the stored weights.
     progress : callable, optional
@@ -84,15 +92,18 @@ def build_zoo(
     Raises
     ------
     ZooError
-        When the folder holds a zoo of another plan, another process is writing to it, the disk is
-        full, or workers keep dying.
+        When the device is not there, the recipe does not suit the data, the folder holds a zoo of
+        another plan, another process is writing to it, the disk is full, or workers keep dying.
     """
-    if n_networks < 1 or at_once < 1:
+    if n_networks < 1 or (at_once is not None and at_once < 1):
         raise ZooError(
-            f"Expected at least one network, and at least one at once. "
-            f"Received: {n_networks} and {at_once}."
+            f"{n_networks} networks, {at_once} at once, cannot be trained; both have to be at "
+            f"least 1."
         )
+    trainer = load_backend(backend, device)
+    at_once = at_once or trainer.networks_at_once(device)
     store = ZooStore(folder)
+    recipe = _fill_stacks(recipe, data, at_once, store)
     facts = data.facts
     made_by = {"backend": backend, "device": device, "engine": engine}
     with store.writing() as writer:
@@ -106,7 +117,7 @@ def build_zoo(
         def batches() -> Iterator[list[NetworkRecipe]]:
             """Recipes of what is missing now: asked for again when a worker died."""
             missing = writer.missing(n_networks)
-            window = _DRAWN_AT_ONCE * at_once
+            window = at_once * (1 if isinstance(recipe, UniverseRecipe) else _DRAWN_AT_ONCE)
             for start in range(0, len(missing), window):
                 drawn = [recipe.draw(i, seed, facts) for i in missing[start : start + window]]
                 yield from batch_alike(drawn, at_once)
@@ -128,7 +139,7 @@ def build_zoo(
 
 def rebuild_network(
     recipe: RecipeDistribution,
-    data: ImageData,
+    data: TrainingData,
     index: int,
     *,
     seed: int = 0,
@@ -140,9 +151,36 @@ def rebuild_network(
     The arguments are those of `build_zoo`; `index` is the network's number. Given the same ones the
     network is the same one, up to rounding.
     """
+    _check_suits(recipe, data)
     drawn = recipe.draw(index, seed, data.facts)
     (network,) = train_networks([drawn], data, device=device, backend=backend)
     return from_training(index, network, {"backend": backend, "device": device})
+
+
+def _fill_stacks(
+    recipe: RecipeDistribution, data: TrainingData, at_once: int, store: ZooStore
+) -> RecipeDistribution:
+    """Let as many of the universe's recipes share an architecture as are trained at once.
+
+    A zoo that is gone on with keeps its recipe, wherever it is trained from now on.
+    """
+    _check_suits(recipe, data)
+    if not isinstance(recipe, UniverseRecipe):
+        return recipe
+    filled = dataclasses.replace(recipe, per_architecture=max(recipe.per_architecture, at_once))
+    if ZooStore.is_store(store.folder):
+        found = store.plan().get("recipe", {}).get("per_architecture")
+        if isinstance(found, int) and found > 0:
+            return dataclasses.replace(recipe, per_architecture=found)
+    return filled
+
+
+def _check_suits(recipe: RecipeDistribution, data: TrainingData) -> None:
+    if isinstance(recipe, UniverseRecipe) != isinstance(data, UniverseData):
+        raise ZooError(
+            "The recipe universe and the data universe go together only with each other; change "
+            "one of them."
+        )
 
 
 def batch_alike(recipes: Iterable[NetworkRecipe], at_once: int) -> list[list[NetworkRecipe]]:
@@ -153,11 +191,13 @@ def batch_alike(recipes: Iterable[NetworkRecipe], at_once: int) -> list[list[Net
     """
     alike: dict[tuple[object, ...], list[NetworkRecipe]] = {}
     for recipe in recipes:
+        # Recipes of the universe share the steps, not the epochs.
+        of_universe = recipe.task.universe_seed is not None
+        n_train = recipe.task.n_train
         key = (
             recipe.architecture,
-            recipe.task.n_train,
             recipe.batch_size,
-            recipe.checkpoints,
+            recipe.checkpoint_steps(n_train) if of_universe else (n_train, recipe.checkpoints),
         )
         alike.setdefault(key, []).append(recipe)
     batches = [
@@ -168,8 +208,10 @@ def batch_alike(recipes: Iterable[NetworkRecipe], at_once: int) -> list[list[Net
     return sorted(batches, key=lambda batch: batch[0].index)
 
 
-def describe_data(data: ImageData) -> dict[str, object]:
-    """Say which images a zoo was trained on: name, numbers and the SHA-256 of the arrays."""
+def describe_data(data: TrainingData) -> dict[str, object]:
+    """Return what a zoo was trained on: name, numbers and the SHA-256 of the arrays."""
+    if isinstance(data, UniverseData):
+        return {"name": "universe", "version": UNIVERSE_VERSION}
     digest = hashlib.sha256()
     for array in (data.x_train, data.y_train, data.x_test, data.y_test):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -178,7 +220,7 @@ def describe_data(data: ImageData) -> dict[str, object]:
 
 
 def _train_here(
-    batches: Iterator[list[NetworkRecipe]], data: ImageData, backend: str, device: str
+    batches: Iterator[list[NetworkRecipe]], data: TrainingData, backend: str, device: str
 ) -> Generator[TrainedNetwork, None, None]:
     for batch in batches:
         yield from train_networks(batch, data, device=device, backend=backend)

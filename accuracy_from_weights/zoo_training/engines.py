@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import joblib
 
 from accuracy_from_weights.errors import MissingDependencyError, ZooError
-from accuracy_from_weights.zoo_training.training import ImageData
+from accuracy_from_weights.zoo_training.training import TrainingData
 
 ENGINES = ("local", "dask", "ray")
 _DASK_PLUGIN = "accuracy-from-weights-images"
@@ -28,7 +28,7 @@ _DASK_PLUGIN = "accuracy-from-weights-images"
 class DataReference(Protocol):
     """Stands for the images in a task, so that they travel to a worker once, not with each task."""
 
-    def get(self) -> ImageData:
+    def get(self) -> TrainingData:
         """Return the images, on the worker."""
         ...
 
@@ -73,14 +73,14 @@ class Engine:
 
 @contextlib.contextmanager
 def open_engine(
-    engine: str, data: ImageData, n_jobs: int = 1, address: str | None = None
+    engine: str, data: TrainingData, n_jobs: int = 1, address: str | None = None
 ) -> Iterator[Engine]:
     """Connect to a cluster, or start one on this machine, and hand it the images.
 
     Parameters
     ----------
     engine : {"local", "dask", "ray"}
-    data : ImageData
+    data : TrainingData
     n_jobs : int, default 1
         Processes on this machine; -1 for one a core. A cluster at an address has its own number.
     address : str, optional
@@ -113,15 +113,15 @@ def open_engine(
 class _Local:
     """The images themselves: joblib puts large arrays where all processes can map them."""
 
-    data: ImageData
+    data: TrainingData
     builder: int
 
-    def get(self) -> ImageData:
+    def get(self) -> TrainingData:
         _end_with(self.builder)
         return self.data
 
 
-def _local(data: ImageData, n_jobs: int) -> Engine:
+def _local(data: TrainingData, n_jobs: int) -> Engine:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     return Engine(n_jobs, _Local(data, os.getpid()), (BrokenProcessPool,), "loky", {})
@@ -153,16 +153,16 @@ class _OnDaskWorker:
 
     plugin: str
 
-    def get(self) -> ImageData:
+    def get(self) -> TrainingData:
         from distributed import get_worker
 
         plugin: Any = get_worker().plugins[self.plugin]
-        data: ImageData = plugin.data
+        data: TrainingData = plugin.data
         return data
 
 
 @contextlib.contextmanager
-def _dask(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engine]:
+def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[Engine]:
     try:
         import distributed
         from distributed.diagnostics.plugin import WorkerPlugin
@@ -172,7 +172,7 @@ def _dask(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engi
     class Images(WorkerPlugin):
         """Gives the images to each worker, those that join or are restarted later included."""
 
-        def __init__(self, images: ImageData) -> None:
+        def __init__(self, images: TrainingData) -> None:
             self.name = _DASK_PLUGIN
             self.data = images
 
@@ -196,15 +196,15 @@ class _InRayStore:
 
     reference: Any
 
-    def get(self) -> ImageData:
+    def get(self) -> TrainingData:
         import ray
 
-        data: ImageData = ray.get(self.reference)
+        data: TrainingData = ray.get(self.reference)
         return data
 
 
 @contextlib.contextmanager
-def _ray(data: ImageData, n_workers: int, address: str | None) -> Iterator[Engine]:
+def _ray(data: TrainingData, n_workers: int, address: str | None) -> Iterator[Engine]:
     try:
         import ray
         from ray.util.joblib.ray_backend import RayBackend

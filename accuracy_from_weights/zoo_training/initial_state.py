@@ -1,46 +1,163 @@
-"""Initial values of an architecture's parameters, the same for all backends."""
+"""Initial values of a network's parameters, the same for all backends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.zoo.rebuilding.parameters import is_kernel, parameter_shapes
+from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.recipes.architecture import POSITION
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
-from accuracy_from_weights.zoo_training.randomness import initial_kernel, weight_generator
+from accuracy_from_weights.zoo_training.randomness import weight_generator
 
-Shapes = Iterator[tuple[str, tuple[int, ...]]]
+Shape = tuple[int, ...]
 
-POSITION = "position"
 _POSITION_STD = 0.02
+_KERAS_EMBEDDING = 0.05
+# Standard deviation of a standard normal cut at two standard deviations: variance scaling divides
+# by it, as Keras and TensorFlow do.
+_CUT_NORMAL_STD = 0.87962566103423978
+
+
+def is_kernel(name: str, shape: Shape) -> bool:
+    """Whether L2 and weight decay apply to a parameter."""
+    return len(shape) >= 2 and name != POSITION
 
 
 def initial_state(
-    recipe: NetworkRecipe, channels: int, size: int, n_classes: int
+    recipe: NetworkRecipe, shapes: Mapping[str, Shape]
 ) -> dict[str, NDArray[np.float32]]:
-    """Draw a network's initial parameters: kernels by the recipe, biases 0, scales 1.
+    """Draw a network's initial parameters.
+
+    Kernels are drawn by the recipe's initialiser. With ``"torch_default"`` and
+    ``"keras_default"`` biases, embeddings and recurrent layers, too, begin as they do in that
+    framework; with all others biases are 0, embeddings standard normal and recurrent kernels
+    orthogonal. Scales are 1.
 
     Parameters
     ----------
     recipe : NetworkRecipe
-    channels, size : int
-        Of the images.
-    n_classes : int
+    shapes : mapping of str to tuple of int
+        Of all parameters, by their names in a PyTorch state dict; kernels are
+        (out, in, *spatial). Each parameter's values depend on its name and shape alone.
 
     Returns
     -------
     dict of str to ndarray
-        Names and layout of a PyTorch state dict.
     """
-    rng = weight_generator(recipe.seed)
     state: dict[str, NDArray[np.float32]] = {}
-    for name, shape in parameter_shapes(recipe.architecture, channels, size, n_classes):
+    for name, shape in shapes.items():
+        rng = weight_generator(recipe.seed, name)
+        values: NDArray[np.floating]
         if name == POSITION:
-            state[name] = (_POSITION_STD * rng.standard_normal(shape)).astype(np.float32)
-        elif is_kernel(name, shape):
-            state[name] = initial_kernel(rng, shape, recipe.initialiser, recipe.init_std)
+            values = _POSITION_STD * rng.standard_normal(shape)
+        elif len(shape) == 1:
+            values = _vector(rng, name, shapes, recipe.initialiser)
         else:
-            state[name] = np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
+            values = _matrix(rng, name, shape, recipe)
+        state[name] = np.ascontiguousarray(values, np.float32)
     return state
+
+
+def _vector(
+    rng: np.random.Generator, name: str, shapes: Mapping[str, Shape], initialiser: str
+) -> NDArray[np.floating]:
+    """Draw a bias or a scale."""
+    (n,) = shapes[name]
+    is_recurrent = "bias_ih" in name or "bias_hh" in name
+    if not is_recurrent and not name.endswith("bias"):
+        return np.ones(n)
+    kernel = shapes.get(name.replace("bias_ih", "weight_hh").replace("bias", "weight"), ())
+    # The bias of a normalisation stands beside a scale.
+    if initialiser == "torch_default" and len(kernel) > 1:
+        return rng.uniform(-1.0, 1.0, n) / math.sqrt(math.prod(kernel[1:]))
+    values = np.zeros(n)
+    if "bias_ih" in name and n == 4 * kernel[1]:
+        # Keras starts with open forget gates.
+        values[kernel[1] : 2 * kernel[1]] = 1.0
+    return values
+
+
+def _matrix(
+    rng: np.random.Generator, name: str, shape: Shape, recipe: NetworkRecipe
+) -> NDArray[np.floating]:
+    """Draw a kernel or an embedding."""
+    initialiser = recipe.initialiser
+    is_recurrent = "weight_ih" in name or "weight_hh" in name
+    if name.startswith("embedding"):
+        if initialiser == "keras_default":
+            return rng.uniform(-_KERAS_EMBEDDING, _KERAS_EMBEDDING, shape)
+        return rng.standard_normal(shape)
+    if initialiser == "torch_default":
+        # A recurrent layer goes by the width of its state, which three or four gates share.
+        fan_in = math.prod(shape[1:])
+        if is_recurrent:
+            fan_in = shape[0] // (4 if ".lstm" in name else 3)
+        return rng.uniform(-1.0, 1.0, shape) / math.sqrt(fan_in)
+    if "weight_hh" in name:
+        return _orthogonal(rng, shape)
+    return initial_kernel(rng, shape, initialiser, recipe.init_std)
+
+
+def initial_kernel(
+    rng: np.random.Generator, shape: Shape, initialiser: str, init_std: float
+) -> NDArray[np.float32]:
+    """Draw an initial kernel the way Keras does.
+
+    Parameters
+    ----------
+    rng : Generator
+    shape : tuple of int
+        (out, in, *spatial); ``in`` counts the inputs that one output sees.
+    initialiser : str
+        One of `recipe.INITIALISERS`.
+    init_std : float
+        Standard deviation of RandomNormal and TruncatedNormal.
+
+    Returns
+    -------
+    ndarray of shape ``shape``, float32
+    """
+    n = math.prod(shape)
+    receptive = math.prod(shape[2:])
+    fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
+    if initialiser == "orthogonal":
+        return _orthogonal(rng, shape)
+    if initialiser == "RandomNormal":
+        values = init_std * rng.standard_normal(n)
+    elif initialiser == "TruncatedNormal":
+        values = init_std * _cut_normal(rng, n)
+    elif initialiser == "glorot_normal":
+        values = math.sqrt(2.0 / (fan_in + fan_out)) / _CUT_NORMAL_STD * _cut_normal(rng, n)
+    elif initialiser == "he_normal":
+        values = math.sqrt(2.0 / fan_in) / _CUT_NORMAL_STD * _cut_normal(rng, n)
+    elif initialiser in ("glorot_uniform", "keras_default"):
+        values = math.sqrt(6.0 / (fan_in + fan_out)) * rng.uniform(-1.0, 1.0, n)
+    elif initialiser == "he_uniform":
+        values = math.sqrt(6.0 / fan_in) * rng.uniform(-1.0, 1.0, n)
+    elif initialiser == "torch_default":
+        values = rng.uniform(-1.0, 1.0, n) / math.sqrt(fan_in)
+    else:
+        raise ZooError(f"{initialiser!r} is no initialiser that this version knows.")
+    return values.reshape(shape).astype(np.float32)
+
+
+def _cut_normal(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    values = rng.standard_normal(n)
+    while (outside := np.abs(values) > 2.0).any():
+        values[outside] = rng.standard_normal(int(outside.sum()))
+    return values
+
+
+def _orthogonal(rng: np.random.Generator, shape: Shape) -> NDArray[np.float32]:
+    """Orthogonal columns of the kernel as Keras flattens it: (spatial and in) by out."""
+    rows, columns = math.prod(shape[1:]), shape[0]
+    normal = rng.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(normal)
+    # Makes the draw uniform over orthogonal matrices, whatever signs LAPACK prefers.
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    flat = q if rows >= columns else q.T
+    return np.ascontiguousarray(flat.T.reshape(shape), dtype=np.float32)

@@ -12,33 +12,60 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 from accuracy_from_weights.zoo_training.initial_state import initial_state
 from accuracy_from_weights.zoo_training.keras_models import KerasNetwork
-from accuracy_from_weights.zoo_training.randomness import order_generator
-from accuracy_from_weights.zoo_training.scores import CheckpointKeeper, Scores
+from accuracy_from_weights.zoo_training.randomness import epoch_order, order_key
+from accuracy_from_weights.zoo_training.scores import TRAIN_EVALUATED, CheckpointKeeper, Scores
 from accuracy_from_weights.zoo_training.tasks import (
-    PreparedImages,
+    PreparedData,
     pool_key,
-    prepare_images,
-    training_images,
+    prepare_data,
+    training_examples,
 )
-from accuracy_from_weights.zoo_training.training import ImageData
+from accuracy_from_weights.zoo_training.training import TrainingData
 
 _EVALUATION_BATCH = 500
 
 
 def train(
-    recipes: Sequence[NetworkRecipe], data: ImageData, *, device: str
+    recipes: Sequence[NetworkRecipe], data: TrainingData, *, device: str
 ) -> Iterator[TrainedNetwork]:
     """Train networks; see `training.train_networks`. Keras itself chooses the device."""
     key: tuple[object, ...] = ()
-    images: PreparedImages | None = None
+    images: PreparedData | None = None
     for recipe in recipes:
         if images is None or pool_key(recipe.task) != key:
-            key, images = pool_key(recipe.task), prepare_images(recipe.task, data)
+            key, images = pool_key(recipe.task), prepare_data(recipe.task, data)
         yield _Training(recipe, images).run()
+
+
+def check_device(device: str) -> None:
+    """Accept any device: Keras' own backend chooses one."""
+
+
+def networks_at_once(device: str) -> int:
+    """Return 1: Keras trains one network after another."""
+    return 1
+
+
+def _check_supported(recipe: NetworkRecipe) -> None:
+    a = recipe.architecture
+    if (
+        recipe.task.form.kind != "image"
+        or a.kind in ("lstm", "gru")
+        or a.head not in ("average", "flatten")
+        or a.activation_first
+        or a.dense
+        or not a.has_bias
+    ):
+        raise ZooError(
+            f"The Keras backend does not know recipe {recipe.index}'s architecture ({a.kind} for "
+            f"inputs of kind {recipe.task.form.kind}); it trains what the recipes paper and wild "
+            f"draw. Use the backend torch."
+        )
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -76,24 +103,28 @@ def _optimiser(recipe: NetworkRecipe, n_steps: int) -> Any:
 class _Training:
     """One training run of one network."""
 
-    def __init__(self, recipe: NetworkRecipe, images: PreparedImages) -> None:
+    def __init__(self, recipe: NetworkRecipe, images: PreparedData) -> None:
+        _check_supported(recipe)
         self._recipe = recipe
-        _, channels, size, _ = images.pool.shape
-        indices, labels = training_images(recipe.task, images)
+        indices, labels = training_examples(recipe.task, images)
         self._x = np.ascontiguousarray(images.pool[indices].transpose(0, 2, 3, 1))
         self._y = labels
         self._test_x = np.ascontiguousarray(images.test.transpose(0, 2, 3, 1))
         self._test_y = images.test_labels
         self._network = KerasNetwork(
             recipe.architecture,
-            channels,
-            size,
+            images.form,
             images.n_classes,
             l2=recipe.l2,
             dropout=recipe.dropout_threshold / 256,
             seed=recipe.seed,
         )
-        self._network.load(initial_state(recipe, channels, size, images.n_classes))
+        shapes = {
+            name: values.shape
+            for name, values in self._network.state().items()
+            if "running_" not in name
+        }
+        self._network.load(initial_state(recipe, shapes))
         self._steps_at = recipe.checkpoint_steps(len(labels))
         optimiser = _optimiser(recipe, self._steps_at[-1])
         if recipe.weight_decay:
@@ -114,7 +145,7 @@ class _Training:
         keeper = CheckpointKeeper(self._recipe)
         n_train = len(self._y)
         batch, steps = self._recipe.batch_of(n_train), self._recipe.steps_of(n_train)
-        orders = order_generator(self._recipe.order_seed)
+        key = order_key(self._recipe.order_seed)
         order = np.zeros(0, np.int64)
         done = 0
         parts: list[tuple[float, float, int]] = []
@@ -122,7 +153,7 @@ class _Training:
             while done < target and not keeper.diverged:
                 within = done % steps
                 if within == 0:
-                    order, parts = orders.permutation(n_train), []
+                    order, parts = epoch_order(key, done // steps, n_train), []
                 n = min(steps - within, target - done)
                 parts.append((*self._fit(order[within * batch : (within + n) * batch], batch), n))
                 done += n
@@ -137,7 +168,7 @@ class _Training:
                     float(np.average([loss for _, loss, _ in parts], weights=weights)),
                 )
             test = self._evaluate(self._test_x, self._test_y)
-            train = self._evaluate(self._x, self._y)
+            train = self._evaluate(self._x[:TRAIN_EVALUATED], self._y[:TRAIN_EVALUATED])
             keeper.keep(self._network.state(), Scores(*test, *train, *log))
         return keeper.trained(self._network.state(), time.perf_counter() - start)
 

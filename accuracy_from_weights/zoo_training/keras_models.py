@@ -10,12 +10,15 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from accuracy_from_weights.zoo.rebuilding.parameters import POSITION, has_shortcut, norm_groups
-from accuracy_from_weights.zoo.recipes.architecture import Architecture
+from accuracy_from_weights.zoo.recipes.architecture import (
+    POSITION,
+    Architecture,
+    InputForm,
+    norm_groups,
+)
 
-# PyTorch's defaults: its state dicts do not say them, so whoever reads one assumes them.
+# PyTorch's default: its state dicts do not say it, so whoever reads one assumes it.
 _EPSILON = 1e-5
-_BATCH_MOMENTUM = 0.9
 
 
 _Change = Callable[[Any], Any]
@@ -41,8 +44,8 @@ class KerasNetwork:
     Parameters
     ----------
     architecture : Architecture
-    channels, size : int
-        Of the images.
+    form : InputForm
+        Of images.
     n_classes : int
     l2, dropout : float
         See `NetworkRecipe`.
@@ -57,8 +60,7 @@ class KerasNetwork:
     def __init__(
         self,
         architecture: Architecture,
-        channels: int,
-        size: int,
+        form: InputForm,
         n_classes: int,
         *,
         l2: float = 0.0,
@@ -77,7 +79,7 @@ class KerasNetwork:
             "gelu": lambda x: ops.gelu(x, approximate=False),
             "silu": ops.silu,
         }[architecture.activation]
-        inputs = keras.Input((size, size, channels))
+        inputs = keras.Input((form.size, form.size, form.channels))
         if architecture.kind == "vit":
             x = self._transformer(inputs)
         elif architecture.kind == "mlp":
@@ -86,7 +88,7 @@ class KerasNetwork:
                 x = self._norm(f"blocks.{i}.norm", self._dense(f"blocks.{i}.dense", width, x))
                 x = self._drop(self._activation(x))
         else:
-            x = self._convolutions(inputs, channels)
+            x = self._convolutions(inputs, form.channels)
             if architecture.head == "flatten":
                 x = self._flat(x)
             else:
@@ -168,7 +170,10 @@ class KerasNetwork:
         if kind == "none":
             return x
         if kind == "batch":
-            layer = layers.BatchNormalization(momentum=_BATCH_MOMENTUM, epsilon=_EPSILON)
+            # Keras counts what is kept of the mean, PyTorch what is replaced.
+            layer = layers.BatchNormalization(
+                momentum=1.0 - self._architecture.momentum, epsilon=self._architecture.epsilon
+            )
         elif kind == "layer" and len(x.shape) < 4:
             layer = layers.LayerNormalization(epsilon=_EPSILON)
         else:
@@ -216,7 +221,7 @@ class KerasNetwork:
         inner = self._activation(self._norm(f"{block}.norm1", inner))
         inner = self._conv(f"{block}.conv2", width, side, 1, side // 2, inner)
         inner = self._norm(f"{block}.norm2", inner)
-        if has_shortcut(self._architecture, depth, width, stride):
+        if self._architecture.has_shortcut(depth, width, stride):
             x = self._conv(f"{block}.shortcut", width, 1, step, 0, x)
         return self._activation(inner + x)
 

@@ -1,66 +1,92 @@
-"""Every random number of a training run, from NumPy, so that all backends draw the same ones.
+"""Every random number of a training run, from NumPy's bit generators.
 
-NumPy promises the streams of its bit generators across machines and releases, frameworks do not.
+NumPy promises their streams across machines and releases, frameworks do not. What is drawn again
+and again during training, dropout and the order of examples, comes from a generator whose words can
+be computed in any order: Philox 4x64 with ten rounds. `torch_philox` computes the same words on a
+device.
+
+Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
 
 from __future__ import annotations
 
-import math
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import ZooError
-
-# Standard deviation of a standard normal cut at two standard deviations: variance scaling divides
-# by it, as Keras and TensorFlow do.
-_CUT_NORMAL_STD = 0.87962566103423978
+WORDS_IN_BLOCK = 4
+"""Words of 64 bits that belong to one value of the counter."""
 
 _WEIGHTS, _DROPOUT, _ORDER, _PICK, _NOISE = range(5)
 
 
-def _generator(seed: int, purpose: int) -> np.random.Generator:
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, purpose])))
+def _generator(seed: int, *purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, *purpose])))
 
 
-def weight_generator(seed: int) -> np.random.Generator:
-    """Random numbers for a network's initial weights."""
-    return _generator(seed, _WEIGHTS)
+def weight_generator(seed: int, name: str) -> np.random.Generator:
+    """Return random numbers for the initial values of one parameter."""
+    return _generator(seed, _WEIGHTS, zlib.crc32(name.encode()))
 
 
-def order_generator(order_seed: int) -> np.random.Generator:
-    """Random numbers for the order of the images: one permutation for each epoch."""
-    return _generator(order_seed, _ORDER)
+def order_key(order_seed: int) -> NDArray[np.uint64]:
+    """Return the key, of shape (2,), of the words that order a network's examples."""
+    return _key(order_seed, _ORDER)
 
 
-def dropout_bits(seed: int) -> np.random.SFC64:
-    """Give a stream of random bytes for a network's dropout."""
-    return np.random.SFC64(np.random.SeedSequence([seed, _DROPOUT]))
+def dropout_key(seed: int) -> NDArray[np.uint64]:
+    """Return the key, of shape (2,), of the words that decide a network's dropout."""
+    return _key(seed, _DROPOUT)
 
 
-def draw_dropout_bytes(bits: np.random.SFC64, n_bytes: int) -> NDArray[np.uint8]:
-    """Draw the bytes of one training step.
+def _key(seed: int, purpose: int) -> NDArray[np.uint64]:
+    state = np.random.SeedSequence([seed, purpose]).generate_state(2, np.uint64)
+    return state.astype(np.uint64)
+
+
+def blocks_of(n_words: int) -> int:
+    """Return how many blocks hold ``n_words`` words."""
+    return -(-n_words // WORDS_IN_BLOCK)
+
+
+def random_words(key: NDArray[np.uint64], first_block: int, n_words: int) -> NDArray[np.uint64]:
+    """Return ``n_words`` words of 64 random bits, from a block of the key's stream on."""
+    words = np.random.Philox(key=key, counter=first_block).random_raw(n_words)
+    return np.asarray(words, dtype="<u8")
+
+
+def epoch_order(key: NDArray[np.uint64], epoch: int, n: int) -> NDArray[np.int64]:
+    """Return the order of ``n`` examples in an epoch: that of as many random words."""
+    words = random_words(key, epoch * blocks_of(n), n)
+    return np.argsort(words.view(np.int64), kind="stable").astype(np.int64)
+
+
+def dropout_bytes(key: NDArray[np.uint64], step: int, n_bytes: int) -> NDArray[np.uint8]:
+    """Return the random bytes of one training step.
 
     A value is kept where its byte is at least the recipe's ``dropout_threshold``. Values stand in
-    the order of the layers; within a layer by image, row, column, channel.
+    the order of the layers; within a layer by example, place, channel.
 
     Parameters
     ----------
-    bits : SFC64
+    key : ndarray of shape (2,)
+    step : int
+        Counted from 0.
     n_bytes : int
 
     Returns
     -------
     ndarray of shape (n_bytes,), uint8
     """
-    # The generator gives 64 bits at a time: eight times cheaper than a random float for each value.
-    words = np.asarray(bits.random_raw(-(-n_bytes // 8)), dtype="<u8")
+    n_words = -(-n_bytes // 8)
+    words = random_words(key, step * blocks_of(n_words), n_words)
     return words.view(np.uint8)[:n_bytes]
 
 
-def pick_images(n_images: int, n_wanted: int, data_seed: int) -> NDArray[np.int64]:
-    """Pick images without repeating any, in random order."""
-    order = _generator(data_seed, _PICK).permutation(n_images)
+def pick_examples(n: int, n_wanted: int, data_seed: int) -> NDArray[np.int64]:
+    """Pick examples without repeating any, in random order."""
+    order = _generator(data_seed, _PICK).permutation(n)
     return order[:n_wanted].astype(np.int64)
 
 
@@ -73,65 +99,3 @@ def add_label_noise(
     rng = _generator(data_seed, _NOISE)
     drawn = rng.integers(n_classes, size=len(labels))
     return np.where(rng.random(len(labels)) < fraction, drawn, labels)
-
-
-def _cut_normal(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    values = rng.standard_normal(n)
-    while (outside := np.abs(values) > 2.0).any():
-        values[outside] = rng.standard_normal(int(outside.sum()))
-    return values
-
-
-def initial_kernel(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    initialiser: str,
-    init_std: float,
-) -> NDArray[np.float32]:
-    """Draw an initial kernel the way Keras does.
-
-    Parameters
-    ----------
-    rng : Generator
-    shape : tuple of int
-        (out, in, *spatial); ``in`` counts the inputs that one output sees.
-    initialiser : str
-        One of `recipes.INITIALISERS`.
-    init_std : float
-        Standard deviation of RandomNormal and TruncatedNormal.
-
-    Returns
-    -------
-    ndarray of shape ``shape``, float32
-    """
-    n = math.prod(shape)
-    receptive = math.prod(shape[2:])
-    fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
-    if initialiser == "orthogonal":
-        return _orthogonal(rng, shape)
-    if initialiser == "RandomNormal":
-        values = init_std * rng.standard_normal(n)
-    elif initialiser == "TruncatedNormal":
-        values = init_std * _cut_normal(rng, n)
-    elif initialiser == "glorot_normal":
-        values = math.sqrt(2.0 / (fan_in + fan_out)) / _CUT_NORMAL_STD * _cut_normal(rng, n)
-    elif initialiser == "he_normal":
-        values = math.sqrt(2.0 / fan_in) / _CUT_NORMAL_STD * _cut_normal(rng, n)
-    elif initialiser == "glorot_uniform":
-        values = math.sqrt(6.0 / (fan_in + fan_out)) * rng.uniform(-1.0, 1.0, n)
-    elif initialiser == "he_uniform":
-        values = math.sqrt(6.0 / fan_in) * rng.uniform(-1.0, 1.0, n)
-    else:
-        raise ZooError(f"Expected a known initialiser. Received: {initialiser!r}.")
-    return values.reshape(shape).astype(np.float32)
-
-
-def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Orthogonal columns of the kernel as Keras flattens it: (spatial and in) by out."""
-    rows, columns = math.prod(shape[1:]), shape[0]
-    normal = rng.standard_normal((max(rows, columns), min(rows, columns)))
-    q, r = np.linalg.qr(normal)
-    # Makes the draw uniform over orthogonal matrices, whatever signs LAPACK prefers.
-    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
-    flat = q if rows >= columns else q.T
-    return np.ascontiguousarray(flat.T.reshape(shape), dtype=np.float32)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.trained_network import Checkpoint, TrainedNetwork
 
+TRAIN_EVALUATED = 1_000
+"""The most training examples that a checkpoint's training accuracy is measured on."""
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -1,4 +1,4 @@
-"""Train networks with PyTorch: those that can be stacked many at once, others one by one."""
+"""Train networks with PyTorch: those of one architecture at once, on one task or on many."""
 
 from __future__ import annotations
 
@@ -10,67 +10,102 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.recipe import OPTIMISERS, NetworkRecipe
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
-from accuracy_from_weights.zoo_training.tasks import PreparedImages, pool_key, prepare_images
-from accuracy_from_weights.zoo_training.torch_module_training import ModuleTraining
+from accuracy_from_weights.zoo_training.tasks import PreparedData, pool_key, prepare_data
+from accuracy_from_weights.zoo_training.torch_memory import networks_at_once, networks_that_fit
 from accuracy_from_weights.zoo_training.torch_stack import can_stack
 from accuracy_from_weights.zoo_training.torch_stack_training import PatchTables, StackTraining
-from accuracy_from_weights.zoo_training.training import ImageData
+from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
+from accuracy_from_weights.zoo_training.training import ImageData, TrainingData
+
+__all__ = ["check_device", "networks_at_once", "train"]
 
 
-def group_key(recipe: NetworkRecipe) -> tuple[object, ...]:
-    """Give what networks must agree in to be trained at once."""
-    return (
-        pool_key(recipe.task),
-        recipe.task.n_train,
-        recipe.architecture,
-        recipe.batch_size,
-        recipe.checkpoints,
-    )
+def check_device(device: str) -> None:
+    """Check that PyTorch can compute on a device.
+
+    Raises
+    ------
+    ZooError
+        When it cannot.
+    """
+    try:
+        torch.zeros(1, device=device).add_(1)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ZooError(
+            f"PyTorch cannot train on the device {device!r} here ({reason}); train on the device "
+            f"cpu, or install a PyTorch that knows the device."
+        ) from error
 
 
 def train(
-    recipes: Sequence[NetworkRecipe], data: ImageData, *, device: str
+    recipes: Sequence[NetworkRecipe], data: TrainingData, *, device: str
 ) -> Iterator[TrainedNetwork]:
     """Train networks; see `training.train_networks`."""
     where = torch.device(device)
-    by_pool: dict[tuple[object, ...], list[NetworkRecipe]] = {}
+    prepared: dict[tuple[object, ...], _Prepared] = {}
+    groups: dict[tuple[object, ...], list[tuple[NetworkRecipe, _Prepared]]] = {}
     for recipe in recipes:
-        by_pool.setdefault(pool_key(recipe.task), []).append(recipe)
-    for same_pool in by_pool.values():
-        for group in _groups(same_pool):
+        key = pool_key(recipe.task)
+        task = prepared[key] = prepared.get(key) or _prepare(data, recipe, where)
+        groups.setdefault(group_key(recipe, task.data, where), []).append((recipe, task))
+    for group in groups.values():
+        # Those of one optimiser stand side by side.
+        group.sort(key=lambda pair: OPTIMISERS.index(pair[0].optimizer))
+        at_once = networks_that_fit(group[0][0], where)
+        for start in range(0, len(group), at_once):
             with _one_thread():
-                prepared = _prepare(data, group[0], where)
-                trained = _train_group(group, prepared, where)
+                trained = _train_group(group[start : start + at_once], where)
             yield from trained
+
+
+def group_key(
+    recipe: NetworkRecipe, data: PreparedData, device: torch.device
+) -> tuple[object, ...]:
+    """Return what networks must agree in to be trained at once.
+
+    On a processor, only those that `can_stack` gain by it; they share their task.
+    """
+    n_train = min(recipe.task.n_train, len(data.pool))
+    alike = (recipe.architecture, recipe.batch_of(n_train), recipe.checkpoint_steps(n_train))
+    if can_stack(recipe) and (device.type == "cpu" or recipe.task.universe_seed is None):
+        return (*alike, n_train, pool_key(recipe.task))
+    if device.type == "cpu":
+        return (recipe,)
+    form = recipe.task.form
+    return (*alike, form.kind, form.shape if form.kind != "table" else ())
 
 
 @dataclass(eq=False)
 class _Prepared:
-    """A task's images, and the patches that were laid out of them."""
+    """A task's examples, and the patches that were laid out of its images."""
 
     key: tuple[object, ...]
-    images: PreparedImages
+    data: PreparedData
     tables: dict[tuple[object, ...], PatchTables] = field(default_factory=dict)
 
 
-# The last one is kept: a zoo is built call after call, mostly on the same images, and preparing
-# them takes a sixth of the time of training a network on them.
+# The last one is kept: a zoo is built call after call, mostly on the same task, and preparing it
+# takes a sixth of the time of training a network on it.
 _last_prepared: _Prepared | None = None
 
 
-def _prepare(data: ImageData, recipe: NetworkRecipe, device: torch.device) -> _Prepared:
+def _prepare(data: TrainingData, recipe: NetworkRecipe, device: torch.device) -> _Prepared:
     global _last_prepared
     key = (_checksum(data), pool_key(recipe.task), str(device))
     last = _last_prepared
     if last is None or last.key != key:
-        last = _last_prepared = _Prepared(key, prepare_images(recipe.task, data))
+        last = _last_prepared = _Prepared(key, prepare_data(recipe.task, data))
     return last
 
 
-def _checksum(data: ImageData) -> tuple[int, ...]:
+def _checksum(data: TrainingData) -> tuple[int, ...]:
     """Tell images apart by content: in a worker, each call's are another object."""
+    if not isinstance(data, ImageData):
+        return ()
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
     return tuple(zlib.crc32(np.ascontiguousarray(array).data) for array in arrays)
 
@@ -86,24 +121,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _groups(recipes: Sequence[NetworkRecipe]) -> Iterator[list[NetworkRecipe]]:
-    """Put together what can be trained at once; those of one optimiser stand side by side."""
-    groups: dict[tuple[object, ...], list[NetworkRecipe]] = {}
-    for recipe in recipes:
-        alone = () if can_stack(recipe.architecture) else (recipe,)
-        groups.setdefault((group_key(recipe), *alone), []).append(recipe)
-    for group in groups.values():
-        yield sorted(group, key=lambda recipe: OPTIMISERS.index(recipe.optimizer))
-
-
 def _train_group(
-    recipes: Sequence[NetworkRecipe], prepared: _Prepared, device: torch.device
+    group: Sequence[tuple[NetworkRecipe, _Prepared]], device: torch.device
 ) -> list[TrainedNetwork]:
-    architecture = recipes[0].architecture
-    if not can_stack(architecture):
-        return [ModuleTraining(recipe, prepared.images, device).run() for recipe in recipes]
+    recipes, tasks = [recipe for recipe, _ in group], [task for _, task in group]
+    first, task = group[0]
+    if not can_stack(first) or any(other is not task for other in tasks):
+        return VmapTraining(recipes, [task.data for task in tasks], device).run()
     with torch.inference_mode():
-        key = (architecture.kernel_size, architecture.strides[0])
-        training = StackTraining(recipes, prepared.images, prepared.tables.get(key), device)
-        prepared.tables[key] = training.tables
+        key = (first.architecture.kernel_size, first.architecture.strides[0])
+        training = StackTraining(recipes, task.data, task.tables.get(key), device)
+        task.tables[key] = training.tables
         return training.run()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,9 +37,7 @@ class StackedOptimiser:
     def __init__(
         self, recipes: Sequence[NetworkRecipe], weights: Tensor, is_kernel: Tensor, n_steps: int
     ) -> None:
-        self._recipes = recipes
         self._weights = weights
-        self._n_steps = max(n_steps, 1)
         self._step = 0
         names = [recipe.optimizer for recipe in recipes]
         self._rows = {
@@ -52,26 +51,20 @@ class StackedOptimiser:
         decay = torch.tensor([[r.weight_decay] for r in recipes], device=weights.device)
         self._l2 = (l2 * is_kernel).to(weights.dtype) if bool((l2 > 0).any()) else None
         self._decay = (decay * is_kernel).to(weights.dtype) if bool((decay > 0).any()) else None
-        self._varies = any(recipe.schedule != "constant" for recipe in recipes)
-        self._rates = self._rates_now()
-
-    def _rates_now(self) -> Tensor:
-        progress = self._step / self._n_steps
-        rates = [[recipe.learning_rate_at(progress)] for recipe in self._recipes]
-        return torch.tensor(rates, device=self._weights.device, dtype=self._weights.dtype)
+        rates = np.stack([recipe.learning_rates(max(n_steps, 1)) for recipe in recipes], axis=1)
+        self._rates = torch.from_numpy(rates).to(weights)[:, :, None]
 
     def step(self, gradients: Tensor) -> None:
         """Take one step; ``gradients`` of shape (n_networks, n_parameters) are overwritten."""
-        if self._varies:
-            self._rates = self._rates_now()
+        rates = self._rates[self._step]
         self._step += 1
         if self._l2 is not None:
             gradients.addcmul_(self._weights, self._l2)
         if self._decay is not None:
-            self._weights.addcmul_(self._weights, self._decay * self._rates, value=-1.0)
+            self._weights.addcmul_(self._weights, self._decay * rates, value=-1.0)
         for name, rows in self._rows.items():
             update = getattr(self, f"_{name}")
-            update(rows, self._weights[rows], gradients[rows], self._rates[rows])
+            update(rows, self._weights[rows], gradients[rows], rates[rows])
 
     def _sgd(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
         weights.addcmul_(gradients, rates, value=-1.0)

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from accuracy_from_weights.zoo.recipes.architecture import Architecture
+from accuracy_from_weights.zoo.recipes.architecture import Architecture, InputForm
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo_training.torch_stack_buffers import (
     FIRST,
     Buffers,
@@ -32,10 +33,13 @@ from accuracy_from_weights.zoo_training.torch_stack_buffers import (
 )
 
 
-def can_stack(architecture: Architecture) -> bool:
-    """Whether an architecture is one that `ConvStack` trains."""
+def can_stack(recipe: NetworkRecipe) -> bool:
+    """Whether a recipe's network is one that `ConvStack` trains."""
+    architecture = recipe.architecture
     return (
-        architecture.kind == "cnn"
+        recipe.task.form.kind == "image"
+        and architecture.kind == "cnn"
+        and not architecture.dense
         and architecture.normalisation == "none"
         and architecture.pooling == "none"
         and architecture.padding == "valid"
@@ -52,8 +56,8 @@ class ConvStack:
     ----------
     architecture : Architecture
         One for which `can_stack` holds.
-    channels, size : int
-        Of the images.
+    form : InputForm
+        Of images.
     n_classes, n_networks : int
     device : torch.device
 
@@ -67,8 +71,7 @@ class ConvStack:
     def __init__(
         self,
         architecture: Architecture,
-        channels: int,
-        size: int,
+        form: InputForm,
         n_classes: int,
         n_networks: int,
         device: torch.device,
@@ -79,9 +82,9 @@ class ConvStack:
         self.n_classes = n_classes
         self._tanh = architecture.activation == "tanh"
         layers: list[StackLayer] = []
-        start, depth = 0, channels
+        start, depth = 0, form.channels
         for width, stride, side in zip(
-            architecture.widths, architecture.strides, architecture.sizes(size), strict=True
+            architecture.widths, architecture.strides, architecture.sizes(form.size), strict=True
         ):
             kernel = architecture.kernel_size
             layer = StackLayer(start, kernel * kernel * depth, width, side, depth, kernel, stride)
@@ -127,6 +130,10 @@ class ConvStack:
             state[f"{name}.weight"] = np.ascontiguousarray(kernel)
             state[f"{name}.bias"] = both[-1].copy()
         return state
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one network's parameters by PyTorch's names."""
+        return {name: values.shape for name, values in self.state(0).items()}
 
     def _names(self) -> list[str]:
         return [f"blocks.{i}.conv" for i in range(len(self.layers) - 1)] + ["head"]

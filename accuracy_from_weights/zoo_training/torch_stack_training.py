@@ -12,14 +12,16 @@ from torch import Tensor
 
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo_training import torch_philox
 from accuracy_from_weights.zoo_training.initial_state import initial_state
 from accuracy_from_weights.zoo_training.randomness import (
-    draw_dropout_bytes,
-    dropout_bits,
-    order_generator,
+    dropout_bytes,
+    dropout_key,
+    epoch_order,
+    order_key,
 )
-from accuracy_from_weights.zoo_training.scores import CheckpointKeeper, Scores
-from accuracy_from_weights.zoo_training.tasks import PreparedImages, training_images
+from accuracy_from_weights.zoo_training.scores import TRAIN_EVALUATED, CheckpointKeeper, Scores
+from accuracy_from_weights.zoo_training.tasks import PreparedData, training_examples
 from accuracy_from_weights.zoo_training.torch_optimisers import StackedOptimiser
 from accuracy_from_weights.zoo_training.torch_stack import ConvStack
 
@@ -45,7 +47,7 @@ class StackTraining:
     ----------
     recipes : sequence of NetworkRecipe
         Alike in all that `group_key` names; those of one optimiser stand together.
-    images : PreparedImages
+    images : PreparedData
     tables : PatchTables or None
         Of the same images, laid out for an earlier group; None lays them out.
     device : torch.device
@@ -54,22 +56,21 @@ class StackTraining:
     def __init__(
         self,
         recipes: Sequence[NetworkRecipe],
-        images: PreparedImages,
+        images: PreparedData,
         tables: PatchTables | None,
         device: torch.device,
     ) -> None:
         self._recipes = recipes
         self._device = device
         first = recipes[0]
-        _, channels, size, _ = images.pool.shape
         k = len(recipes)
-        self._stack = ConvStack(first.architecture, channels, size, images.n_classes, k, device)
+        self._stack = ConvStack(first.architecture, images.form, images.n_classes, k, device)
         self.tables = tables or PatchTables(
             self._stack.patch_table(torch.from_numpy(images.pool)),
             self._stack.patch_table(torch.from_numpy(images.test)),
             torch.from_numpy(images.test_labels).to(device),
         )
-        picked = [training_images(recipe.task, images) for recipe in recipes]
+        picked = [training_examples(recipe.task, images) for recipe in recipes]
         self._indices = torch.from_numpy(np.stack([p[0] for p in picked])).to(device)
         self._labels = torch.from_numpy(np.stack([p[1] for p in picked])).to(device)
         n_train = self._labels.shape[1]
@@ -77,14 +78,18 @@ class StackTraining:
         self._steps = first.steps_of(n_train)
         self._checkpoint_steps = first.checkpoint_steps(n_train)
         for row, recipe in enumerate(recipes):
-            self._stack.load(row, initial_state(recipe, channels, size, images.n_classes))
+            self._stack.load(row, initial_state(recipe, self._stack.shapes()))
         self._stack.set_dropout([r.dropout_threshold for r in recipes])
         self._optimiser = StackedOptimiser(
             recipes, self._stack.weights, self._stack.is_kernel, self._checkpoint_steps[-1]
         )
-        self._orders = [order_generator(recipe.order_seed) for recipe in recipes]
-        self._bits = [dropout_bits(recipe.seed) for recipe in recipes]
-        self._any_dropout = any(recipe.dropout_threshold for recipe in recipes)
+        self._order_keys = [order_key(recipe.order_seed) for recipe in recipes]
+        self._dropout_keys = [dropout_key(recipe.seed) for recipe in recipes]
+        thresholds = [recipe.dropout_threshold for recipe in recipes]
+        self._any_dropout = any(thresholds)
+        keys = np.stack(self._dropout_keys).view(np.int64)
+        self._device_keys = torch.from_numpy(keys).to(device)
+        self._thresholds = torch.tensor(thresholds, dtype=torch.uint8, device=device)[:, None]
         values = self._batch * sum(self._stack.dropout_values)
         self._kept = torch.ones((k, values), dtype=torch.uint8, device=device)
         at_once = IMAGES_AT_ONCE.get(device.type, _IMAGES_AT_ONCE_ELSEWHERE)
@@ -104,12 +109,12 @@ class StackTraining:
             while done < target and self._live:
                 within = done % self._steps
                 if within == 0:
-                    indices, targets = self._shuffle()
+                    indices, targets = self._shuffle(done // self._steps)
                     logits = torch.empty_like(targets)
                 stop = min(self._steps, within + target - done)
                 for step in range(within, stop):
-                    self._train_step(indices[:, step], targets[:, step], logits[:, step])
-                done += stop - within
+                    self._train_step(done, indices[:, step], targets[:, step], logits[:, step])
+                    done += 1
                 self._drop_diverged()
             log = self._log(logits, targets, done)
             self._keep(keepers, log)
@@ -118,11 +123,11 @@ class StackTraining:
             keeper.trained(self._stack.state(row), seconds) for row, keeper in enumerate(keepers)
         ]
 
-    def _shuffle(self) -> tuple[Tensor, Tensor]:
+    def _shuffle(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Draw the order of an epoch: images and one-hot labels, (k, steps, batch, ...)."""
         n_train = self._labels.shape[1]
         n_used = self._steps * self._batch
-        orders = np.stack([rng.permutation(n_train)[:n_used] for rng in self._orders])
+        orders = np.stack([epoch_order(key, epoch, n_train)[:n_used] for key in self._order_keys])
         order = torch.from_numpy(orders).to(self._device)
         shape = (len(orders), self._steps, self._batch)
         indices = self._indices.gather(1, order).view(shape)
@@ -130,11 +135,11 @@ class StackTraining:
         classes = torch.eye(self._stack.n_classes, device=self._device)
         return indices, classes[labels]
 
-    def _train_step(self, indices: Tensor, targets: Tensor, logits: Tensor) -> None:
+    def _train_step(self, step: int, indices: Tensor, targets: Tensor, logits: Tensor) -> None:
         stack, batch = self._stack, self._batch
         stack.prepare(training=True)
         if self._any_dropout:
-            self._draw_dropout()
+            self._draw_dropout(step)
         for rows in self._live:
             for start in range(0, batch, self._part):
                 part = slice(start, min(start + self._part, batch))
@@ -152,16 +157,21 @@ class StackTraining:
         is_finite = self._stack.weights.isfinite().all(1)
         self._live = [rows for rows in self._live if bool(is_finite[rows].any())]
 
-    def _draw_dropout(self) -> None:
+    def _draw_dropout(self, step: int) -> None:
         """Set 1 for what this step keeps and 0 for the rest."""
         n = self._kept.shape[1]
-        for row, (recipe, bits) in enumerate(zip(self._recipes, self._bits, strict=True)):
+        if self._device.type != "cpu":
+            drawn = torch_philox.dropout_bytes(self._device_keys, step, n)
+            torch.ge(drawn, self._thresholds, out=self._kept.view(torch.bool))
+            return
+        for row, (recipe, key) in enumerate(zip(self._recipes, self._dropout_keys, strict=True)):
             threshold = recipe.dropout_threshold
             if threshold:
-                drawn = torch.from_numpy(draw_dropout_bytes(bits, n))
+                drawn = torch.from_numpy(dropout_bytes(key, step, n))
                 # 0 below the threshold and 1 from it on; comparing would be ten times slower.
-                drawn.clamp_(threshold - 1, threshold)
-                torch.sub(drawn.to(self._device), threshold - 1, out=self._kept[row])
+                torch.sub(
+                    drawn.clamp_(threshold - 1, threshold), threshold - 1, out=self._kept[row]
+                )
 
     def _kept_of(self, rows: slice, part: slice) -> list[Tensor]:
         """Cut out a part of the mini-batch, layer by layer."""
@@ -183,7 +193,8 @@ class StackTraining:
         self, keepers: Sequence[CheckpointKeeper], log: Sequence[tuple[float, float]]
     ) -> None:
         test = self._evaluate(self.tables.test, None, self.tables.test_labels)
-        train = self._evaluate(self.tables.pool, self._indices, self._labels)
+        indices, labels = self._indices[:, :TRAIN_EVALUATED], self._labels[:, :TRAIN_EVALUATED]
+        train = self._evaluate(self.tables.pool, indices, labels)
         for row, keeper in enumerate(keepers):
             scores = Scores(*test[row], *train[row], *log[row])
             keeper.keep(self._stack.state(row), scores)

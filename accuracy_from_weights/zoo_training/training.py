@@ -8,14 +8,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo_training.universe_data import UniverseData
 
 _BACKENDS = {
     "torch": ("torch", "accuracy_from_weights.zoo_training.torch_backend"),
@@ -81,30 +84,59 @@ class ImageData:
         """What recipes may depend on."""
         return DataFacts(
             name=self.name,
-            channels=int(self.x_train.shape[1]),
-            size=int(self.x_train.shape[2]),
+            form=InputForm("image", tuple(map(int, self.x_train.shape[1:]))),
             n_classes=self.n_classes,
             n_train=len(self.x_train),
             n_test=len(self.x_test),
         )
 
 
+TrainingData = ImageData | UniverseData
+"""What networks are trained on: a data set, or a universe of tasks."""
+
+
+def load_backend(backend: str, device: str) -> Any:
+    """Import the module that trains with a framework, and check that the device is there.
+
+    Raises
+    ------
+    ZooError
+        When the backend is unknown, or PyTorch cannot use the device.
+    MissingDependencyError
+        When the backend's framework is not installed.
+    """
+    if backend not in _BACKENDS:
+        raise ZooError(f"{backend!r} is no backend; use one of {sorted(_BACKENDS)}.")
+    framework, module_name = _BACKENDS[backend]
+    try:
+        importlib.import_module(framework)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{framework} cannot be imported ({error}), which backend={backend!r} trains networks "
+            f"with; install it with: pip install accuracy-from-weights[{backend}]"
+        ) from error
+    trainer = importlib.import_module(module_name)
+    trainer.check_device(device)
+    return trainer
+
+
 def train_networks(
     recipes: Sequence[NetworkRecipe],
-    data: ImageData,
+    data: TrainingData,
     *,
     device: str = "cpu",
     backend: str = "torch",
 ) -> Iterator[TrainedNetwork]:
     """Train networks, several at once where they have one architecture and one schedule.
 
-    A network's weights do not depend on the company it is trained in, up to rounding.
+    A network's weights do not depend on the company it is trained in, nor on the device, up to
+    rounding.
 
     Parameters
     ----------
     recipes : sequence of NetworkRecipe
-    data : ImageData
-        The data set that the recipes name.
+    data : ImageData or UniverseData
+        The data set that the recipes name, or the universe.
     device : str, default "cpu"
         Where PyTorch trains, for example ``"cuda"``. The Keras backend trains where Keras does.
     backend : {"torch", "keras"}, default "torch"
@@ -117,21 +149,13 @@ def train_networks(
     Raises
     ------
     ZooError
-        When the backend is unknown, or a recipe does not fit the data.
+        When the backend is unknown, PyTorch cannot use the device, or a recipe does not fit the
+        data.
     MissingDependencyError
         When the backend's framework is not installed.
     """
-    if backend not in _BACKENDS:
-        raise ZooError(f"Expected backend to be one of {sorted(_BACKENDS)}. Received: {backend!r}.")
-    framework, module_name = _BACKENDS[backend]
-    try:
-        importlib.import_module(framework)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Expected {framework} to be installed to train networks with backend={backend!r}. "
-            f"Received: {error}. Install it with: pip install accuracy-from-weights[{backend}]"
-        ) from error
-    for recipe in recipes:
-        recipe.check_fits(data.facts)
-    trainer = importlib.import_module(module_name)
+    trainer = load_backend(backend, device)
+    if isinstance(data, ImageData):
+        for recipe in recipes:
+            recipe.check_fits(data.facts)
     yield from trainer.train(recipes, data, device=device)

@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from accuracy_from_weights.zoo import torch_backend  # noqa: F401 - loads PyTorch before the forks
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.store import ZooStore
+from accuracy_from_weights.zoo_training import torch_backend  # noqa: F401 - loads PyTorch before the forks
 from accuracy_from_weights.zoo_training.builder import build_zoo
 from accuracy_from_weights.zoo_training.training import ImageData
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo_training.initial_state import initial_state
 from accuracy_from_weights.zoo_training.randomness import (
-    draw_dropout_bytes,
-    dropout_bits,
-    order_generator,
+    dropout_bytes,
+    dropout_key,
+    epoch_order,
+    order_key,
 )
-from accuracy_from_weights.zoo_training.tasks import prepare_images, training_images
+from accuracy_from_weights.zoo_training.tasks import prepare_data, training_examples
+from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import ImageData
 
 
@@ -74,27 +76,28 @@ def optimiser_of(recipe: NetworkRecipe, network: nn.Module) -> torch.optim.Optim
 
 def train_plainly(recipe: NetworkRecipe, data: ImageData) -> dict[str, np.ndarray]:
     """Train one network to its last checkpoint and give its weights."""
-    images = prepare_images(recipe.task, data)
-    indices, labels = training_images(recipe.task, images)
+    images = prepare_data(recipe.task, data)
+    indices, labels = training_examples(recipe.task, images)
     x, y = torch.from_numpy(images.pool[indices]), torch.from_numpy(labels)
-    state = initial_state(recipe, x.shape[1], x.shape[2], images.n_classes)
+    shapes = {n: tuple(p.shape) for n, p in build_module(recipe).named_parameters()}
+    state = initial_state(recipe, shapes)
     names = [name.replace("blocks", "convolutions").replace(".conv", "") for name in state]
     network = PlainNetwork(recipe, x.shape[1], images.n_classes)
     network.load_state_dict(
         {n: torch.from_numpy(v) for n, v in zip(names, state.values(), strict=True)}
     )
     optimiser = optimiser_of(recipe, network)
-    order, bits = order_generator(recipe.order_seed), dropout_bits(recipe.seed)
     batch, steps = recipe.batch_of(len(x)), recipe.steps_of(len(x))
     sides, widths = recipe.architecture.sizes(x.shape[2]), recipe.architecture.widths
     for step in range(recipe.checkpoint_steps(len(x))[-1]):
         if step % steps == 0:
-            epoch = torch.from_numpy(order.permutation(len(x)))
+            order = epoch_order(order_key(recipe.order_seed), step // steps, len(x))
+            epoch = torch.from_numpy(order)
         chosen = epoch[step % steps * batch :][:batch]
         masks = None
         if recipe.dropout_threshold:
             sizes = [batch * side * side * width for side, width in zip(sides, widths, strict=True)]
-            drawn = draw_dropout_bytes(bits, sum(sizes))
+            drawn = dropout_bytes(dropout_key(recipe.seed), step, sum(sizes))
             kept = np.split(drawn >= recipe.dropout_threshold, np.cumsum(sizes)[:-1])
             factor = 256 / (256 - recipe.dropout_threshold)
             masks = [

@@ -36,7 +36,7 @@ def save(tmp_path: Path, **changes: object) -> Path:
 def test_digits_are_always_split_the_same_way() -> None:
     digits = load_images("digits")
     assert digits.facts.name == "digits"
-    assert (digits.facts.n_train, digits.facts.n_test, digits.facts.size) == (1297, 500, 8)
+    assert (digits.facts.n_train, digits.facts.n_test, digits.facts.form.size) == (1297, 500, 8)
     assert digits.x_train.dtype == np.uint8
     assert digits.x_train.max() == 255
     # Every class has its share on both sides, and no image stands on both.

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from accuracy_from_weights.zoo.recipes.architecture import Architecture
+from accuracy_from_weights.zoo.recipes.architecture import Architecture, InputForm
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo_training.keras_models import KerasNetwork
-from accuracy_from_weights.zoo_training.torch_module_training import build_module
+from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import train_networks
 from tests.zoo_training.blobs import blobs
 
@@ -60,7 +60,10 @@ def recipe_for(architecture: Architecture, **changes: object) -> NetworkRecipe:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_keras_network_is_the_pytorch_network(name):
     architecture = ARCHITECTURES[name]
-    module = build_module(recipe_for(architecture), 2, 20, 4).eval()
+    form = InputForm("image", (2, 20, 20))
+    recipe = recipe_for(architecture)
+    task = dataclasses.replace(recipe.task, form=form)
+    module = build_module(dataclasses.replace(recipe, task=task)).eval()
     rng = np.random.default_rng(0)
     state = {
         name: (value.numpy() + rng.uniform(0.0, 0.3, value.shape)).astype(np.float32)
@@ -68,7 +71,7 @@ def test_a_keras_network_is_the_pytorch_network(name):
         if value.is_floating_point()
     }
     module.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
-    network = KerasNetwork(architecture, 2, 20, 4)
+    network = KerasNetwork(architecture, form, 4)
     network.load(state)
     back = network.state()
     assert list(back) == list(state)

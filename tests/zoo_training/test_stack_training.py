@@ -21,7 +21,7 @@ def recipes(data: ImageData, **changes: object) -> list[NetworkRecipe]:
     )
     drawn = dataclasses.replace(
         drawn,
-        task=dataclasses.replace(drawn.task, n_train=150, channels=None),
+        task=dataclasses.replace(drawn.task, form=data.facts.form, n_train=150),
         batch_size=32,
         init_std=0.2,
         initialiser="glorot_normal",

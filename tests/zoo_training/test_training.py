@@ -8,12 +8,11 @@ import torch
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.weights import read_weights
-from accuracy_from_weights.zoo.rebuilding.parameters import parameter_shapes
 from accuracy_from_weights.zoo.recipes.architecture import Architecture
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.wild import WildRecipe
-from accuracy_from_weights.zoo_training.torch_module_training import build_module
+from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
 from tests.zoo_training.blobs import blobs
 
@@ -69,7 +68,7 @@ def test_recorded_scores_are_those_of_the_recorded_weights():
     data = blobs()
     recipe = paper_recipe(task=dataclasses.replace(paper_recipe().task, label_noise=0.3))
     end = one(recipe, data).checkpoints[-1]
-    module = build_module(recipe, 1, 20, 4).eval()
+    module = build_module(recipe).eval()
     module.load_state_dict({name: torch.from_numpy(w) for name, w in end.weights.items()})
     x = torch.from_numpy(data.x_test.astype(np.float32) / 127.5 - 1)
     with torch.no_grad():
@@ -151,9 +150,8 @@ def test_wild_networks_train_and_their_weights_can_be_read(index):
     assert not trained.diverged
     end = trained.checkpoints[-1]
     assert 0 <= end.test_accuracy <= 1
-    n_classes = max(recipe.task.label_map) + 1
-    size = recipe.task.image_size or 16
-    shapes = dict(parameter_shapes(recipe.architecture, recipe.task.channels, size, n_classes))
+    module = build_module(recipe)
+    shapes = {name: tuple(values.shape) for name, values in module.named_parameters()}
     assert {name: end.weights[name].shape for name in shapes} == shapes
     kernels = [name for name, shape in shapes.items() if len(shape) >= 2 and name != "position"]
     layers = read_weights(end.weights).layers

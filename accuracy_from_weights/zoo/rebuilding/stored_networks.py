@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.weights.layers import NetworkStack
 from accuracy_from_weights.zoo.network_file import StoredNetwork
-from accuracy_from_weights.zoo.recipes.architecture import Architecture, paper_architecture
+from accuracy_from_weights.zoo.recipes.architecture import (
+    Architecture,
+    InputForm,
+    paper_architecture,
+)
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 
 Rows = NDArray[np.intp]
@@ -37,16 +41,15 @@ class RunnableNetworks:
     rows : ndarray of shape (k,)
         Their rows in the zoo.
     architecture : Architecture
-    channels, size : int
-        Of the images that they take: (channels, size, size).
+    form : InputForm
+        What they take.
     tensors : dict of str to ndarray of shape (k, ...)
         By the names of the state dict of `torch_modules.PlainModule`.
     """
 
     rows: Rows
     architecture: Architecture
-    channels: int
-    size: int
+    form: InputForm
     tensors: Mapping[str, NDArray[Any]]
 
 
@@ -65,9 +68,7 @@ def is_paper_architecture(stack: NetworkStack) -> bool:
     return shapes[:3] == convolutions and shapes[3][1] == 16
 
 
-def runnable_stored(
-    network: StoredNetwork, first_row: int, plan: Mapping[str, Any]
-) -> RunnableNetworks | None:
+def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks | None:
     """Tell how to run the checkpoints of a stored network.
 
     Parameters
@@ -75,16 +76,13 @@ def runnable_stored(
     network : StoredNetwork
     first_row : int
         Row of its first checkpoint in the zoo; the others follow.
-    plan : mapping
-        What the zoo's folder says of itself.
 
     Returns
     -------
     RunnableNetworks or None
-        None when neither recipe nor data set is recorded, as in a zoo that was imported.
+        None when no recipe is recorded, as in a zoo that was imported.
     """
-    data = plan.get("data")
-    if not network.header.get("recipe") or not data:
+    if not network.header.get("recipe"):
         return None
     try:
         recipe = NetworkRecipe.from_dict(network.header["recipe"])
@@ -93,8 +91,7 @@ def runnable_stored(
     return RunnableNetworks(
         rows=np.arange(first_row, first_row + len(network.header["steps"])),
         architecture=recipe.architecture,
-        channels=recipe.task.channels or data["channels"],
-        size=recipe.task.image_size or data["size"],
+        form=recipe.task.form,
         tensors=network.weights,
     )
 
@@ -131,8 +128,7 @@ def runnable_stack(
                 yield RunnableNetworks(
                     rows[alike],
                     paper_architecture(activation),
-                    stack.layers[0].kernel.shape[2],
-                    size,
+                    InputForm("image", (stack.layers[0].kernel.shape[2], size, size)),
                     _paper_tensors(stack, alike),
                 )
 

@@ -38,9 +38,10 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
     module = _build(networks)
     if module is None:
         return numbers
-    shape = (networks.channels, networks.size, networks.size)
-    spec = InputSpec("image", shape)
+    form = networks.form
+    spec = InputSpec(form.kind, form.shape, form.vocabulary or None)
     inputs = np.concatenate(synthetic_inputs(spec))
+    fit_range = spec.kind != "tokens"
     parameters = module.state_dict()
     for start in range(0, n, _AT_ONCE):
         rows = range(start, min(start + _AT_ONCE, n))
@@ -48,7 +49,7 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
         for row in rows:
             for name, tensor in networks.tensors.items():
                 parameters[name].copy_(torch.from_numpy(tensor[row]))
-            outputs = answers_of_module(module, spec, [(inputs, {})], fit_range=True)
+            outputs = answers_of_module(module, spec, [(inputs, {})], fit_range=fit_range)
             answers.append(logits_of(outputs))
         logits, nudged = np.split(np.stack(answers), 2, axis=1)
         numbers[rows.start : rows.stop] = summarise(logits, nudged)
@@ -63,7 +64,7 @@ def _build(networks: RunnableNetworks) -> PlainModule | None:
     n_classes = tensors["head.weight"].shape[1]
     # The initial weights that PyTorch draws are overwritten; nothing else may notice the draw.
     with torch.random.fork_rng(devices=[]):
-        module = PlainModule(networks.architecture, networks.channels, networks.size, n_classes)
+        module = PlainModule(networks.architecture, networks.form, n_classes)
     wanted = {
         name: tuple(value.shape)
         for name, value in module.state_dict().items()

@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 
 
@@ -21,8 +20,12 @@ class RecipeDistribution(Protocol):
         """Name of the distribution."""
         ...
 
-    def draw(self, index: int, seed: int, facts: DataFacts) -> NetworkRecipe:
-        """Draw recipe number ``index``; depends on nothing but the arguments."""
+    def draw(self, index: int, seed: int, facts: Any) -> NetworkRecipe:
+        """Draw recipe number ``index``; depends on nothing but the arguments.
+
+        ``facts`` are what is known of a data set, `DataFacts`, or for the universe the function
+        that says what is known of a task.
+        """
         ...
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.recipes.architecture import paper_architecture
+from accuracy_from_weights.zoo.recipes.architecture import InputForm, paper_architecture
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.distributions import (
     distribution_from_dict,
@@ -92,15 +92,16 @@ class PaperRecipe:
         rng = generator_for(self.family, index, seed, facts.name)
         fraction = float(rng.choice((0.1, 0.25, 0.5, 1.0)))
         pool = min(self.n_train, facts.n_train)
+        size = _SMALLEST if facts.form.size < 15 else facts.form.size
         task = Task(
             dataset=facts.name,
+            form=InputForm("image", (1, size, size)),
+            n_classes=facts.n_classes,
             n_train=max(1, round(fraction * pool)),
             n_test=min(self.n_test, facts.n_test),
             data_seed=int(rng.integers(2**31)),
             pool=pool,
             train_fraction=fraction,
-            image_size=_SMALLEST if facts.size < 15 else None,
-            channels=1,
         )
         return NetworkRecipe(
             family=self.family,

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.recipes.architecture import Architecture
+from accuracy_from_weights.zoo.recipes.architecture import Architecture, InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 
 INITIALISERS = (
@@ -20,6 +23,8 @@ INITIALISERS = (
     "orthogonal",
     "RandomNormal",
     "TruncatedNormal",
+    "keras_default",
+    "torch_default",
 )
 OPTIMISERS = ("sgd", "momentum", "adam", "rmsprop")
 SCHEDULES = ("constant", "cosine", "steps")
@@ -28,26 +33,27 @@ TRANSFORMS = ("none", "rotate", "invert")
 
 @dataclass(frozen=True)
 class Task:
-    """Which images a network learns, and what it is to tell apart.
+    """Which examples a network learns, and what it is to tell apart.
 
     Attributes
     ----------
     dataset : str
-        Name of the data set.
+        Name of the data set; ``"universe-SEED"`` for a task of the universe.
+    form : InputForm
+        What the network takes. Images and signals of another size are resized by area averaging,
+        token sequences cut or filled up with 0 at their end. Of several channels one is made by
+        averaging, and of one several: each example is tinted in a colour of its own that says
+        nothing of its class.
+    n_classes : int
     n_train, n_test : int
-        Images trained on and tested on (fewer where the classes kept have fewer).
+        Examples trained on and tested on (fewer where the classes kept have fewer).
     data_seed : int
-        Picks which training images; the test images are the same ones for all networks.
+        Picks which training examples; the test examples are the same ones for all networks.
     pool : int or None, default None
-        How many images of the training set, picked once for all networks, the ``n_train`` are
+        How many examples of the training set, picked once for all networks, the ``n_train`` are
         picked from; None means all of them.
     train_fraction : float, default 1.0
         ``n_train`` over ``pool``; for the record.
-    image_size : int or None, default None
-        Pixels of a side after area averaging; None leaves the images as they are.
-    channels : int or None, default None
-        1: the mean of the channels; 3: grey images are tinted, each in a colour of its own that
-        says nothing of its class; None: as they are.
     label_map : tuple of int or None, default None
         New class of each old one, -1 to leave its images out; None keeps all classes. With a
         transform there are twice as many old classes: first those of the plain images.
@@ -56,30 +62,35 @@ class Task:
         white, and make classes of these images of their own.
     label_noise : float, default 0.0
         Fraction in [0, 1] of the training labels that are drawn anew from all classes.
+    universe_seed, universe_version : int or None, default None
+        The seed that the task is made from, and the version of the universe in which it means this
+        task.
     """
 
     dataset: str
+    form: InputForm
+    n_classes: int
     n_train: int
     n_test: int
     data_seed: int
     pool: int | None = None
     train_fraction: float = 1.0
-    image_size: int | None = None
-    channels: int | None = None
     label_map: tuple[int, ...] | None = None
     transform: str = "none"
     label_noise: float = 0.0
+    universe_seed: int | None = None
+    universe_version: int | None = None
 
     def __post_init__(self) -> None:
         if self.transform not in TRANSFORMS:
             raise ZooError(
-                f"Expected a task's transform to be one of {TRANSFORMS}. "
-                f"Received: {self.transform!r}."
+                f"Images cannot be transformed by {self.transform!r}; use one of {TRANSFORMS}."
             )
         if self.n_train < 1 or self.n_test < 1 or not 0 <= self.label_noise <= 1:
             raise ZooError(
-                "Expected n_train and n_test of at least 1 and label_noise in [0, 1]. Received: "
-                f"n_train={self.n_train}, n_test={self.n_test}, label_noise={self.label_noise}."
+                f"A task cannot have n_train={self.n_train}, n_test={self.n_test} and "
+                f"label_noise={self.label_noise}; the numbers have to be at least 1, and the noise "
+                f"from 0 to 1."
             )
 
 
@@ -90,7 +101,8 @@ class NetworkRecipe:
     Attributes
     ----------
     family : str
-        Name of the distribution that the recipe was drawn from: ``"paper"``, ``"wild"``.
+        Name of the distribution that the recipe was drawn from: ``"paper"``, ``"wild"``,
+        ``"universe"``.
     index : int
         Its place among the draws.
     seed : int
@@ -101,13 +113,13 @@ class NetworkRecipe:
     architecture : Architecture
     optimizer : {"sgd", "momentum", "adam", "rmsprop"}
         With Keras' defaults: momentum 0.9, Adam's betas 0.9 and 0.999, RMSprop's rho 0.9,
-        epsilon 1e-7.
+        epsilon 1e-7. Adam with a weight decay is AdamW.
     learning_rate : float
     epochs : float
     checkpoints : tuple of float
         Epochs at which the network is kept, rising; a fraction of an epoch is rounded to steps.
     batch_size : int
-        Lowered to the number of images where there are fewer; what is left of an epoch after the
+        Lowered to the number of examples where there are fewer; what is left of an epoch after the
         last whole batch is left out.
     dropout : float, default 0.0
         Fraction of the values after each activation that are set to 0, rounded to 1/256.
@@ -116,6 +128,8 @@ class NetworkRecipe:
     weight_decay : float, default 0.0
         Decoupled: each step takes ``learning_rate * weight_decay`` of every kernel away.
     initialiser : str, default "glorot_uniform"
+        ``"keras_default"`` and ``"torch_default"`` start biases, embeddings and recurrent layers as
+        the framework does, too.
     init_std : float, default 0.05
         Standard deviation of the initialisers RandomNormal and TruncatedNormal; the others do
         without.
@@ -157,9 +171,9 @@ class NetworkRecipe:
                     f"Received: {getattr(self, name)!r}."
                 )
         if not 0 <= self.dropout < 1:
-            raise ZooError(f"Expected dropout in [0, 1). Received: {self.dropout}.")
+            raise ZooError(f"A dropout of {self.dropout} is outside [0, 1).")
         if self.batch_size < 1:
-            raise ZooError(f"Expected a batch_size of at least 1. Received: {self.batch_size}.")
+            raise ZooError(f"A batch_size of {self.batch_size} is too small; use at least 1.")
         kept = self.checkpoints
         if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] > self.epochs:
             raise ZooError(
@@ -184,14 +198,15 @@ class NetworkRecipe:
         steps = self.steps_of(n_train)
         return tuple(math.floor(epochs * steps + 0.5) for epochs in self.checkpoints)
 
-    def learning_rate_at(self, progress: float) -> float:
-        """Learning rate after ``progress``, a fraction in [0, 1], of all steps."""
+    def learning_rates(self, n_steps: int) -> NDArray[np.float64]:
+        """Return the learning rate of each of ``n_steps`` steps, shape (n_steps,)."""
+        progress = np.arange(n_steps) / n_steps
         if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+            return self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * progress))
         if self.schedule == "steps":
-            drop = 0.01 if progress >= 0.75 else 0.1 if progress >= 0.5 else 1.0
-            return self.learning_rate * drop
-        return self.learning_rate
+            drops = np.where(progress >= 0.75, 0.01, np.where(progress >= 0.5, 0.1, 1.0))
+            return self.learning_rate * drops
+        return np.full(n_steps, self.learning_rate)
 
     def check_fits(self, facts: DataFacts) -> None:
         """Check that the recipe can be trained on a data set.
@@ -204,17 +219,17 @@ class NetworkRecipe:
         task = self.task
         if task.dataset != facts.name:
             raise ZooError(
-                f"Expected the data set that the recipe names, {task.dataset!r}. "
-                f"Received: {facts.name!r}."
+                f"The recipe is for the data set {task.dataset!r} and cannot be trained on "
+                f"{facts.name!r}."
             )
         n_old = facts.n_classes * (1 if task.transform == "none" else 2)
         if task.label_map is not None and len(task.label_map) != n_old:
             raise ZooError(
-                f"Expected the task's label_map to have {n_old} entries, as the data set has "
-                f"classes (times two with a transform). Received: {len(task.label_map)}."
+                f"The task's label_map has {len(task.label_map)} entries; it needs {n_old}, as the "
+                f"data set has classes (times two with a transform)."
             )
         if self.architecture.is_convolutional:
-            self.architecture.sizes(task.image_size or facts.size)
+            self.architecture.sizes(task.form.size)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or TOML; what is None is left out."""
@@ -230,7 +245,10 @@ class NetworkRecipe:
             When values are missing, unknown or outside their range.
         """
         parts = dict(values)
-        parts["task"] = _build(Task, parts.get("task"))
+        task = parts.get("task")
+        if isinstance(task, Mapping):
+            task = {**task, "form": _build(InputForm, task.get("form"))}
+        parts["task"] = _build(Task, task)
         parts["architecture"] = _build(Architecture, parts.get("architecture"))
         recipe: NetworkRecipe = _build(cls, parts)
         return recipe
@@ -257,9 +275,10 @@ class NetworkRecipe:
             "w_init": self.initialiser,
             "family": self.family,
             "head": architecture.head,
-            "image_size": task.image_size or 0,
+            "image_size": task.form.size if task.form.kind == "image" else 0,
+            "input_kind": task.form.kind,
             "label_noise": task.label_noise,
-            "n_classes": len(set(task.label_map) - {-1}) if task.label_map else 0,
+            "n_classes": task.n_classes,
             "n_train": task.n_train,
             "normalisation": architecture.normalisation,
             "padding": architecture.padding,

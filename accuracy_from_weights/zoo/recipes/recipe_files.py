@@ -18,6 +18,7 @@ else:
 
 FAMILIES = {
     "paper": ("accuracy_from_weights.zoo.recipes.paper", "PaperRecipe"),
+    "universe": ("accuracy_from_weights.zoo.recipes.universe", "UniverseRecipe"),
     "wild": ("accuracy_from_weights.zoo.recipes.wild", "WildRecipe"),
 }
 
@@ -28,7 +29,7 @@ def load_recipe(name_or_path: str | Path) -> RecipeDistribution:
     Parameters
     ----------
     name_or_path : str or Path
-        ``"paper"`` or ``"wild"`` with their defaults, or a TOML file with a line
+        ``"paper"``, ``"wild"`` or ``"universe"`` with their defaults, or a TOML file with a line
         ``family = "paper"`` and those values that are to differ from the defaults.
 
     Raises

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.recipes.architecture import InputForm
+from accuracy_from_weights.zoo.recipes.costs import multiplications, n_kernels
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.distributions import (
     distribution_from_dict,
@@ -17,11 +19,7 @@ from accuracy_from_weights.zoo.recipes.distributions import (
     log_uniform,
 )
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe, Task
-from accuracy_from_weights.zoo.recipes.wild_architecture import (
-    draw_architecture,
-    multiplications,
-    n_kernels,
-)
+from accuracy_from_weights.zoo.recipes.wild_architecture import draw_architecture
 
 REGIMES = ("good", "overfitted", "undertrained", "untrained", "unstable")
 
@@ -116,13 +114,14 @@ class WildRecipe:
         """Draw recipe number ``index``; see `PaperRecipe.draw`."""
         rng = generator_for(self.family, index, seed, facts.name)
         regime = str(rng.choice(REGIMES, p=[self.shares[name] for name in REGIMES]))
-        sizes = [size for size in self.sizes if size <= facts.size] or [facts.size]
+        sizes = [size for size in self.sizes if size <= facts.form.size] or [facts.form.size]
         size = int(rng.choice(sizes))
         channels = int(rng.choice((1, 3)))
         transform, label_map = _draw_classes(rng, facts.n_classes)
         n_classes = max(label_map) + 1
+        form = InputForm("image", (channels, size, size))
         architecture = draw_architecture(rng, size)
-        cost = multiplications(architecture, channels, size, n_classes)
+        cost = multiplications(architecture, form, n_classes)
         n_train, noise, steps = self._draw_amounts(rng, regime, n_classes, facts)
         batch = int(min(rng.choice((16, 32, 64)), n_train))
         # A backward pass costs twice the forward one.
@@ -131,7 +130,7 @@ class WildRecipe:
         steps_an_epoch = max(1, n_train // batch)
         epochs = steps / steps_an_epoch
         optimizer = str(rng.choice(tuple(_USUAL_RATES)))
-        initialiser, init_std = _draw_initialiser(rng, regime)
+        initialiser, init_std = draw_initialiser(rng, regime)
         regularised = regime == "good" or rng.random() < 0.3
         return NetworkRecipe(
             family=self.family,
@@ -140,19 +139,19 @@ class WildRecipe:
             order_seed=int(rng.integers(2**31)),
             task=Task(
                 dataset=facts.name,
+                form=form,
+                n_classes=n_classes,
                 n_train=n_train,
                 n_test=min(self.n_test, facts.n_test),
                 data_seed=int(rng.integers(2**31)),
                 pool=min(2 * self.n_train, facts.n_train),
-                image_size=None if size == facts.size else size,
-                channels=channels,
                 label_map=label_map,
                 transform=transform,
                 label_noise=noise,
             ),
             architecture=architecture,
             optimizer=optimizer,
-            learning_rate=_draw_rate(rng, regime, optimizer),
+            learning_rate=draw_rate(rng, regime, *_USUAL_RATES[optimizer]),
             epochs=epochs,
             checkpoints=tuple(sorted({epochs * place for place in _SPACING})),
             batch_size=batch,
@@ -216,9 +215,9 @@ def _draw_classes(rng: np.random.Generator, n_old: int) -> tuple[str, tuple[int,
     return transform, tuple(int(c) for c in new)
 
 
-def _draw_rate(rng: np.random.Generator, regime: str, optimizer: str) -> float:
-    """Draw a learning rate that suits the regime."""
-    rate = log_uniform(rng, *_USUAL_RATES[optimizer])
+def draw_rate(rng: np.random.Generator, regime: str, low: float, high: float) -> float:
+    """Draw a learning rate that suits the regime, given those at which networks usually learn."""
+    rate = log_uniform(rng, low, high)
     if regime == "undertrained":
         return rate * log_uniform(rng, 0.01, 0.3)
     if regime == "unstable":
@@ -226,7 +225,7 @@ def _draw_rate(rng: np.random.Generator, regime: str, optimizer: str) -> float:
     return rate
 
 
-def _draw_initialiser(rng: np.random.Generator, regime: str) -> tuple[str, float]:
+def draw_initialiser(rng: np.random.Generator, regime: str) -> tuple[str, float]:
     """Draw an initialiser and the standard deviation that two of them take."""
     if regime == "unstable" and rng.random() < 0.3:
         return "RandomNormal", float(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.recipes.architecture import ACTIVATIONS, NORMALISATIONS, Architecture
+from accuracy_from_weights.zoo.recipes.architecture import (
+    ACTIVATIONS,
+    NORMALISATIONS,
+    Architecture,
+    InputForm,
+)
+from accuracy_from_weights.zoo.recipes.costs import multiplications
 
 _MAX_DEPTH = 8
 _NARROWEST, _WIDEST = 8, 128
@@ -89,7 +94,8 @@ def _draw_convolutions(
 
 def _affordable(architecture: Architecture, size: int) -> Architecture:
     """Halve the widest layers, though not below 8, until one image costs little enough."""
-    while multiplications(architecture, 3, size, 20) > _COSTLIEST:
+    form = InputForm("image", (3, size, size))
+    while multiplications(architecture, form, 20) > _COSTLIEST:
         widest = max(architecture.widths)
         # Multiples of 4 stay multiples of 2, which is all that at most two heads ask of a width.
         narrower = max(_NARROWEST, widest // 8 * 4)
@@ -101,43 +107,3 @@ def _affordable(architecture: Architecture, size: int) -> Architecture:
             heads=min(architecture.heads, 2),
         )
     return architecture
-
-
-def multiplications(architecture: Architecture, channels: int, size: int, n_classes: int) -> int:
-    """Count the multiplications that one image takes, forward."""
-    widths = architecture.widths
-    if architecture.kind == "vit":
-        tokens = (size // architecture.patch_size) ** 2
-        width = widths[0]
-        block = width * width * (4 + 2 * architecture.mlp_ratio) + 2 * tokens * width
-        first = channels * architecture.patch_size**2 * width
-        return round(tokens * (first + len(widths) * block)) + width * n_classes
-    if architecture.kind == "mlp":
-        ends = (channels * size * size, *widths, n_classes)
-        return sum(a * b for a, b in itertools.pairwise(ends))
-    total = 0
-    depth = channels
-    area = architecture.kernel_size**2
-    places = architecture.sizes(size)
-    for i, (width, stride, side) in enumerate(
-        zip(widths, architecture.strides, places, strict=True)
-    ):
-        # With pooling the convolution runs before the size is halved.
-        outputs = (side * stride if architecture.pooling != "none" else side) ** 2
-        if i == 0 or architecture.kind == "cnn":
-            total += outputs * area * depth * width
-        elif architecture.kind == "resnet":
-            total += outputs * (area * (depth + width) + depth) * width
-        else:
-            total += outputs * depth * (area + width)
-        depth = width
-    return total + depth * n_classes * (places[-1] ** 2 if architecture.head == "flatten" else 1)
-
-
-def n_kernels(architecture: Architecture) -> int:
-    """Count the layers with a kernel."""
-    blocks = len(architecture.widths)
-    if architecture.kind == "vit":
-        return 2 + 6 * blocks
-    each = {"cnn": 1, "mlp": 1, "separable": 2, "resnet": 3}[architecture.kind]
-    return 2 + each * (blocks - 1)

@@ -15,6 +15,7 @@ from accuracy_from_weights.weights import read_weights
 from accuracy_from_weights.zoo.checkpoints import read_checkpoints
 from accuracy_from_weights.zoo.exchange import export_zoo
 from accuracy_from_weights.zoo.network_file import StoredNetwork
+from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe, save_recipe
 from accuracy_from_weights.zoo.store import PLAN_FILE, ZooStore
@@ -23,7 +24,7 @@ from accuracy_from_weights.zoo_training.datasets import load_images
 from tests.weights.files.fuzzing import Target, inside_archive, inside_gzip
 
 PREDICTOR = Path(__file__).parents[2] / "data" / "predictors" / "small.predictor"
-FACTS = DataFacts("noise", channels=1, size=16, n_classes=10, n_train=900, n_test=100)
+FACTS = DataFacts("noise", InputForm("image", (1, 16, 16)), n_classes=10, n_train=900, n_test=100)
 IDX_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 
 

@@ -28,7 +28,7 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("epochs = 2\n", "name its family"),
-        ('family = "tame"\n', "paper or wild. Received: 'tame'"),
+        ('family = "tame"\n', "'tame'"),
         ('family = "paper"\nepoch = 2\n', "epoch"),
         ('family = "paper"\nepochs = "two"\n', "epochs of the type of 18"),
         ('family = "paper"\nepochs = true\n', "Received: True"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,15 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.recipes.architecture import Architecture, paper_architecture
+from accuracy_from_weights.zoo.recipes.architecture import (
+    Architecture,
+    InputForm,
+    paper_architecture,
+)
+from accuracy_from_weights.zoo.recipes.costs import multiplications
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.wild import REGIMES, WildRecipe
-from accuracy_from_weights.zoo.recipes.wild_architecture import multiplications
 
-FACTS = DataFacts("mnist", channels=1, size=28, n_classes=10, n_train=60_000, n_test=10_000)
-DIGITS = DataFacts("digits", channels=1, size=8, n_classes=10, n_train=1_400, n_test=397)
+FACTS = DataFacts(
+    "mnist", InputForm("image", (1, 28, 28)), n_classes=10, n_train=60_000, n_test=10_000
+)
+DIGITS = DataFacts("digits", InputForm("image", (1, 8, 8)), n_classes=10, n_train=1_400, n_test=397)
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,7 +84,7 @@ def test_on_a_small_data_set_the_paper_recipe_keeps_the_steps_of_an_epoch():
     assert drawn.batch_size == 18
     assert 1400 // drawn.batch_size == pytest.approx(10_000 // 128, abs=1)
     # Images of 8 pixels are too small for three valid convolutions of stride 2.
-    assert drawn.task.image_size == 16
+    assert drawn.task.form.shape == (1, 16, 16)
     assert drawn.task.n_test == 397
 
 
@@ -101,7 +108,7 @@ def test_wild_recipes_cover_all_kinds_within_their_bounds():
     assert min(widths) == 8
     assert max(widths) == 128
     assert {max(r.task.label_map) + 1 for r in drawn} == set(range(2, 21))
-    assert {r.task.channels for r in drawn} == {1, 3}
+    assert {r.task.form.channels for r in drawn} == {1, 3}
     assert {r.schedule for r in drawn} == {"constant", "cosine", "steps"}
     assert any(r.task.label_noise > 0.2 for r in drawn)
     assert any(r.weight_decay > 0 for r in drawn)
@@ -112,12 +119,7 @@ def test_wild_recipes_cover_all_kinds_within_their_bounds():
     for recipe in drawn:
         n_train = recipe.task.n_train
         images = recipe.checkpoint_steps(n_train)[-1] * recipe.batch_of(n_train)
-        cost = multiplications(
-            recipe.architecture,
-            recipe.task.channels,
-            recipe.task.image_size,
-            max(recipe.task.label_map) + 1,
-        )
+        cost = multiplications(recipe.architecture, recipe.task.form, recipe.task.n_classes)
         assert 3 * images * cost <= 1.1 * max(wild.budget, 3 * 20 * recipe.batch_size * cost)
 
 
@@ -126,7 +128,11 @@ def test_checkpoints_and_schedules_in_steps():
     assert recipe.checkpoint_steps(100) == (0, 3, 12)
     assert recipe.batch_of(20) == 20
     rate = recipe.learning_rate
-    assert [recipe.learning_rate_at(p) for p in (0.0, 0.4, 0.9)] == [rate] * 3
+    assert recipe.learning_rates(3).tolist() == [rate] * 3
+    steps = dataclasses.replace(recipe, schedule="steps").learning_rates(8)
+    np.testing.assert_allclose(steps, [rate] * 4 + [rate / 10] * 2 + [rate / 100] * 2)
+    cosine = dataclasses.replace(recipe, schedule="cosine").learning_rates(4)
+    np.testing.assert_allclose(cosine[[0, 2]], [rate, rate / 2])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +143,7 @@ def test_checkpoints_and_schedules_in_steps():
         ({"checkpoints": [3, 1]}, "checkpoints"),
         ({"checkpoints": [0, 99]}, "checkpoints"),
         ({"colour": "red"}, "colour"),
-        ({"task": {"dataset": "mnist"}}, "n_train"),
+        ({"task": {"dataset": "mnist", "form": {"kind": "table", "shape": [3]}}}, "n_train"),
         ({"architecture": {"kind": "rnn"}}, "kind"),
     ],
 )
