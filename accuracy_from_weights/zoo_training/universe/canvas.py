@@ -45,7 +45,7 @@ def smooth_fields(
     if size % 2 == 0:
         twice[:, -1] = 1.0
     variance = float((twice * fall**2).sum()) / size**2
-    return filtered(noise, fall / np.float32(math.sqrt(variance)))
+    return filtered(noise, (fall / math.sqrt(variance)).astype(np.float32))
 
 
 def filtered(images: Floats, gain: Floats) -> Floats:

@@ -80,17 +80,15 @@ def _blobs(draft: Draft, size: int) -> Floats:
 
 
 def _figures(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """Draw polygons, stars and rounded shapes as radii at every angle, shape (n, angles)."""
-    found = []
-    for i in range(n):
-        corners, turned = 3 + i % 4, rng.uniform(0, 2 * math.pi)
-        angle = (angles() + turned) % (2 * math.pi / corners) - math.pi / corners
-        polygon = math.cos(math.pi / corners) / np.cos(angle)
-        star = 0.65 + 0.35 * np.cos(corners * (angles() + turned))
-        way = rng.integers(4)
-        stretch = 1 / np.hypot(np.cos(angles()), rng.uniform(1.5, 3) * np.sin(angles()))
-        found.append((polygon, star, stretch, np.full(len(angles()), 0.8))[way])
-    return np.array(found)
+    """Choose among polygons, stars and ellipses, as radii at every angle: shape (n, angles)."""
+    theta = angles() + rng.uniform(0, 2 * math.pi)
+    found = [np.full(len(theta), 0.8)]
+    for corners in (3, 4, 5, 6):
+        side = theta % (2 * math.pi / corners) - math.pi / corners
+        found.append(math.cos(math.pi / corners) / np.cos(side))
+        found.append(0.65 + 0.35 * np.cos(corners * theta))
+    found += [1 / np.hypot(np.cos(theta), narrow * np.sin(theta)) for narrow in (1.8, 3.5)]
+    return np.array(found)[rng.permutation(len(found))[:n]]
 
 
 def _shapes(draft: Draft, size: int) -> Floats:
@@ -112,25 +110,25 @@ def _shapes(draft: Draft, size: int) -> Floats:
     for name in names:
         own[name] = np.where(rng.random(draft.n) < 1.1 - draft.ease, own[name], 0)
     own |= {name: meaning[:, i] for i, name in enumerate(telling)}
-    vague = draft.between(0.9, 0.05)
+    vague = draft.between(2.5, 0.05)
     blur = {
         name: own[name] + vague * rng.standard_normal(draft.n)
         for name in ("size", "across", "down", "turn")
     }
-    lost = rng.random(draft.n) < 0.8 * (1 - draft.ease) ** 1.5
-    figure = np.where(lost, rng.integers(n_figures, size=draft.n), own["figure"])
-    hollow = np.where(lost, rng.integers(2, size=draft.n), own["hollow"])
+    lost = rng.random(draft.n) < 0.97 * (1 - draft.ease) ** 1.2
+    for name in ("figure", "hollow", "number"):
+        own[name] = np.where(lost, rng.integers(levels[name], size=draft.n), own[name])
     ink = np.zeros((draft.n, size, size), np.float32)
     for i in range(levels["number"]):
         there = own["number"] >= i
         apart = np.array([0.0, 0.55, -0.55])[i]
         centre = 0.4 * np.stack([blur["across"] - 1, blur["down"] - 1], axis=1)
         centre = centre + apart + 0.1 * vague * rng.standard_normal(centre.shape)
-        radius = figures[figure] * (0.28 + 0.12 * blur["size"])[:, None]
-        depth = outlines(np.maximum(radius, 0.1), centre, blur["turn"] * math.pi / 8, size)
+        radius = figures[own["figure"]] * np.clip(0.28 + 0.12 * blur["size"], 0.15, 0.8)[:, None]
+        depth = outlines(radius, np.clip(centre, -0.9, 0.9), blur["turn"] * math.pi / 8, size)
         mark = soft_step(depth, size)
         inner = soft_step(depth - np.float32(max(0.1, 2.5 / size)), size)
-        mark = mark - inner * hollow[:, None, None].astype(np.float32)
+        mark = mark - inner * own["hollow"][:, None, None].astype(np.float32)
         ink = np.maximum(ink, mark * there[:, None, None].astype(np.float32))
     return ink
 

@@ -105,7 +105,8 @@ def _disturbed(draft: Draft, x: Floats) -> Floats:
     found = []
     if draft.chance(0.15):
         found.append("clutter")
-        other = Draft(rng, "strokes", 8, draft.shares, rng.integers(8, size=n), draft.n_train, 0.5)
+        labels = rng.integers(8, size=draft.n)
+        other = Draft(rng, "strokes", 8, draft.shares, labels, draft.n_train, ease=0.5)
         amount = np.float32(draft.uniform(0.1, 0.7)) * hard
         x = x * (1 - amount) + amount * (2 * strokes(other, size)[:, None] - 1)
     if draft.chance(0.4):

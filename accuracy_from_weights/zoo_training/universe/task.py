@@ -21,7 +21,7 @@ from accuracy_from_weights.zoo_training.universe.draft import (
     scramble_labels,
 )
 
-UNIVERSE_VERSION = 1
+UNIVERSE_VERSION = 2
 """Changes whenever a seed comes to mean another task."""
 
 KIND_SHARES = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
@@ -34,7 +34,7 @@ _UNKNOWABLE = 0.15
 class _Kind(Protocol):
     """What the module of a kind offers."""
 
-    FAMILIES: Mapping[str, float]
+    FAMILIES: dict[str, float]
 
     def draw_form(self, rng: np.random.Generator) -> dict[str, object]: ...
 

@@ -173,14 +173,18 @@ def _order(draft: Draft, lengths: Integers, length: int, n_tokens: int) -> Integ
     orders = np.argsort(rng.random((4 * draft.n_classes, n_marks)), axis=1)
     orders = np.concatenate([orders, _permutations(n_marks)])
     orders = orders[np.sort(np.unique(orders, axis=0, return_index=True)[1])][: draft.n_classes]
-    spellings = max(1, min(3, n_tokens // (2 * n_marks)))
+    most = 1 + round(3 * (1 - draft.ease))
+    spellings = max(1, min(most, n_tokens // (2 * n_marks)))
     n_special = n_marks * spellings
     tokens = n_special + rng.integers(max(1, n_tokens - n_special), size=(draft.n, length))
     marks = orders[draft.labels]
     lost = rng.random(draft.n) > draft.between(0.05, 1.0)
     marks[lost] = np.argsort(rng.random((int(lost.sum()), n_marks)), axis=1)
     marks = marks + n_marks * rng.integers(spellings, size=marks.shape)
-    key = rng.random(tokens.shape) + (np.arange(length) >= lengths[:, None])
+    # The easier, the closer together do marks stand.
+    window = np.maximum(np.round(lengths * draft.between(1.0, 0.08)), n_marks)
+    after = np.arange(length) - _places(draft, lengths, window)[:, None]
+    key = rng.random(tokens.shape) + ((after < 0) | (after >= window[:, None]))
     places = np.sort(np.argsort(key, axis=1, kind="stable")[:, :n_marks], axis=1)
     np.put_along_axis(tokens, places, marks, axis=1)
     return np.minimum(tokens, n_tokens - 1)
@@ -193,7 +197,7 @@ def _permutations(n: int) -> Integers:
     return np.array(list(itertools.islice(itertools.permutations(range(n)), 120)))
 
 
-def _places(draft: Draft, lengths: Integers, width: int) -> Integers:
+def _places(draft: Draft, lengths: Integers, width: int | Doubles) -> Integers:
     """Draw where something of a width begins, so that it ends before the padding."""
     return (draft.rng.random(draft.n) * (lengths - width + 1)).astype(np.int64)
 

@@ -1,10 +1,16 @@
-"""The universe of tasks: the same everywhere, of the right form, learnable, of every difficulty."""
+"""The universe of tasks: the same everywhere, of the right form, learnable, of every difficulty.
+
+``python tests/zoo_training/universe/test_universe.py`` stores what seed 11 means; to be run when
+the universe's version changes.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -15,6 +21,7 @@ from accuracy_from_weights.zoo_training.universe import UNIVERSE_VERSION, TaskDa
 from accuracy_from_weights.zoo_training.universe.difficulty import RESPONSES, ease_for
 from accuracy_from_weights.zoo_training.universe.task import _KINDS, draw_task
 
+STORED = Path(__file__).parent / "seed_11.json"
 FAMILIES = [(kind, family) for kind, module in _KINDS.items() for family in module.FAMILIES]
 
 
@@ -29,6 +36,17 @@ def flat(task: TaskData) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([part.reshape(len(x), -1) for part in (x, spectrum)], axis=1)
 
     return numbers(task.x_train), numbers(task.x_test)
+
+
+def summary(task: TaskData) -> dict[str, object]:
+    """What must never change while the universe's version stays; stored for one seed a family."""
+    numbers = task.x_train[:200].astype(np.float64).reshape(-1)
+    waves = np.cos(np.arange(len(numbers)) / 7)
+    return {
+        "labels": crc32(np.concatenate([task.y_train, task.y_test]).astype("<i8").tobytes()),
+        "shape": list(task.x_train.shape),
+        "means": [round(float(v), 6) for v in (numbers.mean(), numbers.std(), waves @ numbers)],
+    }
 
 
 def accuracy_of_trees(task: TaskData) -> float:
@@ -104,6 +122,17 @@ def test_easy_tasks_can_be_learned_and_hard_ones_cannot(kind: str, family: str) 
     assert gain > accuracy_of_trees(hard) - max(np.bincount(hard.y_test)) / len(hard.y_test)
 
 
+@pytest.mark.parametrize(("kind", "family"), FAMILIES)
+def test_a_seed_means_the_same_task_everywhere(kind: str, family: str) -> None:
+    task = draw_task(11, kind, family=family)
+    expected = json.loads(STORED.read_text(encoding="utf-8"))[family]
+    found = summary(task)
+    assert found["labels"] == expected["labels"]
+    assert found["shape"] == expected["shape"]
+    # Rounding may move single values; it moves no mean.
+    assert found["means"] == pytest.approx(expected["means"], rel=1e-3, abs=1e-3)
+
+
 def test_classes_are_as_uneven_as_the_task_says() -> None:
     tasks = [make_task(seed, "table") for seed in range(40)]
     uneven = [float(task.facts["largest_class"]) * task.n_classes for task in tasks]
@@ -157,3 +186,8 @@ def test_no_framework_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+if __name__ == "__main__":
+    found = {family: summary(draw_task(11, kind, family=family)) for kind, family in FAMILIES}
+    STORED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
