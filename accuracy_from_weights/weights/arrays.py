@@ -15,6 +15,10 @@ from accuracy_from_weights.weights.device_arrays import DeviceArray, stays_on_de
 from accuracy_from_weights.weights.layers import Array
 
 
+class Float8Array(np.ndarray):
+    """8-bit floats that a file's reader has widened to float32, whose scale may lie beside them."""
+
+
 def is_array(value: object) -> bool:
     """Whether the value is a tensor or array of any framework, or a scalar one.
 
@@ -26,10 +30,16 @@ def is_array(value: object) -> bool:
 
 def has_axes(value: Any) -> bool:
     """Whether an array is more than a single number."""
+    shape = known_shape(value)
+    return shape is None or len(shape) > 0
+
+
+def known_shape(value: Any) -> tuple[int, ...] | None:
+    """Return an array's shape, or None where it is not known yet."""
     try:
-        return len(value.shape) > 0
-    except (RuntimeError, TypeError, ValueError):  # a shape that is not known yet
-        return True
+        return tuple(value.shape)
+    except (RuntimeError, TypeError, ValueError):
+        return None
 
 
 def to_numpy(value: Any, name: str) -> Array | None:
@@ -48,12 +58,13 @@ def to_numpy(value: Any, name: str) -> Array | None:
         float32 and float64 are kept, as read-only views of the given memory where it is on the
         CPU; half precision, bfloat16, float8 and integers become float32. A large tensor of
         PyTorch on a GPU stays there, as a `DeviceArray`. None where the tensor holds no weights:
-        no axis, no value, booleans, complex numbers, text.
+        no axis, no value, booleans, text.
 
     Raises
     ------
     UnsupportedModelError
-        When the values are not on this machine: meta, fake, lazy, sharded or deleted tensors.
+        When the values are not on this machine (meta, fake, lazy, sharded or deleted tensors), or
+        are complex numbers.
     """
     if not isinstance(value, np.ndarray | np.generic):
         value = _unwrapped(value)
@@ -71,6 +82,8 @@ def to_numpy(value: Any, name: str) -> Array | None:
         return cast(Array, value)  # for the little that readers do to an array it is one
     if value is None or value.ndim == 0 or value.size == 0:
         return None
+    if value.dtype.kind == "c":
+        raise _complex(name)
     return _as_floating(value)
 
 
@@ -83,7 +96,7 @@ def _as_floating(array: np.ndarray[Any, Any]) -> Array | None:
             floating = array.astype(np.float32)
     else:
         return None
-    view: Array = floating.view()
+    view: Array = floating.view(np.ndarray)
     view.flags.writeable = False
     return view
 
@@ -125,10 +138,20 @@ def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | DeviceArray | 
             f"{name!r} is a tensor without values (meta device); load the weights first."
         )
     tensor = tensor.detach()
-    if tensor.is_complex() or tensor.dtype == torch.bool:
+    if tensor.is_complex():
+        raise _complex(name)
+    if tensor.dtype == torch.bool:
         return None
-    if tensor.is_quantized:
+    # torchao and optimum-quanto have tensors that are quantised and say otherwise.
+    if tensor.is_quantized or type(tensor).dequantize is not torch.Tensor.dequantize:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     return DeviceArray(tensor) if stays_on_device(tensor) else to_host(tensor)
+
+
+def _complex(name: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{name!r} holds complex numbers, which no statistic here is made for; only networks of "
+        "real weights can be read."
+    )

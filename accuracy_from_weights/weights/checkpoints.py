@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.arrays import is_array
+from accuracy_from_weights.weights.arrays import is_array, known_shape
 from accuracy_from_weights.weights.found_layers import Kernel, Part
 
 Path = tuple[str, ...]
@@ -131,7 +131,7 @@ def _kernels(source: Any) -> Kernels:
     return [
         (path, shape)
         for path, value in walk(source)
-        if len(shape := tuple(getattr(value, "shape", ()))) > 1
+        if (shape := known_shape(value)) is not None and len(shape) > 1
     ]
 
 

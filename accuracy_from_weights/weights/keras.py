@@ -19,6 +19,7 @@ from accuracy_from_weights.weights.naming.keras_names import (
 from accuracy_from_weights.weights.naming.keras_variables import named_variables
 from accuracy_from_weights.weights.order.graph import with_graph
 from accuracy_from_weights.weights.order.keras_graph import Step, graph_of_steps
+from accuracy_from_weights.weights.packed import unpacked
 
 _CONFIG = ("epsilon", "equation", "center", "scale")
 
@@ -137,24 +138,25 @@ def _keras_class(layer: Any) -> str:
 
 
 def _own_variables(layer: Any, path: tuple[str, ...]) -> list[tuple[str, Array]]:
-    if getattr(layer, "quantization_mode", None) in ("int8", "int4", "gptq", "awq"):
+    mode = getattr(layer, "quantization_mode", None)
+    is_adapted = getattr(layer, "lora_enabled", False)
+    if mode not in (None, "int8", "float8") or (mode == "int8" and is_adapted):
+        how = f"{mode} with LoRA" if is_adapted else mode
         raise UnsupportedModelError(
-            f"Expected a model of floating point weights. Received: layer {layer.name!r}, "
-            f"quantised to {layer.quantization_mode}; read the model before it is quantised."
+            f"Layer {layer.name!r} is quantised ({how}), which cannot be read; read the model "
+            "before it is quantised."
         )
     own = [
         *getattr(layer, "_trainable_variables", ()),
         *getattr(layer, "_non_trainable_variables", ()),
     ]
-    arrays: list[tuple[str, Array]] = []
+    values: list[tuple[str, Any]] = []
     for variable in own:
         # Keras shows the sum of a kernel and its low-rank change as the attribute `kernel`.
-        is_adapted = getattr(layer, "lora_enabled", False) and variable.name in (
-            "kernel",
-            "embeddings",
-        )
-        value = getattr(layer, variable.name) if is_adapted else variable
-        array = to_numpy(value, ".".join((*path, variable.name)))
-        if array is not None:
-            arrays.append((variable.name, array))
-    return arrays
+        is_sum = is_adapted and variable.name in ("kernel", "embeddings")
+        values.append((variable.name, getattr(layer, variable.name) if is_sum else variable))
+    if mode == "int8":
+        named = unpacked({(layer.name, name): value for name, value in values})
+        values = [(name, value) for (_, name), value in named.items()]
+    arrays = [(name, to_numpy(value, ".".join((*path, name)))) for name, value in values]
+    return [(name, array) for name, array in arrays if array is not None]

@@ -9,6 +9,7 @@ from accuracy_from_weights.weights.checkpoints import no_such_part
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 from accuracy_from_weights.weights.naming.torch_names import Hint
+from accuracy_from_weights.weights.torch_state import effective_state
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +28,7 @@ def parts_of_torch_module(module: nn.Module) -> list[Part]:
     module = unwrapped(module)
     refuse_sharded(module)
     return parts_of_mapping(
-        module.state_dict(keep_vars=True),
+        effective_state(module),
         {_path(name): _hint(part) for name, part in module.named_modules(remove_duplicate=False)},
         graph=graph_of_module(module),
     )
@@ -87,6 +88,8 @@ def refuse_sharded(module: nn.Module) -> None:
 def _hint(module: nn.Module) -> Hint:
     from torch import nn
 
+    if type(module).__module__.startswith("torch.ao.nn"):
+        return _hint_of_quantised(module)
     if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm):
         return Hint(epsilon=module.eps)
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
@@ -102,4 +105,21 @@ def _hint(module: nn.Module) -> Hint:
         return Hint(is_ignored=True)
     if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers' linear layer
         return Hint(kind="dense", is_transposed=True)
+    return Hint()
+
+
+def _hint_of_quantised(module: Any) -> Hint:
+    """Return what is known of a layer of torch.ao.quantization, none of torch.nn's classes."""
+    kind = type(module).__name__
+    if "ConvTranspose" in kind:
+        return Hint(kind="transposed_conv", groups=module.groups)
+    if "Conv" in kind:
+        is_depthwise = module.groups > 1 and module.groups == module.in_channels
+        return Hint(kind="depthwise_conv" if is_depthwise else "conv")
+    if "Embedding" in kind:
+        return Hint(kind="embedding")
+    if "Linear" in kind:
+        return Hint(kind="dense")
+    if "BatchNorm" in kind:
+        return Hint(epsilon=module.eps)
     return Hint()

@@ -156,7 +156,7 @@ def test_what_is_no_weight_is_skipped() -> None:
     module.register_buffer("causal_mask", torch.ones(5, 5))
     module.register_parameter("logit_scale", nn.Parameter(torch.tensor(2.0)))
     module.register_parameter("temperature", nn.Parameter(torch.ones(1)))
-    module.register_buffer("frequencies", torch.ones(3, 3, dtype=torch.complex64))
+    module.register_buffer("freqs_cis", torch.ones(3, 3, dtype=torch.complex64))
     layers = read_weights(module).layers
     assert [layer.name for layer in layers] == ["0"]
     assert layers[0].norm_scale is None

@@ -40,6 +40,7 @@ from accuracy_from_weights.weights.naming.keras_variables import KNOWN_CLASSES, 
 from accuracy_from_weights.weights.order.graph import with_before, with_graph
 from accuracy_from_weights.weights.order.keras_graph import before_by_names, graph_of_steps
 from accuracy_from_weights.weights.order.layer_order import Block, chained, counter, family
+from accuracy_from_weights.weights.packed import unpacked, unpacked_in_order
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that only hold the layers of a model."""
@@ -141,11 +142,9 @@ def _own_group(
     is_attention: bool,
 ) -> Iterator[KerasGroup]:
     datasets = file.visit(own)
-    arrays: list[Array] = []
-    for name in sorted(datasets, key=counter):
-        array = to_numpy(file.read(datasets[name]), ".".join((*place, name)))
-        if array is not None:
-            arrays.append(array)
+    stored = [file.read(datasets[name]) for name in sorted(datasets, key=counter)]
+    values = unpacked_in_order(stored, ".".join(place))
+    arrays = [a for value in values if (a := to_numpy(value, ".".join(place))) is not None]
     stored_name = own.attrs.get("name", "")
     class_name = config.class_name if config is not None else ""
     if is_attention:
@@ -180,15 +179,18 @@ def _listed_groups(
     for layer_name in _listed(model, "layer_names"):
         if layer_name not in layers:
             raise unreadable(file.path, f"it lists the layer {layer_name!r} but does not hold it")
-        arrays: dict[tuple[str, ...], dict[str, Array]] = {}
+        stored: dict[tuple[str, ...], Any] = {}
         for weight_name in _listed(layers[layer_name], "weight_names"):
             item = layers[layer_name]
             names = tuple(name for name in weight_name.split("/") if name)
             for name in names:
                 item = file.children(item)[name]
-            array = to_numpy(file.read(item), weight_name)
+            stored[(*names[:-1], names[-1].removesuffix(":0"))] = file.read(item)
+        arrays: dict[tuple[str, ...], dict[str, Array]] = {}
+        for names, value in unpacked(stored).items():
+            array = to_numpy(value, "/".join(names))
             if array is not None:
-                arrays.setdefault(names[:-1], {})[names[-1].removesuffix(":0")] = array
+                arrays.setdefault(names[:-1], {})[names[-1]] = array
         for names, variables in arrays.items():
             config = configs.get(names[-1] if names else layer_name, LayerConfig("", {}, {}))
             # Of a sequential model, the names begin with the model's own.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from accuracy_from_weights.weights.arrays import Float8Array
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
@@ -93,6 +94,8 @@ def _tensor(
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
     dtype = entry.get("dtype")
+    if isinstance(dtype, str) and dtype.startswith("C"):
+        raise unreadable(path, f"tensor {name!r} holds complex numbers")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise unreadable(path, f"tensor {name!r} has the unknown dtype {dtype!r}")
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
@@ -117,9 +120,9 @@ def _decoded(raw: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     if dtype == "BF16":
         return (raw.astype(np.uint32) << 16).view(np.float32)
     if dtype == "F8_E5M2":
-        return (raw.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+        return (raw.astype(np.uint16) << 8).view(np.float16).astype(np.float32).view(Float8Array)
     if dtype == "F8_E4M3":
-        return _e4m3_values()[raw]
+        return _e4m3_values()[raw].view(Float8Array)
     return raw
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.adapters import merged
 from accuracy_from_weights.weights.arrays import has_axes, to_numpy
 from accuracy_from_weights.weights.checkpoints import (
     COLLECTIONS,
@@ -34,17 +35,21 @@ from accuracy_from_weights.weights.order.layer_order import (
     in_order_of_flow,
     is_sorted_by_name,
 )
+from accuracy_from_weights.weights.packed import unpacked
 from accuracy_from_weights.weights.parametrised import effective_weights
 
 Path = tuple[str, ...]
 
-_MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer")
 """Parts of a name that wrappers put in, anywhere."""
+
+_AROUND = ("module", "model", "net", "network", "base_model")
+"""Names of what wraps a whole network."""
 
 _BUFFERS = re.compile(
     r"num_batches_tracked|(?:.*_)?position_ids|(?:.*_)?token_type_ids|(?!weight_mask).*_mask|mask|.*_index|"
     r".*_indices|attn_bias|masked_bias|inv_freq|.*(?:cos|sin)_cached|n_averaged|seed_generator.*|"
-    r"kernel_scale|kernel_zero"
+    r"freqs?(?:_cis|_complex)?|frequencies"
 )
 
 
@@ -87,7 +92,7 @@ def parts_of_mapping(
         prefix = _prefix_of_part(part, [path for path, _ in flat], prefix)
         flat = [(path, value) for path, value in flat if path[: len(prefix)] == prefix]
     tensors = {}
-    for path, value in flat:
+    for path, value in merged(unpacked(dict(flat))).items():
         array = to_numpy(value, ".".join(path))
         if array is not None:
             tensors[_without_prefix(path, prefix)] = array
@@ -180,7 +185,7 @@ def _common_prefix(paths: list[Path]) -> Path:
     """
     prefix: Path = ()
     firsts = {path[:1] for path in paths if len(path) > 2}
-    while len(firsts) == 1 and next(iter(firsts))[-1] in ("module", "model", "net", "network"):
+    while len(firsts) == 1 and next(iter(firsts))[-1] in _AROUND:
         (prefix,) = firsts
         n = len(prefix)
         firsts = {path[: n + 1] for path in paths if len(path) > n + 2}

@@ -27,7 +27,7 @@ from tests.weights.comparing import assert_same_layers, refusal
 layers = keras.layers
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int8])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_dtypes_of_torch_files(dtype: torch.dtype, tmp_path: Path) -> None:
     tensor = torch.tensor([[1.5, -2.25, 3.0], [100.0, -0.5, 0.0]]).to(dtype)
     state = {"fc.weight": tensor, "fc.bias": tensor[:, 0].contiguous()}
@@ -165,13 +165,6 @@ def test_damaged_bytes_are_refused_or_read_but_never_crash(
             read_weights(path)
         except (UnreadableFileError, UnsupportedModelError) as error:
             assert "\n" not in str(error)  # noqa: PT017  # most, but not all of them are refused
-
-
-def test_quantised_keras_models_are_refused() -> None:
-    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
-    model.quantize("int8")
-    with pytest.raises(UnsupportedModelError, match="before it is quantised"):
-        read_weights(model)
 
 
 def test_bfloat16_arrays_of_numpy_in_npz(tmp_path: Path) -> None:
