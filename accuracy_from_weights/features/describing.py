@@ -66,9 +66,10 @@ def describe_network(
 
     Returns
     -------
-    ndarray of shape (1, n_features), float32
-        Columns as `feature_sets.feature_names` names them. NaN for what the log lacks; a network
-        whose weights hold NaN or infinity is NaN in all columns of its weights.
+    ndarray of shape (1, n_features + 2), float32
+        Columns as `feature_sets.feature_names` names them, and `feature_sets.GRAPH_NAMES`. NaN
+        for what the log lacks; a network whose weights hold NaN or infinity is NaN in all columns
+        of its weights.
 
     Raises
     ------
@@ -85,7 +86,8 @@ def describe_network(
     """
     check_feature_set(feature_set)
     source, part = inner_model(source, part)
-    parts = [describe(read_weights(source, part))]
+    network = read_weights(source, part)
+    parts = [describe(network)]
     if "probes" in feature_set:
         from accuracy_from_weights.features.probes import probe
 
@@ -102,7 +104,7 @@ def describe_network(
                 "features='weights+probes+log'."
             )
         parts.append(describe_sample(source, sample)[None])
-    return np.concatenate(parts, axis=1)
+    return np.concatenate([*parts, _graph_row(network)[None]], axis=1)
 
 
 def describe_many(
@@ -129,9 +131,9 @@ def describe_many(
 
     Returns
     -------
-    list of ndarray of shape (n_features,) or AccuracyFromWeightsError
-        For each file its row of the feature set "weights", or the error that says why there is
-        none.
+    list of ndarray of shape (n_features + 2,) or AccuracyFromWeightsError
+        For each file its row of the feature set "weights", as `describe_network` returns it, or
+        the error that says why there is none.
     """
     import joblib
 
@@ -160,12 +162,18 @@ def _describe_portion(
             continue
         if network.n_parameters > LARGEST_EXACT:
             # Described alone: large networks gain nothing from company, and would fill the memory.
-            rows[k] = describe(_on_device(network, device))[0]
+            rows[k] = np.append(describe(_on_device(network, device))[0], _graph_row(network))
         else:
             alike.setdefault(network.architecture, {})[k] = network
     for networks in alike.values():
-        rows |= zip(networks, describe(stack_networks([*networks.values()])), strict=True)
+        described = describe(stack_networks([*networks.values()]))
+        for (k, network), row in zip(networks.items(), described, strict=True):
+            rows[k] = np.append(row, _graph_row(network))
     return [rows[k] for k in range(len(files))]
+
+
+def _graph_row(network: NetworkWeights) -> Row:
+    return np.array([network.is_chain, network.is_rectified], np.float32)
 
 
 def _on_device(network: NetworkWeights, device: str) -> NetworkWeights:

@@ -19,6 +19,10 @@ FEATURE_SETS = (
 LOG_NAMES = ("accuracy", "loss", "samples")
 """What a training loop knows: fraction in [0, 1], nats, and the number of training samples."""
 
+GRAPH_NAMES = ("graph.is_chain", "graph.is_rectified")
+"""What is known of a network's graph, 0 or 1: the last columns of a row, which no predictor is
+fitted to. Without them a network's condition is not certain."""
+
 
 def check_feature_set(feature_set: Any) -> str:
     """Return `feature_set`, or raise `InvalidArgumentError` when it is not in `FEATURE_SETS`."""

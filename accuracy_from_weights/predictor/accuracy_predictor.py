@@ -33,6 +33,7 @@ from accuracy_from_weights.predictor.fit_rows import (
     as_features,
     finite_rows,
     fitted_columns,
+    graph_columns,
 )
 from accuracy_from_weights.predictor.fitted_state import FittedState
 from accuracy_from_weights.predictor.fitting import fit_state
@@ -280,7 +281,7 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             horizon, progress, len(columns), can_forecast=state.forecaster is not None
         )
         accuracies, intervals, p_values = state.judged(columns, self.coverage, done)
-        conditions = name_conditions(columns, state.names)
+        conditions = name_conditions(columns, state.names, graph_columns(rows, self.features))
         return estimates_of(
             accuracies, intervals, p_values=p_values, conditions=conditions, coverage=self.coverage
         )

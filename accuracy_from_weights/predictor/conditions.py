@@ -1,9 +1,10 @@
 """What is plainly wrong with a network, named for what it is.
 
-The thresholds are read off zoos, where accuracy and epoch are known: what is called untrained had
-not been trained, and what is called collapsed or dead was at chance, in all but a few of a hundred
-cases (``python benchmarks/conditions.py TABLE`` counts them). They are set for precision: many a
-bad network shows none of these signs.
+A network is named only where that is certain. Divergence and fresh weights show in the weights
+themselves. Whether a network gives one answer, or none of its neurons answers, follows from the
+order of its layers only where they are known to run one after another: past a skip connection,
+everything may still be well. The thresholds are set so that hardly any network above chance is
+named, not so that every bad one is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Columns = Callable[..., NDArray[np.float32]]
 CONDITIONS = ("ok", "diverged", "untrained", "collapsed", "dead")
 """``diverged``: a weight is NaN or infinite. ``untrained``: the weights are still as Keras or
 PyTorch initialise them. ``collapsed``: one answer drowns all others, whatever the input. ``dead``:
-nearly all neurons of the last hidden layer are switched off, if they are rectifiers."""
+nearly all neurons of the last hidden layer are switched off. The last two are told of networks
+that are known to be a chain of layers, the last one of rectifiers (ReLU) only."""
 
 _ONE_ANSWER = 4.0
 """The outputs' means spread e^4 times as much as what an input adds to them (in variance)."""
@@ -30,14 +32,19 @@ _UNIFORM_DEVIATION = float(np.log(1 / np.sqrt(3)))
 """PyTorch draws weights evenly from plus or minus 1 over the root of the fan-in."""
 
 
-def name_conditions(rows: NDArray[np.float32], names: Sequence[str]) -> list[str]:
-    """Name the condition of each network.
+def name_conditions(
+    rows: NDArray[np.float32], names: Sequence[str], graph: NDArray[np.bool_] | None = None
+) -> list[str]:
+    """Return the condition of each network.
 
     Parameters
     ----------
     rows : ndarray of shape (n_networks, n_features)
     names : sequence of str
         The columns' names; without them only divergence is seen.
+    graph : ndarray of shape (n_networks, 2), optional
+        Whether each network is known to be a chain, and to be one of rectifiers; see
+        `feature_sets.GRAPH_NAMES`. Default: nothing is known.
 
     Returns
     -------
@@ -45,6 +52,9 @@ def name_conditions(rows: NDArray[np.float32], names: Sequence[str]) -> list[str
         One of `CONDITIONS` each.
     """
     position = {name: k for k, name in enumerate(names)}
+    if graph is None:
+        graph = np.zeros((len(rows), 2), bool)
+    is_chain, is_rectified = graph.T
 
     def columns(*wanted: str) -> NDArray[np.float32]:
         return rows[:, [position[name] for name in wanted]]
@@ -61,8 +71,9 @@ def name_conditions(rows: NDArray[np.float32], names: Sequence[str]) -> list[str
     except KeyError:
         pass  # columns of the user's own, or of an earlier release
     else:
-        found[(inactive > _SWITCHED_OFF).all(axis=1)] = "dead"
-        found[(constancy > _ONE_ANSWER).all(axis=1)] = "collapsed"
+        is_dead = (inactive > _SWITCHED_OFF).all(axis=1)
+        found[is_chain & is_rectified & is_dead] = "dead"
+        found[is_chain & (constancy > _ONE_ANSWER).all(axis=1)] = "collapsed"
         found[untrained] = "untrained"
     found[~np.isfinite(rows).all(axis=1)] = "diverged"
     return [str(condition) for condition in found]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.errors import InvalidArgumentError, ZooError
 from accuracy_from_weights.features.describing import describe_network
+from accuracy_from_weights.features.feature_sets import GRAPH_NAMES, feature_names
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -177,22 +178,24 @@ def as_features(
     Returns
     -------
     ndarray of shape (n_networks, n_features), float32
+        Without `GRAPH_NAMES`, which no predictor is fitted to.
 
     Raises
     ------
     InvalidArgumentError
         When `X` is neither.
     """
+    n_graph = len(GRAPH_NAMES)
+    n_with_graph = len(feature_names(features)) + n_graph
     if hasattr(X, "__array__") or (isinstance(X, Sequence) and len(X) and _is_numbers(X[0])):
         rows = np.asarray(X, np.float32)
         if rows.ndim == 2:
-            return rows
+            return rows[:, :-n_graph] if rows.shape[1] == n_with_graph else rows
         given = f"An array of shape {rows.shape}"
     elif isinstance(X, Sequence) and not isinstance(X, str):
         if len(X):
-            return np.concatenate(
-                [describe_network(source, features, input_shape=input_shape) for source in X]
-            )
+            described = [describe_network(one, features, input_shape=input_shape) for one in X]
+            return np.concatenate(described)[:, :-n_graph]
         given = "An empty sequence"
     else:
         given = f"An object of type {type(X).__name__}"
@@ -240,6 +243,26 @@ def fitted_columns(
             f"{n_features}; describe networks with describe_network."
         )
     return rows
+
+
+def graph_columns(rows: ArrayLike, features: str) -> NDArray[np.bool_]:
+    """Return what rows say of the networks' graphs, in the order of `GRAPH_NAMES`.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_networks, k)
+    features : str
+        The feature set of the other columns.
+
+    Returns
+    -------
+    ndarray of shape (n_networks, 2)
+        False for what is not known, as in rows of a zoo.
+    """
+    given = np.asarray(rows, np.float32)
+    if given.shape[1] != len(feature_names(features)) + len(GRAPH_NAMES):
+        return np.zeros((len(given), len(GRAPH_NAMES)), bool)
+    return np.asarray(given[:, -len(GRAPH_NAMES) :] == 1)
 
 
 def finite_rows(features: Features) -> NDArray[np.bool_]:
