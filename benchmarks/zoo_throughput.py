@@ -69,7 +69,7 @@ def train_plainly(recipes: Sequence[NetworkRecipe], data: ImageData) -> None:
     import torch
     from torch import nn
 
-    from accuracy_from_weights.zoo_training.tasks import prepare_images, training_images
+    from accuracy_from_weights.zoo_training.tasks import prepare_data, training_examples
 
     def evaluate(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
         with torch.no_grad():
@@ -78,8 +78,8 @@ def train_plainly(recipes: Sequence[NetworkRecipe], data: ImageData) -> None:
         return (logits.argmax(1) == y).double().mean().item(), loss
 
     for recipe in recipes:
-        images = prepare_images(recipe.task, data)
-        indices, labels = training_images(recipe.task, images)
+        images = prepare_data(recipe.task, data)
+        indices, labels = training_examples(recipe.task, images)
         x, y = torch.from_numpy(images.pool[indices]), torch.from_numpy(labels)
         test_x, test_y = torch.from_numpy(images.test), torch.from_numpy(images.test_labels)
         activation = nn.ReLU if recipe.architecture.activation == "relu" else nn.Tanh

@@ -105,6 +105,7 @@ class TorchNetworks:
             for layer in self._module.modules():
                 if isinstance(layer, RecurrentLayer):
                     layer.unrolled = True
+        self._drops = False
         self._apply = vmap(self._one, in_dims=(0, 0, 0, 0))
 
     def __len__(self) -> int:
@@ -161,8 +162,10 @@ class TorchNetworks:
         return logits
 
     def _set_masks(self, masks: Sequence[Tensor]) -> None:
-        given = iter(masks)
-        self._module.set_dropout((lambda _: next(given)) if masks else None)
+        self._given = iter(masks)
+        if bool(masks) != self._drops:
+            self._drops = bool(masks)
+            self._module.set_dropout((lambda _: next(self._given)) if masks else None)
 
     def dropout_shapes(self, batch: int) -> list[Shape]:
         """Return the shapes, without the batch axis, of the values that dropout works on."""
@@ -178,7 +181,7 @@ class TorchNetworks:
             was = self._module.training
             self._module.eval().set_dropout(record)
             self._module(x)
-            self._module.train(was)
+            self._module.train(was).set_dropout(None)
         return shapes
 
     # -- weights -----------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -63,10 +66,23 @@ def _product(x: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
 def dropout_bytes(keys: Tensor, step: int, n_bytes: int) -> Tensor:
     """Return the random bytes of one training step for each key: (k, n_bytes), uint8."""
     n_words = -(-n_bytes // 8)
-    words = random_words(keys, step * blocks_of(n_words), n_words)
+    draw = fused_words(keys.device) if keys.is_cuda else random_words
+    words = draw(keys, step * blocks_of(n_words), n_words)
     return words.contiguous().view(torch.uint8)[:, :n_bytes]
 
 
-def epoch_orders(keys: Tensor, epoch: int, n: int) -> Tensor:
-    """Return each key's order of ``n`` examples in an epoch: (k, n), int64."""
-    return random_words(keys, epoch * blocks_of(n), n).argsort(dim=1, stable=True)
+@functools.cache
+def fused_words(device: torch.device) -> Callable[[Tensor, int, int], Tensor]:
+    """Return `random_words` as one kernel, where the compiler for a device gets it right.
+
+    A compiler that takes the overflow of signed words for impossible gets it wrong; then, or where
+    there is no compiler, the 250 operations run one by one.
+    """
+    sample = torch.arange(4, device=device).view(2, 2)
+    fused: Callable[[Tensor, int, int], Tensor] = torch.compile(random_words, dynamic=True)
+    try:
+        if torch.equal(fused(sample, 5, 41), random_words(sample, 5, 41)):
+            return fused
+    except Exception:  # noqa: BLE001 - whatever a compiler raises, the plain operations are right
+        return random_words
+    return random_words

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -35,9 +37,8 @@ def test_dropout_of_a_step_does_not_depend_on_the_steps_before() -> None:
     drawn = [randomness.dropout_bytes(key, step, 101) for step in range(3)]
     assert drawn[0].tobytes() != drawn[1].tobytes()
     for step in (2, 0):
-        np.testing.assert_array_equal(
-            torch_philox.dropout_bytes(keys, step, 101)[0].numpy(), drawn[step]
-        )
+        on_device = torch_philox.dropout_bytes(keys, step, 101)[0]
+        np.testing.assert_array_equal(on_device.numpy(), drawn[step])
     many = randomness.dropout_bytes(key, 0, 100_000)
     assert np.bincount(many, minlength=256).std() < 1.2 * np.sqrt(100_000 / 256)
 
@@ -48,3 +49,20 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     for order in orders:
         assert sorted(order.tolist()) == list(range(50))
     assert len({order.tobytes() for order in orders}) == 4
+
+
+def fail(*_: object) -> torch.Tensor:
+    raise RuntimeError("no compiler")
+
+
+@pytest.mark.parametrize("compiled", [lambda keys, block, n: keys + block + n, fail])
+def test_a_compiler_that_gets_the_words_wrong_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., torch.Tensor]
+) -> None:
+    torch_philox.fused_words.cache_clear()
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compiled)
+    assert torch_philox.fused_words(torch.device("cpu")) is torch_philox.random_words
+    torch_philox.fused_words.cache_clear()
+    monkeypatch.setattr(torch, "compile", lambda function, **_: torch.no_grad()(function))
+    assert torch_philox.fused_words(torch.device("cpu")) is not torch_philox.random_words
+    torch_philox.fused_words.cache_clear()

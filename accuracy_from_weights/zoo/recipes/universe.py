@@ -30,7 +30,7 @@ _KINDS = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
 _EVALUATIONS = 9
 # Multiplications that one example takes at most, from the narrowest to the widest networks.
 _CHEAPEST, _COSTLIEST = 3e4, 1.5e6
-_MANY_FOR_OVERFITTING = 1_000
+_MANY_FOR_OVERFITTING = 600
 _FEWEST_STEPS = 200
 _SPACING = (0.0, 0.04, 0.15, 0.45, 1.0)
 # Learning rates at which networks learn within as many steps.
@@ -224,8 +224,8 @@ class UniverseRecipe:
         most = max(min(self.n_train, facts.n_train), batch)
         if regime == "overfitted":
             noise = float(rng.uniform(0.15, 0.6)) if rng.random() < 0.4 else 0.0
-            few = max(2, min((6 if noise == 0.0 else 15) * facts.n_classes, most // 2))
-            n = log_uniform(rng, few, max(few, min(8 * few, most, _MANY_FOR_OVERFITTING)))
+            few = max(2, min((5 if noise == 0.0 else 10) * facts.n_classes, most // 2))
+            n = log_uniform(rng, few, max(few, min(6 * few, most, _MANY_FOR_OVERFITTING)))
         else:
             noise = float(rng.uniform(0.0, 0.3)) if rng.random() < 0.1 else 0.0
             n = log_uniform(rng, min(600, most), most)

@@ -1,0 +1,264 @@
+"""What a GPU gains: training zoos, estimates, callbacks; one command, under four minutes.
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --device cpu --tiny     # the same checks, small, where there is no GPU
+
+The table says whether networks trained on the GPU are those of the processor, how many training
+examples a second a zoo gets through by how many networks are trained at once, what an estimate of a
+large network that lies on the GPU costs beside one pass over its weights and a validation pass, and
+that a callback leaves training there as it was. What there is no time for is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from accuracy_from_weights import load_predictor
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.zoo.recipes.architecture import InputForm
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo.recipes.universe_architecture import draw_architecture
+from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo_training.tasks import PreparedData
+from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
+from accuracy_from_weights.zoo_training.training import ImageData, train_networks
+from benchmarks import networks
+
+SECONDS = 225
+IMAGES_OF_VALIDATION = 10_000
+ZOO_NETWORKS, ZOO_EPOCHS, ZOO_IMAGES = 120_000, 86, 32_500
+"""The Small CNN Zoo: its networks, their epochs, and the training images of an average one."""
+Row = tuple[str, str]
+Section = Callable[[torch.device, bool], Iterator[Row]]
+
+
+def seconds(work: Callable[[], object], device: torch.device, repeats: int = 1) -> float:
+    """Time the fastest of some calls, with all that the device has to do for it."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    times = []
+    for _ in range(repeats):
+        wait()
+        start = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def random_images(n_train: int, n_test: int) -> ImageData:
+    """Draw images of 28 by 28 pixels: training is as fast whatever they show."""
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        return rng.integers(256, size=(n, 1, 28, 28), dtype=np.uint8), rng.integers(10, size=n)
+
+    return ImageData("random", *draw(n_train), *draw(n_test), n_classes=10)
+
+
+def paper_recipes(k: int, data: ImageData, epochs: int) -> list[NetworkRecipe]:
+    """Draw ``k`` of the paper's networks that differ in all but activation and sizes."""
+    recipe = PaperRecipe(epochs, (0, epochs), n_train=data.facts.n_train, n_test=data.facts.n_test)
+    drawn: list[NetworkRecipe] = []
+    index = 0
+    while len(drawn) < k:
+        network = recipe.draw(index, 0, data.facts)
+        index += 1
+        if network.architecture.activation == "relu":
+            task = dataclasses.replace(network.task, n_train=data.facts.n_train)
+            drawn.append(dataclasses.replace(network, task=task, batch_size=128))
+    return drawn
+
+
+def universe_stack(kind: str, k: int, steps: int) -> tuple[list[NetworkRecipe], list[PreparedData]]:
+    """Draw an architecture for inputs of 16 pixels or tokens, and ``k`` networks of it."""
+    rng = np.random.default_rng(3)
+    form = InputForm("tokens", (24,), 50) if kind == "lstm" else InputForm("image", (3, 16, 16))
+    architecture = draw_architecture(rng, form, "torch", 1e6)
+    while architecture.kind != kind or len(architecture.widths) < 2:
+        architecture = draw_architecture(rng, form, "torch", 1e6)
+    n_train, batch = 960, 32
+    x = rng.integers(50, size=(n_train + 200, *form.shape))
+    x = x if kind == "lstm" else (x / 25.0 - 1.0).astype(np.float32)
+    y = rng.integers(10, size=len(x))
+    task = PreparedData(form, x[:n_train], y[:n_train], x[n_train:], y[n_train:], 10)
+    data = random_images(n_train, 200)
+    recipes = [
+        dataclasses.replace(
+            recipe,
+            architecture=architecture,
+            task=dataclasses.replace(recipe.task, form=form, n_train=n_train),
+            batch_size=batch,
+            epochs=steps * batch / n_train,
+            checkpoints=(0.0, steps * batch / n_train),
+            learning_rate=1e-3,
+        )
+        for recipe in paper_recipes(k, data, 1)
+    ]
+    recipes.sort(key=lambda recipe: recipe.optimizer)
+    return recipes, [task] * k
+
+
+def equality(device: torch.device, tiny: bool) -> Iterator[Row]:
+    """Compare networks trained on the device with those of the processor."""
+    data = random_images(256 if tiny else 1000, 100)
+    recipes = paper_recipes(2 if tiny else 12, data, 1)
+    residual = universe_stack("resnet", 2, 4 if tiny else 20)
+
+    def train_paper(where: torch.device) -> list[TrainedNetwork]:
+        trained = train_networks(recipes, data, device=str(where))
+        return sorted(trained, key=lambda network: network.recipe.index)
+
+    def train_residual(where: torch.device) -> list[TrainedNetwork]:
+        return VmapTraining(*residual, where).run()
+
+    for name, train in (("the paper's", train_paper), ("residual", train_residual)):
+        gaps, scores = [], []
+        for ours, theirs in zip(train(torch.device("cpu")), train(device), strict=True):
+            a, b = ours.checkpoints[-1], theirs.checkpoints[-1]
+            gaps += [float(np.abs(v - b.weights[n]).max()) for n, v in a.weights.items()]
+            scores.append(abs(a.test_accuracy - b.test_accuracy))
+        yield f"largest difference of a weight, {name}", f"{np.nanmax(gaps):.1e}"
+        yield f"largest difference of an accuracy, {name}", f"{np.nanmax(scores):.3f}"
+
+
+def paper_rates(device: torch.device, tiny: bool) -> Iterator[Row]:
+    """Train the paper's network, by how many at once."""
+    data = random_images(512 if tiny else 8192, 200)
+    epochs = 1 if tiny else 2
+    rate = 0.0
+    for k in (1, 2) if tiny else (1, 32, 128, 512):
+        recipes = paper_recipes(k, data, epochs)
+        short = [dataclasses.replace(r, epochs=1, checkpoints=(0, 0.05)) for r in recipes]
+        list(train_networks(short, data, device=str(device)))
+        spent = seconds(lambda r=recipes: list(train_networks(r, data, device=str(device))), device)
+        rate = k * epochs * data.facts.n_train / spent
+        yield f"the paper's network, {k} at once", f"{rate:,.0f} examples/s"
+    days = ZOO_NETWORKS * ZOO_EPOCHS * ZOO_IMAGES / rate / 86_400
+    yield f"the Small CNN Zoo, {ZOO_NETWORKS:,} networks, at this rate", f"{days:,.1f} days"
+
+
+def universe_rates(device: torch.device, tiny: bool) -> Iterator[Row]:
+    """Train other architectures as stacks, and one on one core of the processor."""
+    steps = 3 if tiny else 40
+    for kind in (
+        ("resnet", "lstm") if tiny else ("cnn", "resnet", "separable", "vit", "mlp", "lstm")
+    ):
+        rates = []
+        for k, where in (
+            (1, torch.device("cpu")),
+            *((k, device) for k in ((2,) if tiny else (64, 256))),
+        ):
+            recipes, tasks = universe_stack(kind, k, steps)
+            training = VmapTraining(recipes, tasks, where)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            spent = seconds(lambda t=training: t.run(), where)
+            torch.set_num_threads(threads)
+            rates.append(k * steps * recipes[0].batch_size / spent)
+            yield (
+                f"{kind}, {k} at once" + (", one core" if k == 1 else ""),
+                f"{rates[-1]:,.0f} examples/s, {rates[-1] / rates[0]:.0f} times one core",
+            )
+
+
+def estimates(device: torch.device, tiny: bool) -> Iterator[Row]:
+    """Estimate a network that lies on the device, beside other passes over it."""
+    model = (networks.resnet18 if tiny else networks.resnet50)().eval().to(device)
+    name = "ResNet-18" if tiny else "ResNet-50"
+    predictor = load_predictor()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a network of another family than the zoo's
+        work = lambda: predictor.estimate(model)  # noqa: E731
+        work()
+        yield f"estimate of a {name}", f"{1e3 * seconds(work, device, 1 if tiny else 5):.1f} ms"
+    sums = lambda: [p.sum() for p in model.parameters()]  # noqa: E731
+    sums()
+    yield "one pass over its weights", f"{1e3 * seconds(sums, device, 5):.1f} ms"
+    x = torch.randn(2 if tiny else 250, 3, 64, 64, device=device)
+    with torch.inference_mode():
+        model(x)
+        one = seconds(lambda: model(x), device, 1 if tiny else 3)
+    whole = 1e3 * one * IMAGES_OF_VALIDATION / len(x)
+    yield f"validation pass, {IMAGES_OF_VALIDATION:,} images of 64 pixels", f"{whole:,.0f} ms"
+    if not tiny:
+        probes = load_predictor(features="weights+probes")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            spent = seconds(lambda: probes.estimate(model, input_shape=(3, 64, 64)), device)
+        yield f"estimate of a {name} with probes", f"{1e3 * spent:,.0f} ms"
+
+
+def callbacks(device: torch.device, tiny: bool) -> Iterator[Row]:
+    """Train with and without a monitor; weights have to agree bit for bit."""
+    x = torch.randn(200 if tiny else 2000, 1, 28, 28, device=device)
+    y = torch.randint(0, 10, (len(x),), device=device)
+    states: list[list[torch.Tensor]] = []
+    for features in (None, "weights", "weights+probes"):
+        torch.manual_seed(0)
+        model = networks.paper_network().to(device)
+        optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+        monitor = Monitor(features=features, input_shape=(1, 28, 28)) if features else None
+        spent = []
+        for epoch in range(3):
+            for part in torch.arange(len(x), device=device).split(100):
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(model(x[part]), y[part]).backward()
+                optimiser.step()
+            if monitor is not None:
+                spent.append(seconds(lambda m=monitor, n=model, e=epoch: m.update(n, e), device))
+        states.append([p.detach().clone() for p in model.parameters()])
+        if features:
+            same = all(map(torch.equal, states[0], states[-1]))
+            said = "training unchanged" if same else "TRAINING CHANGED"
+            yield f"Monitor, {features}", f"{1e3 * min(spent):.1f} ms an epoch, {said}"
+
+
+SECTIONS: Sequence[Section] = (equality, paper_rates, estimates, callbacks, universe_rates)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="small sizes: whether it works at all")
+    options = parser.parse_args(arguments)
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise SystemExit(
+            "There is no GPU here that PyTorch can use. The same checks run small on the processor "
+            "with: python benchmarks/gpu.py --device cpu --tiny"
+        )
+    device = torch.device(options.device)
+    torch.use_deterministic_algorithms(False)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
+    print(f"| PyTorch {torch.__version__}, {name} | |\n|---|---|", flush=True)
+    end = time.monotonic() + SECONDS
+    for section in SECTIONS:
+        rows = section(device, options.tiny)
+        while True:
+            if time.monotonic() > end:
+                print(f"| {section.__doc__.splitlines()[0]} | no time left |", flush=True)
+                break
+            row = next(rows, None)
+            if row is None:
+                break
+            print(f"| {row[0]} | {row[1]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
