@@ -1,5 +1,7 @@
 """Files of network weights: one module a format, chosen by the file's extension.
 
+A folder stands for the checkpoint in it, and one file of several for all of them.
+
 No reader runs code from a file, follows a file's links to other files, or allocates what a file
 merely declares.
 """
@@ -12,7 +14,9 @@ import stat
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError, first_line
 from accuracy_from_weights.weights.checkpoints import check_one_network
+from accuracy_from_weights.weights.files.folders import weights_in
 from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.shards import index_of, parts_of_index
 from accuracy_from_weights.weights.found_layers import Part
 
 _READERS = {
@@ -62,12 +66,8 @@ def parts_of_file(
         When the file holds no state dict or mapping of arrays.
     """
     name = os.fsdecode(os.fspath(path))
-    reader = _reader(name)
-    size = _checked_size(name)
-    _check_signature(name, reader)
-    module = importlib.import_module(f"{__name__}.{reader}")
     try:
-        parts: list[Part] = module.parts_of_file(name, size, part)
+        parts = _parts(name, part)
         check_one_network(parts)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{name}: {error}") from None
@@ -79,6 +79,24 @@ def parts_of_file(
         raise unreadable(
             name, f"it is damaged or of another format than its name says ({first_line(error)})"
         ) from None
+    return parts
+
+
+def _parts(name: str, part: str | None) -> list[Part]:
+    place = weights_in(name) if os.path.isdir(name) else name
+    index = index_of(place)
+    if index is not None:
+        _checked_size(index)
+        return parts_of_index(index, part)
+    reader = _reader(place)
+    size = _checked_size(place)
+    _check_signature(place, reader)
+    if place != name and reader == "hdf5":
+        from accuracy_from_weights.weights.files.keras_archive import parts_of_folder
+
+        return parts_of_folder(place, part)
+    module = importlib.import_module(f"{__name__}.{reader}")
+    parts: list[Part] = module.parts_of_file(place, size, part)
     return parts
 
 
@@ -100,8 +118,6 @@ def _checked_size(name: str) -> int:
         raise unreadable(name, "it does not exist") from None
     except (OSError, ValueError) as error:
         raise unreadable(name, f"it cannot be opened ({first_line(error)})") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise unreadable(name, "which is a folder; give the file of weights inside it")
     if not stat.S_ISREG(status.st_mode):
         raise unreadable(name, "it is not an ordinary file")
     if status.st_size == 0:

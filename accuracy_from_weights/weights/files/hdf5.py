@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from accuracy_from_weights.errors import UnreadableFileError
 from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
@@ -36,7 +37,11 @@ from accuracy_from_weights.weights.naming.keras_names import (
     class_from_name,
     parts_of_keras_groups,
 )
-from accuracy_from_weights.weights.naming.keras_variables import KNOWN_CLASSES, named_variables
+from accuracy_from_weights.weights.naming.keras_variables import (
+    KNOWN_CLASSES,
+    WITH_KERNEL,
+    named_variables,
+)
 from accuracy_from_weights.weights.order.graph import with_before, with_graph
 from accuracy_from_weights.weights.order.keras_graph import before_by_names, graph_of_steps
 from accuracy_from_weights.weights.order.layer_order import Block, chained, counter, family
@@ -79,10 +84,22 @@ def parts_of_store(file: SafeHdf5, config: LayerConfig | None) -> list[Part]:
     config : LayerConfig or None
         Of the whole model, where it is known.
     """
+    members = file.children(file.root)
+    if "vars" not in members and not members.keys().isdisjoint(CONTAINERS):
+        raise _in_part(file.path, "it has layers but no model around them")
     blocks = _stored_blocks(file, file.root, (), config)
     if config is not None and config.layers:
         blocks = with_graph(blocks, graph_of_steps(config.steps, has_keys=True))
     return [part for block in blocks for part in block.parts]
+
+
+def _in_part(path: str, what: str) -> UnreadableFileError:
+    """Return the error for a file that holds a part of a model, as one of several shards does."""
+    return unreadable(
+        path,
+        f"{what}, as one of several files does; give their index, which ends in .weights.json, or "
+        "save the model once it is built",
+    )
 
 
 def _stored_blocks(
@@ -155,6 +172,8 @@ def _own_group(
         class_name = next(
             (n for n in (place[-1] if place else "", str(stored_name)) if _is_class(n)), ""
         )
+    if not stored and class_from_name(class_name) in WITH_KERNEL:
+        raise _in_part(file.path, f"it lacks the variables of {'.'.join(place)!r}")
     details = config.details if config is not None else {}
     for leaf, variables in named_variables(class_name or "".join(place[-1:]), arrays, details):
         inner = (*place, leaf) if leaf else place

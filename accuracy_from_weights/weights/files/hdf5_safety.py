@@ -37,13 +37,7 @@ class SafeHdf5:
     """
 
     def __init__(self, path: str, size: int, source: io.BytesIO | None = None) -> None:
-        try:
-            import h5py
-        except ImportError:
-            raise MissingDependencyError(
-                f"Reading {path!r} needs h5py, which is not installed; run "
-                '`pip install "accuracy-from-weights[files]"`.'
-            ) from None
+        h5py = require_h5py(path)
         damage = _damage(path, source)
         if damage is not None:
             raise unreadable(path, f"it is damaged: {damage}")
@@ -146,6 +140,24 @@ class SafeHdf5:
         return UntrustedFileError(
             f"{self.path!r} does not hold its own values: {what}; save the model again with Keras."
         )
+
+
+def require_h5py(path: str) -> Any:
+    """Return the library.
+
+    Raises
+    ------
+    MissingDependencyError
+        When it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise MissingDependencyError(
+            f"Reading {path!r} needs h5py, which is not installed; run "
+            '`pip install "accuracy-from-weights[files]"`.'
+        ) from None
+    return h5py
 
 
 def _damage(path: str, source: io.BytesIO | None) -> str | None:

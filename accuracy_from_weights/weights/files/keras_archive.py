@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 
 from accuracy_from_weights.weights.checkpoints import parts_under
@@ -36,4 +37,29 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
         raise unreadable(path, f"its {_CONFIG!r} is damaged") from None
     with SafeHdf5(path, len(weights.getbuffer()), weights) as file:
         parts = parts_of_store(file, config)
+    return parts if part is None else parts_under(parts, part)
+
+
+def parts_of_folder(path: str, part: str | None = None) -> list[Part]:
+    """Kernels and normalisations of an archive that was never packed.
+
+    ``keras.saving.save_model(..., zipped=False)`` and KerasHub write such folders.
+
+    Parameters
+    ----------
+    path : str
+        Of the file of weights in the folder; the configuration is taken from beside it.
+    part : str, optional
+        As in `read_weights`.
+    """
+    beside = os.path.join(os.path.dirname(path), _CONFIG)
+    config = None
+    if os.path.isfile(beside) and os.path.basename(path) == _WEIGHTS:
+        try:
+            with open(beside, encoding="utf-8") as file:
+                config = layer_config(json.load(file))
+        except (ValueError, RecursionError):
+            raise unreadable(beside, "it is damaged") from None
+    with SafeHdf5(path, os.path.getsize(path)) as weights:
+        parts = parts_of_store(weights, config)
     return parts if part is None else parts_under(parts, part)

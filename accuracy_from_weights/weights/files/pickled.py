@@ -29,6 +29,11 @@ _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations of a state dict, or of a checkpoint that holds one."""
+    return parts_of_mapping(check_is_mapping(tensors_of_file(path, size)), part=part)
+
+
+def tensors_of_file(path: str, size: int) -> Any:
+    """Return what a file holds: tensors and containers of them."""
     try:
         import torch
     except ImportError:
@@ -53,7 +58,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
             raise _untrusted(path, what) from None
         raise unreadable(path, "it is damaged or no file of PyTorch's") from None
     _check_tensors(path, loaded, size, torch)
-    return parts_of_mapping(check_is_mapping(loaded), part=part)
+    return loaded
 
 
 def _refuse_plain_pickle(path: str, size: int) -> None:

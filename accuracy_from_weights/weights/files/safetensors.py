@@ -46,6 +46,11 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
 
     The format's own writer sorts tensors by dtype and name, whatever their order was.
     """
+    return parts_of_mapping(tensors_of_file(path, size), order_is_known=False, part=part)
+
+
+def tensors_of_file(path: str, size: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return all tensors of a file by name."""
     with open(path, "rb") as file:
         header = _header(path, size, file.read(8), file)
         start = file.tell()
@@ -58,7 +63,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
                 n_bytes += end - begin
                 if n_bytes > size:
                     raise unreadable(path, "the values of several tensors overlap")
-    return parts_of_mapping(tensors, order_is_known=False, part=part)
+    return tensors
 
 
 def _header(path: str, size: int, length_bytes: bytes, file: Any) -> dict[str, Any]:

@@ -14,17 +14,17 @@ _NORMS = ("layernormalization", "groupnormalization", "rmsnormalization")
 _CELLS = ("lstmcell", "grucell", "simplernncell", "convlstmcell")
 _IGNORED = ("normalization", "prelu", "spectralnormalization", "tfsmlayer")
 
-KNOWN_CLASSES = {
-    *_BATCH,
-    *_NORMS,
+WITH_KERNEL = {
     *_CELLS,
-    *_IGNORED,
     "dense",
     "einsumdense",
     "embedding",
     *(f"{kind}{n}d" for n in (1, 2, 3) for kind in ("conv", "depthwiseconv", "separableconv")),
     *(f"conv{n}dtranspose" for n in (1, 2, 3)),
 }
+"""Classes that have a kernel once they are built, in the folded form of `class_from_name`."""
+
+KNOWN_CLASSES = {*_BATCH, *_NORMS, *_IGNORED, *WITH_KERNEL}
 """Classes whose variables are known, in the folded form of `class_from_name`."""
 
 
