@@ -43,8 +43,8 @@ class QuickLearner:
         Of the kernel ridge regression.
     half_accuracy : float
         Of the regression with half of the sample.
-    answers : ndarray of shape (n,)
-        Classes that the regression answers with.
+    answers, nearest_answers : ndarray of shape (n,)
+        Classes that the regression and the five nearest answer with.
     margins : ndarray of shape (n,)
         Its output for the example's class less the largest other one.
     """
@@ -55,6 +55,7 @@ class QuickLearner:
     accuracy: float
     half_accuracy: float
     answers: _Classes
+    nearest_answers: _Classes
     margins: _Floats
 
 
@@ -70,19 +71,21 @@ def learn_quickly(x: NDArray[np.generic], classes: _Classes, spec: InputSpec) ->
     far = squared_distances(_comparable(x, spec))
     kernel = np.exp(-far / max(float(np.median(far[~np.eye(len(far), dtype=bool)])), _TINY))
     outputs = _left_out(kernel, classes)
-    accuracy, votes = neighbours(far, classes, NEIGHBOURS)
+    five, votes = neighbours(far, classes, NEIGHBOURS)
+    nearest, _ = neighbours(far, classes, 1)
     half = Draws(_SEED).order(len(classes)) % 2 == 0
     parts = [
         _accuracy(_left_out(kernel[np.ix_(part, part)], classes[part]), classes[part])
         for part in (half, ~half)
     ]
     return QuickLearner(
-        nearest=neighbours(far, classes, 1)[0],
-        nearest_five=accuracy,
+        nearest=float((nearest == classes).mean()),
+        nearest_five=float((five == classes).mean()),
         votes=votes,
         accuracy=_accuracy(outputs, classes),
         half_accuracy=float(np.mean(parts)),
         answers=outputs.argmax(axis=1),
+        nearest_answers=five,
         margins=margins(outputs, classes),
     )
 
@@ -96,8 +99,8 @@ def squared_distances(x: _Floats) -> _Floats:
     return far
 
 
-def neighbours(far: _Floats, classes: _Classes, k: int) -> tuple[float, float]:
-    """Return the accuracy of the k nearest others' commonest class, and the votes for the right.
+def neighbours(far: _Floats, classes: _Classes, k: int) -> tuple[_Classes, float]:
+    """Return the commonest class of each example's k nearest others, and the share of its own.
 
     Parameters
     ----------
@@ -105,6 +108,12 @@ def neighbours(far: _Floats, classes: _Classes, k: int) -> tuple[float, float]:
         Distances, on any scale.
     classes : ndarray of shape (n,)
     k : int
+
+    Returns
+    -------
+    answers : ndarray of shape (n,)
+    votes : float
+        Share of all neighbours that are of the example's class.
     """
     n = len(far)
     k = min(k, n - 1)
@@ -114,8 +123,7 @@ def neighbours(far: _Floats, classes: _Classes, k: int) -> tuple[float, float]:
     # The nearer decide between classes with as many votes.
     weights = 1.0 + 0.5 ** np.arange(1, k + 1)[:, None] / n
     votes = (weights * (labels[:, :, None] == np.arange(classes.max() + 1))).sum(axis=1)
-    right = labels == classes[:, None]
-    return float((votes.argmax(axis=1) == classes).mean()), float(right.mean())
+    return votes.argmax(axis=1), float((labels == classes[:, None]).mean())
 
 
 def margins(outputs: _Floats, classes: _Classes) -> _Floats:

@@ -1,6 +1,9 @@
-"""Probe the networks of a zoo: rebuild each as a PyTorch module and summarise its answers."""
+"""Ask the networks of a zoo: rebuild each as a PyTorch module and summarise its answers."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,12 +12,15 @@ from numpy.typing import NDArray
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES, logits_of, summarise
 from accuracy_from_weights.features.probes.inputs import synthetic_inputs
-from accuracy_from_weights.features.probes.torch import answers_of_module
+from accuracy_from_weights.features.probes.torch import Batch, answers_of_module
+from accuracy_from_weights.features.training_sample import (
+    SAMPLE_NAMES,
+    TrainingSample,
+    summarise_answers,
+)
 from accuracy_from_weights.zoo.rebuilding.stored_networks import RunnableNetworks
 from accuracy_from_weights.zoo.rebuilding.torch_modules import PlainModule
 
-# Networks whose answers are summarised at once.
-_AT_ONCE = 32
 # What a zoo does not keep and an evaluation does not need.
 _NOT_KEPT = "num_batches_tracked"
 
@@ -33,27 +39,54 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
         NaN throughout where an answer is not finite, or the tensors are not those of the
         architecture.
     """
-    n = len(networks.rows)
-    numbers = np.full((n, len(PROBE_NAMES)), np.nan, np.float32)
+    numbers = np.full((len(networks.rows), len(PROBE_NAMES)), np.nan, np.float32)
+    spec = _spec(networks)
+    inputs = np.concatenate(synthetic_inputs(spec))
+    for k, outputs in enumerate(_outputs(networks, spec, [inputs], spec.kind != "tokens")):
+        logits, nudged = np.split(logits_of(outputs), 2)
+        numbers[k] = summarise(logits[None], nudged[None])[0]
+    return numbers
+
+
+def sample_networks(networks: RunnableNetworks, sample: TrainingSample) -> NDArray[np.float32]:
+    """Describe how networks of one architecture answer to examples that all are trained on.
+
+    Parameters
+    ----------
+    networks : RunnableNetworks
+        k of them, such as the checkpoints of one training.
+    sample : TrainingSample
+
+    Returns
+    -------
+    ndarray of shape (k, len(SAMPLE_NAMES)), float32
+        NaN as for `probe_networks`.
+    """
+    numbers = np.full((len(networks.rows), len(SAMPLE_NAMES)), np.nan, np.float32)
+    inputs = [variant for _, variant in sample.variants()]
+    for k, outputs in enumerate(_outputs(networks, sample.spec, inputs, False)):
+        numbers[k] = summarise_answers(outputs, sample)
+    return numbers
+
+
+def _spec(networks: RunnableNetworks) -> InputSpec:
+    form = networks.form
+    return InputSpec(form.kind, form.shape, form.vocabulary or None)
+
+
+def _outputs(
+    networks: RunnableNetworks, spec: InputSpec, inputs: list[NDArray[Any]], fit_range: bool
+) -> Iterator[NDArray[np.generic]]:
+    """Yield each network's outputs; nothing when their tensors are not the module's own."""
     module = _build(networks)
     if module is None:
-        return numbers
-    form = networks.form
-    spec = InputSpec(form.kind, form.shape, form.vocabulary or None)
-    inputs = np.concatenate(synthetic_inputs(spec))
-    fit_range = spec.kind != "tokens"
+        return
     parameters = module.state_dict()
-    for start in range(0, n, _AT_ONCE):
-        rows = range(start, min(start + _AT_ONCE, n))
-        answers = []
-        for row in rows:
-            for name, tensor in networks.tensors.items():
-                parameters[name].copy_(torch.from_numpy(tensor[row]))
-            outputs = answers_of_module(module, spec, [(inputs, {})], fit_range=fit_range)
-            answers.append(logits_of(outputs))
-        logits, nudged = np.split(np.stack(answers), 2, axis=1)
-        numbers[rows.start : rows.stop] = summarise(logits, nudged)
-    return numbers
+    batches: list[Batch] = [(part, {}) for part in inputs]
+    for row in range(len(networks.rows)):
+        for name, tensor in networks.tensors.items():
+            parameters[name].copy_(torch.from_numpy(tensor[row]))
+        yield answers_of_module(module, spec, batches, fit_range=fit_range)
 
 
 def _build(networks: RunnableNetworks) -> PlainModule | None:
