@@ -11,7 +11,7 @@ from torch import nn
 
 from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.describing import describe_network
-from accuracy_from_weights.features.feature_sets import feature_names
+from accuracy_from_weights.features.feature_sets import GRAPH_NAMES, feature_names
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.training_sample import (
     SAMPLE_NAMES,
@@ -164,7 +164,7 @@ def test_one_row_of_all_feature_sets() -> None:
         module, "weights+probes+log+sample", log={"acc": 0.5, "loss": 1.0}, sample=sample
     )
     names = feature_names("weights+probes+log+sample")
-    assert row.shape == (1, len(names))
+    assert row.shape == (1, len(names) + len(GRAPH_NAMES))
     assert len(set(names)) == len(names)
     assert f"sample.{PERTURBATIONS[0]}.accuracy" in names
     with pytest.raises(InvalidArgumentError, match="sample=None"):
