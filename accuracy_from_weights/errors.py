@@ -6,8 +6,14 @@ prints it and ends with the error's ``exit_code``.
 
 from __future__ import annotations
 
+import functools
 import math
+import os
+import sys
+import sysconfig
+import warnings
 from numbers import Integral, Real
+from types import FrameType
 from typing import Any
 
 
@@ -58,6 +64,45 @@ def invalid_argument(name: str, value: Any, wanted: str) -> InvalidArgumentError
         What to pass instead, such as "an integer above 0".
     """
     return InvalidArgumentError(f"`{name}={value!r}` cannot be used; pass {wanted}.")
+
+
+def warn(message: str) -> None:
+    """Warn with an `AccuracyFromWeightsWarning` that quotes the line of the user's own code.
+
+    That is the innermost running line outside this package, Python's own library and whatever else
+    is installed: the user's ``model.fit(...)`` rather than a line of Keras'.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    outside = None
+    while frame is not None:
+        path = os.path.normcase(os.path.abspath(frame.f_code.co_filename))
+        if not path.startswith(_own_folder()):
+            outside = outside or frame
+            is_made = os.path.basename(path).startswith(("<frozen", "<eval_with"))
+            if not is_made and not path.startswith(_library_folders()):
+                break
+        frame = frame.f_back
+    quoted = frame or outside or sys._getframe(1)
+    warnings.warn_explicit(
+        message,
+        AccuracyFromWeightsWarning,
+        quoted.f_code.co_filename,
+        quoted.f_lineno,
+        module=quoted.f_globals.get("__name__") or "<unknown>",
+        registry=quoted.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+@functools.cache
+def _own_folder() -> str:
+    return os.path.join(os.path.normcase(os.path.dirname(os.path.abspath(__file__))), "")
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = {sysconfig.get_path(kind) for kind in kinds}
+    return tuple(os.path.join(os.path.normcase(folder), "") for folder in folders)
 
 
 def positive_int(name: str, value: Any) -> int:

@@ -1,253 +1,245 @@
-"""What all callbacks share: when to estimate, under which names, and what to do when it fails.
+"""The base class of all callbacks, and the way to add a framework; see docs/new_framework.md.
 
 A training run must never end because of this package, and nothing that it logs may be NaN, since
-frameworks stop or crash on one. So everything that can fail happens in `EpochEstimator.observe`,
-which always returns finite numbers and says whether they are known or a stand-in; and around
-every hook of every callback stands `harmless`, for what nobody thought of.
+frameworks stop or crash on one. So all that can fail happens in `AccuracyCallback.estimate_epoch`,
+which always returns finite numbers and says whether they are known, and each hook that a framework
+calls is decorated with `guarded`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights.callbacks._forecasts import Forecasts, Share
-from accuracy_from_weights.callbacks._guarding import Guard
-from accuracy_from_weights.callbacks._inputs import input_shape_of
-from accuracy_from_weights.callbacks._names import (
-    ANCHOR_SUFFIX,
-    DEFAULT_NAME,
-    SUFFIXES,
-    checked_name,
+from accuracy_from_weights.callbacks.evidence import (
+    VALIDATION,
+    LogReader,
+    input_shape_of,
+    undisturbed,
 )
-from accuracy_from_weights.callbacks._predictor import Estimator, Judge
-from accuracy_from_weights.callbacks._samples import Samples
-from accuracy_from_weights.callbacks._telling import tell_estimate, tell_stop
-from accuracy_from_weights.callbacks._truths import Truths
-from accuracy_from_weights.errors import InvalidArgumentError, flag, positive_int
-from accuracy_from_weights.stopping.rules import Decision, StoppingRule
+from accuracy_from_weights.callbacks.failures import guarded
+from accuracy_from_weights.callbacks.judging import (
+    Forecasts,
+    Judge,
+    Predictor,
+    Row,
+    Truths,
+)
+from accuracy_from_weights.callbacks.observation import (
+    Observation,
+    report,
+    share_done,
+)
+from accuracy_from_weights.callbacks.other_callbacks import Watcher, complaints
+from accuracy_from_weights.callbacks.parameters import CommonParameters
+from accuracy_from_weights.errors import InvalidArgumentError
+from accuracy_from_weights.io.logged_names import ANCHOR_SUFFIX, FINAL_SUFFIXES, SUFFIXES
+from accuracy_from_weights.stopping import Decision
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.estimate import Estimate
 
-__all__ = ["DEFAULT_NAME", "EpochEstimator", "Estimator", "Observation"]
+__all__ = ["AccuracyCallback", "Observation", "Predictor", "guarded", "share_done"]
 
 
-@dataclass(frozen=True)
-class Observation:
-    """The numbers to log for one epoch.
+class AccuracyCallback(CommonParameters):
+    """Base class of the callbacks: an estimate of the accuracy at each epoch of a training run.
+
+    The callback of a framework derives from this class, and from the framework's own class of
+    callbacks where there is one. It calls `start_run` and `estimate_epoch` from the framework's
+    hooks, writes the numbers where the framework keeps its metrics, and overrides those of the
+    hooks below to which the framework has an answer. Each gets `run`, which is whatever was passed
+    to `estimate_epoch`: the trainer, the logs, the engine.
+
+    `network` is required. `training_metrics`, `n_samples`, `validation_metrics` and `progress` are
+    for the log, for anchors and for forecasts. `log_advice`, `anchor_advice` and `forecast_advice`
+    say what a user of this framework does where a training accuracy, a true accuracy or a plan is
+    missing.
 
     Attributes
     ----------
-    values
-        Finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1); the
-        forecast and its interval, where there is one; and the last true accuracy, where estimates
-        are anchored to one.
-    known
-        Whether the accuracy among them was ever estimated in this run. Where it was not, it is 0.
-    failed
-        Whether an estimate was due and could not be made: the accuracy is the last known one, the
-        interval is [0, 1] and in_family is 0, which says that nothing is known of this network.
-    stand_ins
-        The names under which values of an earlier epoch stand in for what could not be made.
+    decision
+        The stopping rule's last `Decision`, with its reason; None without a rule.
+    should_stop
+        Whether the rule has decided to end the run. Once True, it stays.
     """
 
-    values: dict[str, float]
-    known: bool
-    failed: bool
-    stand_ins: tuple[str, ...] = ()
+    log_advice = "log it, or name it in `log_keys`"
+    anchor_advice = "pass `validate`, or name the validation accuracy in `anchor_on`"
+    forecast_advice = "pass `planned_epochs`"
+    validation_prefixes: Sequence[str] = VALIDATION
 
-
-class EpochEstimator(Guard):
-    """Estimates at the epochs that are due and repeats the last value between them.
-
-    Parameters
-    ----------
-    owner
-        What to call the callback in messages.
-    predictor
-        An object with ``estimate``, the path of a saved predictor (loaded at once), or None for
-        the predictor that ships (loaded when the first estimate is due).
-    every
-        Estimate at every so many epochs, counted from epoch 0; the first epoch seen always gets
-        one.
-    every_argument
-        The name that the callback gives to `every`.
-    name
-        The key of the accuracy, and the stem of the other keys.
-    stopping
-        A rule that is told each new estimate, or None.
-    verbose
-        Whether to print each new estimate. A stop is always printed with its reason.
-    features, input_shape
-        See `Judge`.
-    anchor_every
-        At most so often a true accuracy is asked for, and estimates are anchored to all of them.
-        None for never.
-    anchor_advice
-        Where truths come from in this framework: a clause that follows a colon.
-    forecast
-        Whether to tell also what the run will end with.
-    forecast_advice
-        Where the planned length of the training comes from: a clause that follows a colon.
-    """
-
-    def __init__(
-        self,
-        owner: str,
-        predictor: Estimator | str | os.PathLike[str] | None,
-        every: int,
-        name: str,
-        stopping: StoppingRule | None,
-        verbose: bool,
-        every_argument: str = "every_n_epochs",
-        features: str | None = None,
-        input_shape: tuple[int, ...] | None = None,
-        anchor_every: int | None = None,
-        anchor_advice: str = "",
-        forecast: bool = False,
-        forecast_advice: str = "",
-    ) -> None:
-        super().__init__(owner)
-        self.every = positive_int(every_argument, every)
-        self.name = checked_name(name)
-        self.forecasts = Forecasts(forecast, self.name, self, forecast_advice)
+    def _set_up(self) -> None:
+        self._said = set()
+        self.check_parameters()
         self._own_keys = tuple(self.name + suffix for suffix in SUFFIXES)
-        self.anchor_key = self.name + ANCHOR_SUFFIX
-        self.verbose = flag("verbose", verbose)
-        if stopping is not None and not isinstance(stopping, StoppingRule):
-            raise InvalidArgumentError(
-                "Invalid value for argument `stopping`. Expected a rule from "
-                "accuracy_from_weights.stopping, such as Patience(5), or None. "
-                f"Received: {stopping!r}."
-            )
-        if stopping is not None and stopping.reads_forecast and not forecast:
-            raise InvalidArgumentError(
-                "Invalid value for argument `forecast`. Expected True, since `stopping` judges the "
-                f"forecast. Received: {forecast!r}."
-            )
-        self.stopping = stopping
-        self.truths = Truths(anchor_every, self, anchor_advice)
-        self.judge = Judge(predictor, features, input_shape, needs_anchor=anchor_every is not None)
-        self.decision: Decision | None = None
+        self._forecasts = Forecasts(bool(self.forecast), self.name, self, self.forecast_advice)
+        self._truths = Truths(self.anchor_every, self, self.anchor_advice)
+        self._judge = Judge(
+            self.predictor, self.features, self.input_shape, self.anchor_every is not None
+        )
+        self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)
+        self._decision: Decision | None = None
         self._values: dict[str, float] | None = None
         self._failed = False
-        self._looked = False
+        self._saw_batch = False
 
-    def begin(self, resumed: bool) -> None:
-        """Start a run: forget the last one's values, and what a resumed run goes on with."""
+    # Hooks, for the callback of a framework to override.
+
+    def network(self, run: Any) -> Any:
+        """Return the network to estimate: a model, or whatever else `read_weights` takes.
+
+        With probes, it has to be a model that can be called with inputs alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say which network to estimate")
+
+    def training_metrics(self, run: Any) -> Mapping[str, Any]:
+        """Return what was logged in training, by name; accuracy and loss are searched in it."""
+        return {}
+
+    def validation_metrics(self, run: Any) -> Mapping[str, Any]:
+        """Return what validation has found for the network as it is now, by name.
+
+        Metrics of an earlier epoch must not be among them.
+        """
+        return {}
+
+    def measure(self, network: Any) -> float | None:
+        """Return the accuracy that `validate` measures, a fraction."""
+        accuracy = float(self.validate(network))
+        if not 0 <= accuracy <= 1:
+            raise InvalidArgumentError(
+                f"`validate` returned {accuracy}, which is no fraction in [0, 1]"
+            )
+        return accuracy
+
+    def n_samples(self, run: Any) -> int | None:
+        """Return how many samples an epoch holds; None where that is not known."""
+        return None
+
+    def progress(self, run: Any) -> float | None:
+        """Return the share of the planned training that is done; None where no end is planned."""
+        return None
+
+    # What a framework's hooks call.
+
+    def start_run(self, resumed: bool = False) -> None:
+        """Forget the last run, and what a resumed run goes on with as well unless it is one."""
         self._values, self._failed = None, False
-        self._looked = False
-        self.forecasts.clear()
+        self._saw_batch = False
+        self._forecasts.clear()
         if not resumed:
-            self.decision = None
-            self.truths.clear()
+            self._decision = None
+            self._truths.clear()
             if self.stopping is not None:
                 self.guard("resetting the stopping rule", self.stopping.reset)
 
     @property
-    def should_stop(self) -> bool:
-        """Whether the stopping rule has ended the run."""
-        return self.decision is not None and self.decision.stop
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The names of what is estimated and forecast."""
-        return (*self._own_keys, *self.forecasts.keys)
-
-    @property
-    def known_keys(self) -> tuple[str, ...]:
-        """All names that may be logged."""
-        return (*self.keys, self.anchor_key)
-
-    def nothing_known(self) -> dict[str, float]:
-        """Return the four numbers for a network of which there is no estimate."""
-        return dict(zip(self._own_keys, (0.0, 0.0, 1.0, 0.0), strict=True))
-
-    @property
     def wants_batch(self) -> bool:
         """Whether the shape of an input is needed and no batch was looked at; see `see_batch`."""
-        lacks = self.judge.wants_input_shape and self.judge.input_shape is None
-        return lacks and not self._looked
+        lacks = self._judge.wants_input_shape and self._judge.input_shape is None
+        return lacks and not self._saw_batch
 
     def see_batch(self, batch: Any) -> None:
         """Take the shape of an input from a batch, if `wants_batch`."""
         if self.wants_batch:
-            self._looked = True
-            self.judge.input_shape = self.guard(
+            self._saw_batch = True
+            self._judge.input_shape = self.guard(
                 "reading the shape of a batch", lambda: input_shape_of(batch), "the estimate"
             )
 
-    def observe(
-        self,
-        read: Callable[[], Any],
-        epoch: int,
-        step: float | None = None,
-        log: Callable[[], Mapping[str, float]] | None = None,
-        truth: Callable[[], float | None] | None = None,
-        insist: bool = False,
-        share: Share | None = None,
-        samples: Samples | None = None,
+    def estimate_epoch(
+        self, run: Any, epoch: int, step: float | None = None, is_due: bool | None = None
     ) -> Observation:
         """Estimate if `epoch` is due, else repeat the last value. Never raises an `Exception`.
 
         Parameters
         ----------
-        read
-            Gives the network, or whatever else `read_weights` takes.
+        run
+            What the hooks are given.
         epoch
             Counted from 0; decides whether an estimate is due.
         step
-            What the stopping rule is told as the time. Defaults to `epoch`.
-        log
-            Gives training accuracy and loss; called where the predictor reads them.
-        truth
-            Gives the true accuracy or None; called where one is due.
-        insist
-            Whether estimate and truth are due whatever the epoch.
-        share
-            Gives the share of the planned training that is done, or None; called for a forecast.
-        samples
-            Gives the number of training samples, or None; called where the log is.
+            What the stopping rule takes for the time. Defaults to `epoch`.
+        is_due
+            Whether an estimate and a truth are due, whatever the epoch. Defaults to what
+            `every_n_epochs` and `anchor_every` say.
         """
-        if self._values is None or epoch % self.every == 0 or insist:
+        if is_due or self._values is None or epoch % self.every_n_epochs == 0:
             # First, since in some frameworks it is something that all processes do together.
-            evidence = self._read_log(log, samples)
-            if truth is not None and not (insist or self.truths.due(epoch)):
-                truth = None
+            log = self._training_log(run)
+            wants_truth = is_due or self._truths.due(epoch)
             estimate = None
-            self.forecasts.miss()
-            if not self._is_blind(evidence):
+            self._forecasts.miss()
+            if not self._is_blind(log):
                 estimate = self.guard(
                     f"the estimate of epoch {epoch}",
-                    lambda: self._estimate(read, epoch, evidence, truth, share),
+                    lambda: self._estimate(run, epoch, log, wants_truth),
                 )
             self._failed = estimate is None
             if estimate is not None:
                 self._take(estimate, epoch, step)
         return self._observation()
 
-    def learn(
-        self,
-        read: Callable[[], Any],
-        epoch: int,
-        log: Callable[[], Mapping[str, float]] | None,
-        accuracy: float | None,
-        samples: Samples | None = None,
-    ) -> None:
-        """Anchor the estimates from now on to a truth that came after the estimate of its epoch."""
-        if accuracy is not None and self.truths.due(epoch) and epoch % self.every == 0:
-            evidence = self._read_log(log, samples)
-            if not self._is_blind(evidence):
-                self.guard(
-                    f"the estimate of epoch {epoch}",
-                    lambda: self.truths.learn(
-                        epoch, self.judge.ask(self.judge.load(), read(), evidence), lambda: accuracy
-                    ),
-                )
+    def learn_truth(self, run: Any, epoch: int) -> None:
+        """Anchor later estimates to a truth that came after the estimate of its epoch."""
+        if not (self._truths.due(epoch) and epoch % self.every_n_epochs == 0):
+            return
+        accuracy = self.guard("getting the true accuracy", lambda: self.true_accuracy(run))
+        log = self._training_log(run) if accuracy is not None else None
+        if accuracy is not None and not self._is_blind(log):
+            self.guard(
+                f"the estimate of epoch {epoch}",
+                lambda: self._learn(epoch, self._describe(run, log), lambda: accuracy),
+            )
+
+    def true_accuracy(self, run: Any) -> float | None:
+        """Return what `validate` measures or validation has found; None where there is nothing."""
+        if self.validate is None:
+            return self._reader.validation(self.validation_metrics(run), self.validation_prefixes)
+        network = self.network(run)
+        with undisturbed(network):
+            return self.measure(network)
+
+    def review(self, found: Iterable[Watcher], ours: Iterable[AccuracyCallback]) -> None:
+        """Warn about others in the run that monitor the estimate in a way that cannot work.
+
+        Parameters
+        ----------
+        found
+            What others monitor; see `other_callbacks.watchers`.
+        ours
+            The callbacks of this package in the run, this one among them.
+        """
+        all_keys = [key for callback in ours for key in callback.all_keys]
+        finals = [self.name + suffix for suffix in FINAL_SUFFIXES]
+        for text in complaints(found, self.all_keys, all_keys, finals):
+            self.warn_once(text, text)
+
+    @property
+    def decision(self) -> Decision | None:
+        """The stopping rule's last decision; None without a rule."""
+        return self._decision
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the stopping rule has decided to end the run."""
+        return self._decision is not None and self._decision.stop
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of what is estimated and forecast."""
+        return (*self._own_keys, *self._forecasts.keys)
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """All names that may be logged, that of the anchor among them."""
+        return (*self.keys, self.name + ANCHOR_SUFFIX)
+
+    def nothing_known(self) -> dict[str, float]:
+        """Return the four numbers for a network of which there is no estimate."""
+        return dict(zip(self._own_keys, (0.0, 0.0, 1.0, 0.0), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, in plain numbers, strings, lists and dicts.
@@ -256,17 +248,19 @@ class EpochEstimator(Guard):
         """
         return self.guard("keeping the state", self._state) or {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave; what does not fit is left, with a warning."""
-        self.guard("taking up the saved state", lambda: self._load_state(state))
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned; warn about one that does not fit."""
+        self.guard("taking up the saved state", lambda: self._load_state(state_dict))
+
+    # Inside.
 
     def _state(self) -> Any:
         state = {
             "values": self._values,
             "failed": self._failed,
             "stopping": None if self.stopping is None else self.stopping.state_dict(),
-            "truths": self.truths.state_dict(),
-            "forecast": self.forecasts.state_dict(),
+            "truths": self._truths.state_dict(),
+            "forecast": self._forecasts.state_dict(),
         }
         # Some frameworks write JSON, others files that hold nothing but plain values: what a rule
         # keeps has to survive both, and an error now is better than one in the framework's saving.
@@ -276,74 +270,81 @@ class EpochEstimator(Guard):
         values = state.get("values")
         if values is not None:
             self._values = {key: float(values[key]) for key in self._own_keys}
-        # Earlier releases wrote fewer of these.
         self._failed = bool(state.get("failed", False))
         if self.stopping is not None and state.get("stopping") is not None:
             self.stopping.load_state_dict(state["stopping"])
-        self.truths.load_state_dict(state.get("truths", []))
-        self.forecasts.load_state_dict(state.get("forecast"))
+        self._truths.load_state_dict(state.get("truths", []))
+        self._forecasts.load_state_dict(state.get("forecast"))
 
-    def _read_log(
-        self, log: Callable[[], Mapping[str, float]] | None, samples: Samples | None
-    ) -> Mapping[str, float] | None:
-        if log is None or not self.judge.wants_log:
+    def _training_log(self, run: Any) -> Mapping[str, float] | None:
+        if not self._judge.wants_log:
             return None
-        found: Mapping[str, float] | None = self.guard("reading the training log", log)
-        if found is not None and samples is not None:
-            number = self.guard("counting the training samples", samples)
+        found: dict[str, float] | None = self.guard(
+            "reading the training log", lambda: self._reader.training(self.training_metrics(run))
+        )
+        if found is not None:
+            number = self.guard("counting the training samples", lambda: self.n_samples(run))
             found = found if number is None else {**found, "samples": number}
         return found
 
-    def _is_blind(self, evidence: Mapping[str, float] | None) -> bool:
-        """Tell whether the training accuracy is missing, which a predictor takes for guessing."""
-        return self.judge.wants_log and "accuracy" not in (evidence or {})
+    def _is_blind(self, log: Mapping[str, float] | None) -> bool:
+        """Return whether the training accuracy is missing, which a predictor takes for guessing."""
+        return self._judge.wants_log and "accuracy" not in (log or {})
+
+    def _describe(self, run: Any, log: Mapping[str, float] | None) -> Row:
+        return self._judge.describe(self.network(run), log)
+
+    def _learn(self, epoch: int, row: Row, truth: Callable[[], float | None]) -> None:
+        self._truths.learn(epoch, self._judge.judge(self._judge.load(), row), truth)
+
+    def _estimate(
+        self, run: Any, epoch: int, log: Mapping[str, float] | None, wants_truth: bool
+    ) -> Estimate:
+        judge, predictor = self._judge, self._judge.load()
+        row = self._describe(run, log)
+        if wants_truth:
+            self._learn(epoch, row, lambda: self.true_accuracy(run))
+        anchored = self.guard("anchoring", lambda: self._truths.anchor(predictor)) or predictor
+        estimate = judge.judge(anchored, row)
+        self._forecasts.make(
+            lambda done: judge.judge(anchored, row, done),
+            lambda: self._share_done(run, epoch),
+            epoch,
+        )
+        return estimate
+
+    def _share_done(self, run: Any, epoch: int) -> float | None:
+        if self.planned_epochs is not None:
+            return share_done(epoch + 1, self.planned_epochs)
+        return self.progress(run)
+
+    def _take(self, estimate: Estimate, epoch: int, step: float | None) -> None:
+        numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)
+        self._values = dict(zip(self._own_keys, map(float, numbers), strict=True))
+        self.guard("reporting the estimate", lambda: report(self, estimate, epoch))
+        if self.stopping is not None and not self.should_stop:
+            time = epoch if step is None else step
+            self.guard("the stopping rule", lambda: self._decide(estimate, float(time)))
+
+    def _decide(self, estimate: Estimate, step: float) -> None:
+        rule = self.stopping
+        decision = None if rule is None else rule.decide(estimate, self._forecasts.fresh, step)
+        if not isinstance(decision, Decision):
+            raise TypeError(f"{rule!r} returned {decision!r} instead of a Decision")
+        self._decision = decision
+        if decision.stop:
+            print(
+                f"{type(self).__name__}: stopped at step {step:g} ({decision.reason}): "
+                f"{decision.text}."
+            )
 
     def _observation(self) -> Observation:
         known = self._values is not None
         values = self.nothing_known() if self._values is None else dict(self._values)
         if self._failed:
             values = {**self.nothing_known(), self.name: values[self.name]}
-        values |= self.forecasts.values()
-        if self.truths.latest is not None:
-            values[self.anchor_key] = self.truths.latest
-        stand_ins = (*(self._own_keys if self._failed else ()), *self.forecasts.stand_ins)
+        values |= self._forecasts.values()
+        if self._truths.latest is not None:
+            values[self.name + ANCHOR_SUFFIX] = self._truths.latest
+        stand_ins = (*(self._own_keys if self._failed else ()), *self._forecasts.stand_ins)
         return Observation(values, known, self._failed, stand_ins)
-
-    def _estimate(
-        self,
-        read: Callable[[], Any],
-        epoch: int,
-        log: Mapping[str, float] | None,
-        truth: Callable[[], float | None] | None,
-        share: Share | None,
-    ) -> Estimate:
-        predictor, source = self.judge.load(), read()
-        if truth is not None:
-            self.truths.learn(epoch, self.judge.ask(predictor, source, log), truth)
-        anchored = self.guard("anchoring", lambda: self.truths.anchor(predictor))
-        predictor = predictor if anchored is None else anchored
-        estimate = self.judge.ask(predictor, source, log)
-        self.forecasts.make(lambda done: self.judge.ask(predictor, source, log, done), share, epoch)
-        return estimate
-
-    def _take(self, estimate: Estimate, epoch: int, step: float | None) -> None:
-        numbers = (estimate.accuracy, estimate.low, estimate.high, estimate.in_family)
-        self._values = dict(zip(self._own_keys, map(float, numbers), strict=True))
-        self.guard(
-            "telling of the estimate",
-            lambda: tell_estimate(self, self.name, estimate, epoch, self.verbose),
-        )
-        if self.stopping is not None and not self.should_stop:
-            time = epoch if step is None else step
-            self.guard("the stopping rule", lambda: self._decide(estimate, float(time)))
-
-    def _decide(self, estimate: Estimate, step: float) -> None:
-        decision = (
-            None
-            if self.stopping is None
-            else self.stopping.decide(estimate, self.forecasts.fresh, step)
-        )
-        if not isinstance(decision, Decision):
-            raise TypeError(f"Expected a Decision from {self.stopping!r}. Received: {decision!r}")
-        self.decision = decision
-        tell_stop(self.owner, decision, step)

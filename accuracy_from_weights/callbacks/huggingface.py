@@ -1,32 +1,44 @@
-"""The estimate in the Trainer of Hugging Face transformers."""
+"""The callback for the Trainer of Hugging Face transformers."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import transformers
+from accuracy_from_weights.callbacks.base import (
+    AccuracyCallback,
+    Observation,
+    guarded,
+    share_done,
+)
+from accuracy_from_weights.callbacks.evidence import samples_of
+from accuracy_from_weights.callbacks.other_callbacks import Watcher, caller, hold_patience
+from accuracy_from_weights.errors import MissingDependencyError
 
-from accuracy_from_weights.callbacks._forecasts import share_done
-from accuracy_from_weights.callbacks._guarding import harmless
-from accuracy_from_weights.callbacks._inputs import FirstBatch
-from accuracy_from_weights.callbacks._logs import LogReader
-from accuracy_from_weights.callbacks._monitors import Watcher, caller, complaints, hold_patience
-from accuracy_from_weights.callbacks._predictor import Estimator
-from accuracy_from_weights.callbacks._processes import as_first_process
-from accuracy_from_weights.callbacks._samples import samples_of
-from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Observation
-
-if TYPE_CHECKING:
-    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
+try:
+    import transformers
+except ImportError as error:
+    raise MissingDependencyError(
+        "transformers is not installed; run pip install 'accuracy-from-weights[huggingface]'."
+    ) from error
 
 __all__ = ["AccuracyFromWeights"]
 
 
-class AccuracyFromWeights(transformers.TrainerCallback):
-    """Log an estimate of the accuracy, made from the weights alone, at each epoch of a Trainer.
+@dataclass(frozen=True)
+class _Moment:
+    """What the hooks are given: the Trainer's state, its model, and what an evaluation found."""
+
+    state: Any
+    model: Any
+    found: Mapping[str, Any]
+
+
+class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
+    """Trainer callback that logs an estimate of the accuracy at each epoch.
 
     ``accuracy_from_weights`` with ``_low``, ``_high`` (fractions in [0, 1]) and ``_in_family`` (0
     or 1) go to the log history and every tracker at the end of each epoch and at each evaluation,
@@ -52,175 +64,96 @@ class AccuracyFromWeights(transformers.TrainerCallback):
     `stopping`. The best checkpoint is kept all the same with ``save_strategy="best"``, which this
     callback then decides at each epoch's end.
 
-    Parameters
-    ----------
-    predictor
-        An `AccuracyPredictor`, the path of a saved one, or None for the one that ships, which is
-        loaded at the first epoch. Defaults to None.
-    every_n_epochs
-        Estimate in epochs 0, n, 2n, ...; between them the last value is repeated. Defaults to 1.
-    name
-        The key of the accuracy and the stem of the others. Defaults to
-        ``"accuracy_from_weights"``.
-    stopping
-        A rule from `accuracy_from_weights.stopping` that is told each new estimate and may end
-        the run; its reason is printed. Its state is kept in checkpoints. Defaults to None.
-    verbose
-        Whether to print each new estimate. Defaults to False.
-    features
-        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
-        model's answers to synthetic inputs; for models of images), or ``"weights+probes+log"``
-        (also training accuracy and loss). The Trainer logs the loss alone, in epochs before this
-        one where ``logging_strategy="epoch"``; log the accuracy yourself, as in
-        ``self.log({"train_accuracy": ...})`` of a Trainer of your own. Defaults to what
-        `predictor` was fitted to, and to ``"weights"`` without one.
-    input_shape
-        For probes: the shape of one example without the batch's axis. Defaults to that of the
-        first batch that passes.
-    log_keys
-        The names of training accuracy and loss among what is logged. Defaults to a search for
-        usual ones.
-    anchor_every
-        Anchor the estimates to the accuracies that evaluations find (``compute_metrics``), at most
-        one every n epochs; the last one is logged as ``accuracy_from_weights_anchor``. Defaults to
-        None, for no anchor.
-    anchor_on
-        The name of the accuracy among an evaluation's metrics. Defaults to a search for usual
-        ones.
-    forecast
-        Whether to log also what accuracy the run will end with, as ``accuracy_from_weights_final``
-        with ``_final_low`` and ``_final_high``, where the predictor can tell, which looks at the
-        network a second time. The number of epochs or steps among the arguments tells how much of
-        the run is done. Defaults to False.
-
-    Attributes
-    ----------
-    decision
-        The stopping rule's last `Decision`, with its reason; None without a rule.
+    The parameters are those of `AccuracyCallback`. The Trainer logs the training loss alone, in
+    epochs before this one where ``logging_strategy="epoch"``; log the accuracy yourself, as in
+    ``self.log({"train_accuracy": ...})`` of a Trainer of your own. True accuracies are those that
+    evaluations find by ``compute_metrics``. The state of a `stopping` rule is kept in checkpoints.
 
     Notes
     -----
-    When an estimate fails, whatever the cause, there is one warning and training goes on. Since
-    the Trainer raises on a missing metric, the last known accuracy (0 where there is none) stands
-    in, with the interval [0, 1] and ``_in_family`` 0; the evaluation is not counted against the
-    patience of an EarlyStoppingCallback, and no model becomes the best one by an accuracy that
-    was never known.
+    When an estimate fails, whatever the cause, there is one warning and training goes on. The last
+    known accuracy is logged with the interval [0, 1] and ``_in_family`` 0, and the evaluation is
+    not counted against the patience of an EarlyStoppingCallback. Where no accuracy was ever known,
+    nothing is logged, except with ``metric_for_best_model="accuracy_from_weights"``, since the
+    Trainer raises on a missing metric: 0 is logged then, and no model becomes the best one by it.
 
     Where several processes train one network, all log what the first of them estimates.
     """
 
-    def __init__(
-        self,
-        predictor: Estimator | str | os.PathLike[str] | None = None,
-        every_n_epochs: int = 1,
-        name: str = DEFAULT_NAME,
-        stopping: StoppingRule | None = None,
-        verbose: bool = False,
-        *,
-        features: str | None = None,
-        input_shape: tuple[int, ...] | None = None,
-        log_keys: tuple[str | None, str | None] | None = None,
-        anchor_every: int | None = None,
-        anchor_on: str | None = None,
-        forecast: bool = False,
-    ) -> None:
-        self._epochs = EpochEstimator(
-            type(self).__name__,
-            predictor,
-            every_n_epochs,
-            name,
-            stopping,
-            verbose,
-            features=features,
-            input_shape=input_shape,
-            anchor_every=anchor_every,
-            anchor_advice="evaluate (eval_strategy) with a `compute_metrics` that gives an "
-            "accuracy, or name it in `anchor_on`",
-            forecast=forecast,
-            forecast_advice="give TrainingArguments `num_train_epochs` or `max_steps`",
-        )
-        self._reader = LogReader(
-            log_keys,
-            anchor_on,
-            "the Trainer logs none by itself, so log it from a Trainer of your own, as in "
-            'self.log({"train_accuracy": ...}), or name it in `log_keys`',
-            self._epochs.warn_once,
-        )
-        self._logs: dict[str, Any] = {}
-        self._n_samples: int | None = None
-        self._first_batch = FirstBatch(self._epochs)
-        self._training = False
-        self._trainer: Any = None
-        self._seen: Observation | None = None
-        self._seen_at = -1
-        self._best_at = -1
-        self._stops = False
+    log_advice = (
+        "the Trainer logs none by itself, so log it from a Trainer of your own, as in "
+        'self.log({"train_accuracy": ...}), or name it in `log_keys`'
+    )
+    anchor_advice = (
+        "evaluate (eval_strategy) with a `compute_metrics` that returns an accuracy, or name it in "
+        "`anchor_on`"
+    )
+    forecast_advice = "give TrainingArguments `num_train_epochs` or `max_steps`"
 
-    @property
-    def decision(self) -> Decision | None:
-        """The stopping rule's last decision; None without a rule."""
-        return self._epochs.decision
+    _logs: dict[str, Any]
+    _n_samples: int | None = None
+    _hook: Any = None
+    _training = False
+    _trainer: Any = None
+    _seen: Observation | None = None
+    _seen_at = -1
+    _best_at = -1
+    _stops = False
 
-    @harmless
+    @guarded
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start or take up a run, and look for others that use the estimate and cannot."""
         self._training, self._seen, self._trainer, self._best_at = True, None, None, -1
         self._stops = False
         self._logs = {}
-        self._epochs.begin(resumed=state.global_step > 0)
-        self._epochs.guard("taking up the saved state", lambda: self._take_up(state))
-        self._epochs.guard("looking at the other callbacks", lambda: self._review(args))
-        self._n_samples = self._epochs.guard(
+        self.start_run(resumed=state.global_step > 0)
+        self.guard("taking up the saved state", lambda: self._take_up(state))
+        self.guard("looking at the other callbacks", lambda: self._review(args))
+        self._n_samples = self.guard(
             "counting the training samples", lambda: samples_of(kwargs.get("train_dataloader"))
         )
         model = kwargs.get("model")
-        if self._epochs.wants_batch and model is not None:
-            self._epochs.guard(
-                "watching for the first batch",
-                lambda: self._first_batch.watch(model),
-                "the estimate",
-            )
+        if self.wants_batch and model is not None:
+            self.guard("watching for the first batch", lambda: self._watch(model), "the estimate")
 
-    @harmless
+    @guarded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave evaluations after training alone: the Trainer may have loaded other weights."""
         self._training = False
-        self._first_batch.leave()
+        self._leave()
 
-    @harmless
+    @guarded
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Remember the last training loss, and whatever else is logged in training."""
         if self._training and logs:
             self._logs.update({k: v for k, v in logs.items() if not k.startswith("eval_")})
 
-    @harmless
+    @guarded
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
         """Estimate, log, and decide on stopping and, without evaluation, on the best model."""
-        if control.should_evaluate and self._epochs.truths.due(self._epoch(state)):
+        if control.should_evaluate and self._truths.due(_epoch(state)):
             return control  # the evaluation that comes now may bring an accuracy to anchor to
-        seen = self._observe(state, control, model)
+        seen = self._observe(args, control, _Moment(state, model, {}))
         if args.eval_strategy == "no" and args.save_strategy == "best":
-            self._epochs.guard(
+            self.guard(
                 "choosing the best model", lambda: self._choose_best(args, state, control, seen)
             )
         return control
 
-    @harmless
+    @guarded
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any, metrics: Any, **kwargs: Any
     ) -> Any:
         """Put the estimate among the evaluation's metrics."""
         if self._training and metrics is not None:
-            found = dict(metrics)
-            seen = self._observe(
-                state, control, model, lambda: self._reader.validation(found, ("eval_",))
-            )
-            metrics.update({f"eval_{key}": value for key, value in seen.values.items()})
+            seen = self._observe(args, control, _Moment(state, model, dict(metrics)))
+            if seen.known or self._decides_best(args):
+                metrics.update({f"eval_{key}": value for key, value in seen.values.items()})
             if _metric(args) in seen.stand_ins:
-                self._epochs.guard("holding the patience of other callbacks", self._hold_patience)
+                self.guard("holding the patience of other callbacks", self._hold_patience)
         return control
 
-    @harmless
+    @guarded
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take back that a model was the best where its accuracy is not known at all."""
         if self._seen is not None and not self._seen.known and self._decides_best(args):
@@ -231,34 +164,53 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             if os.path.isdir(folder):
                 state.best_model_checkpoint = folder
 
-    def _epoch(self, state: Any) -> int:
-        # state.epoch is a float and reaches 1.0 with the last step of the first epoch.
-        return max(math.ceil((state.epoch or 0.0) - 1e-6) - 1, 0)
+    def network(self, run: _Moment) -> Any:
+        """Return the model."""
+        return run.model
 
-    def _observe(
-        self,
-        state: Any,
-        control: Any,
-        model: Any,
-        truth: Callable[[], float | None] | None = None,
-    ) -> Observation:
-        seen = self._seen
+    def training_metrics(self, run: _Moment) -> Mapping[str, Any]:
+        """Return the last of what was logged in training, by name."""
+        return self._logs
+
+    def validation_metrics(self, run: _Moment) -> Mapping[str, Any]:
+        """Return the metrics of the evaluation."""
+        return run.found
+
+    def n_samples(self, run: _Moment) -> int | None:
+        """Return the number of samples of the training loader."""
+        return self._n_samples
+
+    def progress(self, run: _Moment) -> float | None:
+        """Return the share of the planned steps that is done."""
+        return share_done(run.state.global_step, run.state.max_steps)
+
+    def _observe(self, args: Any, control: Any, moment: _Moment) -> Observation:
+        seen, state = self._seen, moment.state
         if seen is None or self._seen_at != state.global_step:
-            seen = self._epochs.observe(
-                lambda: model,
-                self._epoch(state),
-                log=lambda: self._reader.training(self._logs),
-                truth=truth,
-                share=lambda: share_done(state.global_step, state.max_steps),
-                samples=lambda: self._n_samples,
-            )
-            seen, self._stops = as_first_process(seen, self._epochs.should_stop)
+            seen = self.estimate_epoch(moment, _epoch(state))
+            seen, self._stops = _as_first_process(seen, self.should_stop)
             self._seen, self._seen_at = seen, state.global_step
-            self._epochs.guard("logging", lambda: self._log(state, control, dict(seen.values)))
-            self._epochs.guard("keeping the state", lambda: self._keep_state(state))
+            if seen.known or self._decides_best(args):
+                self.guard("logging", lambda: self._log(state, control, dict(seen.values)))
+            self.guard("keeping the state", lambda: self._keep_state(state))
         if self._stops:
             control.should_training_stop = True
         return seen
+
+    def _watch(self, model: Any) -> None:
+        """Look at the inputs of the model's next forward pass."""
+        self._leave()
+
+        def look(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self._leave()
+            self.see_batch([named, *inputs])
+
+        self._hook = model.register_forward_pre_hook(look, with_kwargs=True)
+
+    def _leave(self) -> None:
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook.remove()
 
     def _log(self, state: Any, control: Any, values: dict[str, float]) -> None:
         if self._trainer is None:
@@ -284,7 +236,7 @@ class AccuracyFromWeights(transformers.TrainerCallback):
             control.should_save = True
 
     def _decides_best(self, args: Any) -> bool:
-        return _metric(args) in self._epochs.keys
+        return _metric(args) in self.keys
 
     def _hold_patience(self) -> None:
         hold_patience(
@@ -296,19 +248,19 @@ class AccuracyFromWeights(transformers.TrainerCallback):
 
     @property
     def _state_key(self) -> str:
-        return f"AccuracyFromWeights[{self._epochs.name}]"
+        return f"AccuracyFromWeights[{self.name}]"
 
     def _take_up(self, state: Any) -> None:
         saved = _kept_states(state).get(self._state_key)
         if saved is not None:
-            self._epochs.load_state_dict(saved["attributes"])
+            self.load_state_dict(saved["attributes"])
 
     def _keep_state(self, state: Any) -> None:
         # Not as transformers' ExportableState: it would make the callback anew from its saved
         # arguments, and a predictor is not among what JSON can hold.
         _kept_states(state)[self._state_key] = {
             "args": {},
-            "attributes": self._epochs.state_dict(),
+            "attributes": self.state_dict(),
         }
 
     def _review(self, args: Any) -> None:
@@ -320,18 +272,36 @@ class AccuracyFromWeights(transformers.TrainerCallback):
         neighbours = self._neighbours()
         ours = [cb for cb in neighbours if isinstance(cb, AccuracyFromWeights)]
         mode = "max" if args.greater_is_better else "min"
-        found = [Watcher("metric_for_best_model", _metric(args), mode)]
-        all_keys = [key for cb in ours for key in cb._epochs.known_keys]
-        for text in complaints(found, self._epochs.keys, all_keys):
-            self._epochs.warn_once(text, text)
+        self.review([Watcher("metric_for_best_model", _metric(args), mode)], ours)
         place = next((at for at, cb in enumerate(neighbours) if cb is self), 0)
         early = transformers.EarlyStoppingCallback
         if self._decides_best(args) and any(isinstance(cb, early) for cb in neighbours[:place]):
-            self._epochs.warn_once(
+            self.warn_once(
                 "order",
                 "EarlyStoppingCallback stands before it in the list of callbacks and will not see "
-                f"{self._epochs.name!r}. Put AccuracyFromWeights first.",
+                f"{self.name!r}. Put AccuracyFromWeights first.",
             )
+
+
+def _epoch(state: Any) -> int:
+    # state.epoch is a float and reaches 1.0 with the last step of the first epoch.
+    return max(math.ceil((state.epoch or 0.0) - 1e-6) - 1, 0)
+
+
+def _as_first_process(seen: Observation, stops: bool) -> tuple[Observation, bool]:
+    """Return what the first process has seen and whether its rule stops, on every process.
+
+    The statistics of batch normalisation differ from process to process, and so may estimates: one
+    process would stop and the others wait for it. Every process has to call this.
+    """
+    from torch import distributed
+
+    alone = not (distributed.is_available() and distributed.is_initialized())
+    if alone or distributed.get_world_size() == 1:
+        return seen, stops
+    box = [(seen, stops)]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def _metric(args: Any) -> str:

@@ -1,34 +1,38 @@
-"""The estimate in a training loop of your own, with PyTorch or anything else."""
+"""The monitor for a training loop of your own, with PyTorch or anything else."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import sys
+import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from accuracy_from_weights.callbacks._forecasts import share_done
-from accuracy_from_weights.callbacks._logs import LogReader
-from accuracy_from_weights.callbacks._predictor import checked_shape
-from accuracy_from_weights.callbacks._undisturbed import undisturbed
-from accuracy_from_weights.callbacks.base import DEFAULT_NAME, EpochEstimator, Estimator
-from accuracy_from_weights.errors import (
-    InvalidArgumentError,
-    number_between,
-    positive_int,
-)
-
-if TYPE_CHECKING:
-    from accuracy_from_weights.stopping.rules import Decision, StoppingRule
+from accuracy_from_weights.callbacks.base import AccuracyCallback, Observation
+from accuracy_from_weights.callbacks.evidence import input_shape_of
+from accuracy_from_weights.callbacks.judging import checked_shape
+from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, number_between
+from accuracy_from_weights.features.log_columns import read_log
 
 __all__ = ["Monitor"]
 
 
-class Monitor:
-    """Estimate the accuracy of a model from its weights, once an epoch, in a loop of your own.
+@dataclass(frozen=True)
+class _Update:
+    """One call of `Monitor.update`, which the hooks are given."""
+
+    model: Any
+    log: Mapping[str, float] | None
+    accuracy: float | None
+
+
+class Monitor(AccuracyCallback):
+    """Monitor that estimates the accuracy of a model once an epoch, in a loop of your own.
 
     ::
 
-        monitor = Monitor(stopping=Patience(5), log=wandb.log)
+        monitor = Monitor(stopping=Patience(5), log_to=wandb.log)
         for epoch in range(epochs):
             train_one_epoch(model)
             print(monitor.update(model, epoch))
@@ -39,59 +43,25 @@ class Monitor:
 
     Parameters
     ----------
-    predictor
-        An `AccuracyPredictor`, the path of a saved one, or None for the one that ships, which is
-        loaded at the first update. Defaults to None.
-    every_n_updates
-        Estimate at every n-th call of `update`, the first among them; between them the last value
-        is repeated. Defaults to 1.
-    name
-        The key of the accuracy and the stem of the others. Defaults to
-        ``"accuracy_from_weights"``.
-    stopping
-        A rule from `accuracy_from_weights.stopping` that is told each new estimate; see
-        `should_stop`. Defaults to None.
-    log
-        Called as ``log(values, step)`` at each update: ``wandb.log``, ``mlflow.log_metrics``, or
+    *arguments, **parameters
+        Those of `AccuracyCallback`. An epoch is a call of `update`. `anchor_every` needs
+        `validate`, since there is no validation of a framework to read; `forecast` needs
+        `planned_epochs`; and `features` that name the log need the `log` of `update`.
+    log_to : callable, optional
+        Called as ``log_to(values, step)`` at each update: ``wandb.log``, ``mlflow.log_metrics``, or
         ``lambda values, step: [writer.add_scalar(k, v, step) for k, v in values.items()]`` for
-        TensorBoard. Defaults to None.
-    verbose
-        Whether to print each new estimate. Defaults to False.
-    features
-        What the predictor that ships is to look at: ``"weights"``, ``"weights+probes"`` (also the
-        model's answers to synthetic inputs, whose shape is `input_shape`), or
-        ``"weights+probes+log"`` (also training accuracy and loss, which `update` is given).
-        Defaults to what `predictor` was fitted to, and to ``"weights"`` without one.
-    input_shape
-        For probes: the shape of one example without the batch's axis. Defaults to None; it can
-        also be given to `update`.
-    anchor_every
-        Anchor the estimates to a true accuracy that `validate` measures at updates 0, n, 2n, ...;
-        the last one is returned as ``accuracy_from_weights_anchor``. Truths can also be given to
-        `update`, whenever there are some. Defaults to None.
-    validate
-        For `anchor_every`: a function of the model that returns its accuracy on validation data,
-        a fraction. The model's mode and the generators of random numbers are put back after it.
-        Defaults to None.
-    forecast
-        Whether to return and log also what accuracy the run will end with, as
-        ``accuracy_from_weights_final`` with ``_final_low`` and ``_final_high``, where the predictor
-        can tell, which looks at the network a second time. Defaults to False.
-    planned_updates
-        For `forecast`: how many calls of `update` the whole training is to have. Defaults to None.
-
-    Attributes
-    ----------
-    decision
-        The stopping rule's last `Decision`, with its reason; None without a rule.
-    should_stop
-        Whether the rule has decided to end the run. Once True, it stays.
+        TensorBoard.
 
     Notes
     -----
-    When an estimate fails, whatever the cause, there is one warning, and `update` gives the last
-    known accuracy (0 where there is none) with the interval [0, 1] and ``_in_family`` 0. An error
-    in `log` is a warning, too. Nothing but KeyboardInterrupt and its like ever leaves `update`.
+    For probes, the shape of an input is that of the model's first forward pass after the monitor
+    was made. Where there was none before the first update, there is one warning and no estimate
+    until there is one: pass `input_shape` then.
+
+    When an estimate fails, whatever the cause, there is one warning, and `update` returns the last
+    known accuracy with the interval [0, 1] and ``_in_family`` 0. Where no accuracy was ever known,
+    it returns 0 and nothing is logged. An error in `log_to` is a warning, too. Nothing but
+    KeyboardInterrupt and its like ever leaves `update`.
 
     It sends no message to other processes. Where several train one network, have the first decide
     for all, since batch normalisation's statistics, and so estimates, may differ::
@@ -100,76 +70,36 @@ class Monitor:
         torch.distributed.broadcast(stop, src=0)
     """
 
+    log_advice = 'pass update(model, log={"accuracy": ..., "loss": ...})'
+    anchor_advice = "`validate` returned none"
+
     def __init__(
         self,
-        predictor: Estimator | str | os.PathLike[str] | None = None,
-        every_n_updates: int = 1,
-        name: str = DEFAULT_NAME,
-        stopping: StoppingRule | None = None,
-        log: Callable[[dict[str, float], int], Any] | None = None,
-        verbose: bool = False,
-        *,
-        features: str | None = None,
-        input_shape: tuple[int, ...] | None = None,
-        anchor_every: int | None = None,
-        validate: Callable[[Any], float] | None = None,
-        forecast: bool = False,
-        planned_updates: int | None = None,
+        *arguments: Any,
+        log_to: Callable[[dict[str, float], int], Any] | None = None,
+        **parameters: Any,
     ) -> None:
-        if (validate is None) != (anchor_every is None) or not (
-            validate is None or callable(validate)
-        ):
-            raise InvalidArgumentError(
-                "Invalid value for argument `validate`. Expected a function of the model that "
-                "returns its accuracy, together with `anchor_every`, or neither. "
-                f"Received: validate={validate!r}, anchor_every={anchor_every!r}."
-            )
-        if forecast and planned_updates is None:
-            raise InvalidArgumentError(
-                "Invalid value for argument `planned_updates`. Expected with forecast=True the "
-                "number of updates that the whole training is to have. Received: None."
-            )
-        if log is not None and not callable(log):
-            raise InvalidArgumentError(
-                "Invalid value for argument `log`. Expected a function of a dict of numbers and a "
-                f"step, or None. Received: {log!r}."
-            )
-        self._epochs = EpochEstimator(
-            type(self).__name__,
-            predictor,
-            every_n_updates,
-            name,
-            stopping,
-            verbose,
-            every_argument="every_n_updates",
-            features=features,
-            input_shape=input_shape,
-            anchor_every=anchor_every,
-            anchor_advice="`validate` gave none",
-            forecast=forecast,
-        )
-        self._reader = LogReader(
-            None,
-            None,
-            'pass update(model, log={"accuracy": ..., "loss": ...})',
-            self._epochs.warn_once,
-        )
-        self._validate = validate
-        self._log = log
-        self._planned = (
-            None if planned_updates is None else positive_int("planned_updates", planned_updates)
-        )
+        if log_to is not None and not callable(log_to):
+            wanted = "a function of a dict of numbers and a step, such as wandb.log"
+            raise invalid_argument("log_to", log_to, wanted)
+        self.log_to = log_to
+        super().__init__(*arguments, **parameters)
         self._updates = 0
+        self._shapes = _FirstForward() if self.wants_batch else None
 
-    @property
-    def decision(self) -> Decision | None:
-        """The stopping rule's last decision; None without a rule."""
-        return self._epochs.decision
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether the stopping rule has decided to end the run."""
-        return self._epochs.should_stop
+    def check_parameters(self) -> None:
+        """Raise `InvalidArgumentError` also where only a framework could do without a parameter."""
+        super().check_parameters()
+        if self.anchor_every is not None and self.validate is None:
+            raise InvalidArgumentError(
+                "`anchor_every` needs a true accuracy; pass `validate`, a function of the model "
+                "that returns it, or leave `anchor_every` out and pass update(accuracy=...)."
+            )
+        if self.forecast and self.planned_epochs is None:
+            raise InvalidArgumentError(
+                "forecast=True needs `planned_epochs`, the number of updates that the whole "
+                "training is to have."
+            )
 
     def update(
         self,
@@ -184,67 +114,115 @@ class Monitor:
 
         Parameters
         ----------
-        model
-            A `torch.nn.Module`, or anything else that `read_weights` takes.
-        step
+        model : torch.nn.Module
+            Or anything else that `read_weights` takes.
+        step : int, optional
             What to log and to tell the stopping rule as the time. Defaults to the number of
             updates before this one.
-        log
+        log : mapping, optional
             What the loop knows for free, ``{"accuracy": fraction, "loss": nats, "samples":
             number}``: accuracy and loss on training data, and how many samples that has. Read
-            where `features` names the log. Defaults to None.
-        accuracy
+            where `features` names the log.
+        accuracy : float, optional
             The model's true accuracy, a fraction, where it is known: this estimate and those that
-            follow are anchored to it. Defaults to None.
-        input_shape
-            For probes, where the constructor was not given it: the shape of one example without
-            the batch's axis, such as ``tuple(x.shape[1:])``. Defaults to None.
+            follow are anchored to it.
+        input_shape : tuple of int, optional
+            For probes: the shape of one example without the batch axis, such as
+            ``tuple(x.shape[1:])``.
 
         Returns
         -------
-        Finite floats by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1); the
-        forecast and its interval with `forecast`; and the last true accuracy where there is one.
+        dict of str to float
+            Finite numbers by name: accuracy, low, high (fractions in [0, 1]), in_family (0 or 1);
+            the forecast and its interval with `forecast`; and the last true accuracy where there
+            is one.
         """
         count, self._updates = self._updates, self._updates + 1
         step = count if step is None else step
         if input_shape is not None:
-            shape = self._epochs.guard("taking `input_shape`", lambda: checked_shape(input_shape))
-            self._epochs.judge.input_shape = shape
-        seen = self._epochs.guard(
+            shape = self.guard("taking `input_shape`", lambda: checked_shape(input_shape))
+            self._judge.input_shape = shape
+        elif self.wants_batch:
+            self.guard(
+                "reading the shape of an input", lambda: self._find_shape(model), "the estimate"
+            )
+        seen: Observation | None = self.guard(
             "the update",
-            lambda: self._epochs.observe(
-                lambda: model,
-                count,
-                step,
-                log=lambda: self._reader.training(log or {}),
-                truth=lambda: self._truth(model, accuracy),
-                insist=accuracy is not None,
-                share=lambda: share_done(count + 1, self._planned),
-                samples=lambda: _samples_in(log),
+            lambda: self.estimate_epoch(
+                _Update(model, log, accuracy), count, step, is_due=accuracy is not None
             ),
         )
-        values: dict[str, float] = self._epochs.nothing_known() if seen is None else seen.values
-        tracker = self._log
-        if tracker is not None:
-            self._epochs.guard("`log`", lambda: tracker(dict(values), step))
+        if seen is None:
+            return self.nothing_known()
+        values, log_to = seen.values, self.log_to
+        if log_to is not None and seen.known:
+            self.guard("`log_to`", lambda: log_to(dict(values), step))
         return values
 
-    def _truth(self, model: Any, known: float | None) -> float | None:
-        if known is None and self._validate is not None:
-            with undisturbed(model):
-                known = float(self._validate(model))
-        return None if known is None else number_between("accuracy", known, 0.0, 1.0)
+    def network(self, run: _Update) -> Any:
+        """Return the model."""
+        return run.model
+
+    def training_metrics(self, run: _Update) -> Mapping[str, Any]:
+        """Return the log of the update; a name in it that is not known is an error."""
+        return read_log(run.log or {})
+
+    def true_accuracy(self, run: _Update) -> float | None:
+        """Return the accuracy of the update, or else what `validate` measures."""
+        if run.accuracy is not None:
+            return number_between("accuracy", run.accuracy, 0.0, 1.0)
+        return super().true_accuracy(run) if self.validate is not None else None
+
+    def n_samples(self, run: _Update) -> int | None:
+        """Return the number of samples that the log of the update names."""
+        number = read_log(run.log or {}).get("samples")
+        return None if number is None else int(number)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, in plain numbers, strings, lists and dicts."""
-        return {"updates": self._updates, **self._epochs.state_dict()}
+        return {"updates": self._updates, **super().state_dict()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
-        self._updates = int(state.get("updates", 0))
-        self._epochs.load_state_dict(state)
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        self._updates = int(state_dict.get("updates", 0))
+        super().load_state_dict(state_dict)
+
+    def _find_shape(self, model: Any) -> None:
+        if self._shapes is not None:
+            self._judge.input_shape = self._shapes.of(model)
+        if self._judge.input_shape is None:
+            raise InvalidArgumentError(
+                "the model has had no forward pass with images, signals or vectors since the "
+                "monitor was made, so the shape of an input is not known; pass `input_shape`, the "
+                "shape of one example without the batch axis"
+            )
+        self._shapes = None
 
 
-def _samples_in(log: Mapping[str, float] | None) -> int | None:
-    number = (log or {}).get("samples")
-    return None if number is None else positive_int("log['samples']", number)
+class _FirstForward:
+    """The shapes of the inputs in the first forward pass of every PyTorch module.
+
+    Which module is to be estimated is not known before the first update, and the first pass comes
+    before it. So a hook on all modules notes what each is given first, for as long as this lives.
+    """
+
+    def __init__(self) -> None:
+        self._shapes: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            shapes = self._shapes
+
+            def note(module: Any, inputs: Any) -> None:
+                with contextlib.suppress(Exception):  # the forward pass is the user's
+                    if not torch.compiler.is_compiling() and module not in shapes:
+                        shapes[module] = input_shape_of(inputs)
+
+            register = torch.nn.modules.module.register_module_forward_pre_hook
+            weakref.finalize(self, register(note).remove)
+
+    def of(self, model: Any) -> tuple[int, ...] | None:
+        """Return the shape of one example that the model was given; None where none was seen."""
+        from accuracy_from_weights.weights.torch import unwrapped
+
+        seen = (self._shapes.get(one) for one in (model, unwrapped(model)))
+        return next((shape for shape in seen if shape is not None), None)

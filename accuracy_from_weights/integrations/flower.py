@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from accuracy_from_weights.callbacks._predictor import Judge
-from accuracy_from_weights.callbacks.base import Estimator
-from accuracy_from_weights.errors import (
-    AccuracyFromWeightsWarning,
-    flag,
-    invalid_argument,
-    number_between,
-)
+from accuracy_from_weights.callbacks.base import Predictor
+from accuracy_from_weights.callbacks.judging import Judge
+from accuracy_from_weights.errors import flag, invalid_argument, number_between, warn
 from accuracy_from_weights.integrations.update_selection import leave_out
 from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
@@ -106,7 +100,7 @@ class AccuracyFromWeights(Strategy):
     def __init__(
         self,
         strategy: Strategy,
-        predictor: Estimator | str | os.PathLike[str] | None = None,
+        predictor: Predictor | str | os.PathLike[str] | None = None,
         *,
         bound: float | None = None,
         below_best: float | None = None,
@@ -125,7 +119,7 @@ class AccuracyFromWeights(Strategy):
         self.only_sound = flag("only_sound", only_sound)
         self.names = None if names is None else tuple(names)
         self.updates: list[Update] = []
-        self._judge = Judge(predictor, "weights", None)
+        self._judge = Judge(predictor, "weights")
         self._has_warned = False
 
     def summary(self) -> None:
@@ -180,16 +174,14 @@ class AccuracyFromWeights(Strategy):
         try:
             names = record.keys() if self.names is None else self.names
             arrays = zip(names, (array.numpy() for array in record.values()), strict=True)
-            return self._judge.ask(self._judge.load(), dict(arrays), log=None)
+            return self._judge.judge(self._judge.load(), self._judge.describe(dict(arrays)))
         except Exception as error:  # noqa: BLE001 - a federation must not end because of us
             if not self._has_warned:
                 self._has_warned = True
                 whose = "the aggregated model" if node_id is None else f"client {node_id}"
-                warnings.warn(
+                warn(
                     f"The weights of {whose} could not be estimated and are kept ({error}). "
-                    "Such failures are not reported again.",
-                    AccuracyFromWeightsWarning,
-                    stacklevel=2,
+                    "Such failures are not reported again."
                 )
             return None
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from accuracy_from_weights import load_predictor
+from accuracy_from_weights.callbacks import judging
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
+from accuracy_from_weights.features.describing import describe_network
+from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.predictor.estimate import Estimate
 from accuracy_from_weights.stopping import Diverged, FirstOf, Hopeless, Patience, Plateau
 
@@ -35,20 +39,19 @@ class Scripted:
     """Gives one answer after another, the last one for ever; an exception among them is raised."""
 
     answers: Sequence[float | Answer | BaseException]
-    sources: list[Any] = field(default_factory=list)
-    look: Callable[[Any], Any] | None = None
+    rows: list[np.ndarray] = field(default_factory=list)
 
     @property
     def calls(self) -> int:
-        return len(self.sources)
+        return len(self.rows)
 
-    def estimate(self, source: Any) -> Answer:
+    def judge(self, rows: np.ndarray) -> list[Answer]:
         at = min(self.calls, len(self.answers) - 1)
-        self.sources.append(self.look(source) if self.look else None)
+        self.rows.append(rows)
         item = self.answers[at]
         if isinstance(item, BaseException):
             raise item
-        return item if isinstance(item, Answer) else answer(item)
+        return [answer(item) if isinstance(item, float) else item]
 
 
 @dataclass
@@ -58,13 +61,13 @@ class Foreseeing:
     lost: Sequence[float] = ()
     top: float = 1.0
 
-    def estimate(self, source: Any, horizon: str = "now", progress: float | None = None) -> Answer:
+    def judge(self, rows: Any, progress: float | None = None, horizon: str = "now") -> list[Answer]:
         if horizon == "now":
-            return answer(0.5)
+            return [answer(0.5)]
         assert progress is not None
         if any(abs(progress - share) < 1e-9 for share in self.lost):
             raise OSError("lost")
-        return Answer(progress, progress / 2, self.top)
+        return [Answer(progress, progress / 2, self.top)]
 
 
 # Rule, what is estimated, after how many epochs it ends the run, and why. Intervals are 0.2 wide.
@@ -85,40 +88,33 @@ def digits(n: int = 256) -> tuple[np.ndarray, np.ndarray]:
 
 
 class ReadsWeights:
-    """A predictor that is a plain function of the weights, read the way the real one reads them."""
+    """A predictor whose answer is a plain function of the weights' description."""
 
-    def estimate(self, source: Any) -> Answer:
-        from accuracy_from_weights.weights import read_weights
+    def judge(self, rows: np.ndarray) -> list[Answer]:
+        return [answer(float(0.5 + 0.3 * np.sin(row[: len(FEATURE_NAMES)].sum()))) for row in rows]
 
-        kernels = [
-            layer.kernel for layer in read_weights(source).layers if layer.kernel is not None
-        ]
-        return answer(float(np.tanh(np.mean([np.abs(kernel).mean() for kernel in kernels]))))
+
+def raw_accuracy(source: Any) -> float:
+    """Return what `ReadsWeights` says of a network."""
+    return ReadsWeights().judge(describe_network(source))[0].accuracy
 
 
 @dataclass
-class Informed(ReadsWeights):
-    """Reads the weights, notes what else it is given, and can be anchored: by a shift.
-
-    With probes it does ask the network, as the real predictor does, and leaves the answer aside.
-    """
+class Informed:
+    """Says what `ReadsWeights` says, whatever else it is given, and can be anchored: by a shift."""
 
     features: str = "weights"
     shift: float = 0.0
-    given: list[dict[str, Any]] = field(default_factory=list)
     truths: list[float] = field(default_factory=list)
 
-    def estimate(self, source: Any, **evidence: Any) -> Estimate:
-        self.given.append(evidence)
-        if "probes" in self.features:
-            from accuracy_from_weights.features.probes import probe
-
-            probe(source, evidence["input_shape"])
-        raw = super().estimate(source)
-        if evidence.get("horizon") == "final":
-            left = (1 - raw.accuracy) * (1 - evidence["progress"])
-            return Estimate(raw.accuracy + left, raw.accuracy, 1.0, True)
-        return Estimate(raw.accuracy + self.shift, raw.low, raw.high, True)
+    def judge(
+        self, rows: np.ndarray, progress: float | None = None, horizon: str = "now"
+    ) -> list[Estimate]:
+        (raw,) = ReadsWeights().judge(rows)
+        if horizon == "final":
+            left = (1 - raw.accuracy) * (1 - progress)
+            return [Estimate(raw.accuracy + left, raw.accuracy, 1.0, True)]
+        return [Estimate(raw.accuracy + self.shift, raw.low, raw.high, True)]
 
     def anchor(self, networks: Sequence[Estimate], accuracies: Sequence[float]) -> Informed:
         assert all(isinstance(network, Estimate) for network in networks)
@@ -127,6 +123,18 @@ class Informed(ReadsWeights):
             truth - network.accuracy for network, truth in zip(networks, accuracies, strict=True)
         ]
         return replace(self, shift=float(np.mean(lacking)))
+
+
+def notes_of_descriptions(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Note what each description of a network by a callback was given, while `patch` lasts."""
+    noted: list[dict[str, Any]] = []
+
+    def describe(network: Any, feature_set: str, **evidence: Any) -> np.ndarray:
+        noted.append({"network": network, **evidence})
+        return describe_network(network, feature_set, **evidence)
+
+    patch.setattr(judging, "describe_network", describe)
+    return noted
 
 
 def ours_among(caught: Any) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import lightning.pytorch as root
 import pytest
 import torch
-from test_keras_callback import everything_random
-from test_lightning_evidence import measuring
 
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.stopping import Patience
@@ -14,6 +12,8 @@ from tests.callbacks import keras_runs, loop
 from tests.callbacks.faults import ALL_FEATURES, check_every_fault
 from tests.callbacks.lightning_runs import QUIET, fit
 from tests.callbacks.scripted import random_states
+from tests.callbacks.test_keras_callback import everything_random
+from tests.callbacks.test_lightning_evidence import measuring
 
 
 def test_monitor():
@@ -24,9 +24,9 @@ def test_monitor():
             **ALL_FEATURES,
             stopping=Patience(99),
             input_shape=(1, 8, 8),
-            planned_updates=2,
+            planned_epochs=2,
             validate=lambda model: 0.5,
-            log=lambda values, step: tracked.append(values),
+            log_to=lambda values, step: tracked.append(values),
         )
 
     def train(monitor: Monitor | None):
@@ -41,7 +41,9 @@ def test_monitor():
         weights = [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
         return losses, weights, random_states()
 
-    assert {"Monitor._truth", "undisturbed", "Truths.learn"} <= check_every_fault(make, train)
+    assert {"Monitor.true_accuracy", "undisturbed", "Truths.learn"} <= check_every_fault(
+        make, train
+    )
     assert all(len(values) >= 4 for values in tracked)
 
 
@@ -58,7 +60,7 @@ def test_keras():
     reached = check_every_fault(
         lambda: AccuracyFromWeights(**ALL_FEATURES, stopping=Patience(99)), train
     )
-    assert {"AccuracyFromWeights._review", "AccuracyFromWeights._truth", "caller"} <= reached
+    assert {"AccuracyFromWeights._review", "AccuracyFromWeights.network", "caller"} <= reached
 
 
 @pytest.mark.filterwarnings(*QUIET)

@@ -29,7 +29,7 @@ def updates(monitor: Monitor, n: int) -> list[dict[str, float]]:
 
 
 def test_a_loop_gets_the_forecast_for_the_share_of_the_plan_that_is_done():
-    seen = updates(Monitor(Foreseeing(), forecast=True, planned_updates=4), 5)
+    seen = updates(Monitor(Foreseeing(), forecast=True, planned_epochs=4), 5)
     assert [values[FINAL] for values in seen] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert [values[f"{FINAL}_low"] for values in seen] == [0.125, 0.25, 0.375, 0.5, 0.5]
     assert all(list(values) == KEYS + FINALS for values in seen)
@@ -38,7 +38,7 @@ def test_a_loop_gets_the_forecast_for_the_share_of_the_plan_that_is_done():
 
 @pytest.mark.filterwarnings("ignore:.*outside the family")
 def test_the_predictor_that_ships_forecasts_the_estimate_when_nothing_is_left():
-    seen = updates(Monitor(forecast=True, planned_updates=3), 3)
+    seen = updates(Monitor(forecast=True, planned_epochs=3), 3)
     for values in seen:
         assert 0 <= values[f"{FINAL}_low"] <= values[FINAL] <= values[f"{FINAL}_high"] <= 1
     assert seen[0][FINAL] > seen[0][KEY]  # a young network
@@ -46,7 +46,7 @@ def test_the_predictor_that_ships_forecasts_the_estimate_when_nothing_is_left():
 
 
 def test_where_a_forecast_fails_the_last_one_stands_in_and_the_estimate_stays():
-    monitor = Monitor(Foreseeing(lost=[0.25, 0.75]), forecast=True, planned_updates=4)
+    monitor = Monitor(Foreseeing(lost=[0.25, 0.75]), forecast=True, planned_epochs=4)
     with pytest.warns(AccuracyFromWeightsWarning, match="the forecast of epoch 0 fail") as caught:
         seen = updates(monitor, 4)
     assert len(ours_among(caught)) == 1
@@ -62,31 +62,31 @@ def test_where_a_forecast_fails_the_last_one_stands_in_and_the_estimate_stays():
 
 def test_a_rule_may_judge_the_forecast(capsys):
     rule = FirstOf(Hopeless(0.5), Hopeless(0.9, horizon="final"))
-    monitor = Monitor(Foreseeing(top=0.8), stopping=rule, forecast=True, planned_updates=4)
+    monitor = Monitor(Foreseeing(top=0.8), stopping=rule, forecast=True, planned_epochs=4)
     updates(monitor, 2)
     assert monitor.should_stop
     assert "(hopeless): the forecast's top, 0.8000 at step 1, has" in capsys.readouterr().out
     # A forecast that failed is not judged.
     monitor = Monitor(
-        Foreseeing(top=0.8, lost=[0.5]), stopping=rule, forecast=True, planned_updates=4
+        Foreseeing(top=0.8, lost=[0.5]), stopping=rule, forecast=True, planned_epochs=4
     )
     rule.reset()
     with pytest.warns(AccuracyFromWeightsWarning, match="forecast"):
         updates(monitor, 2)
     assert not monitor.should_stop
-    with pytest.raises(AccuracyFromWeightsError, match=r"`forecast`\. Expected True, since"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"pass forecast=True as well"):
         Monitor(stopping=rule)
 
 
 def test_between_the_updates_that_are_due_the_last_forecast_is_repeated():
-    monitor = Monitor(Foreseeing(), every_n_updates=2, forecast=True, planned_updates=4)
+    monitor = Monitor(Foreseeing(), every_n_epochs=2, forecast=True, planned_epochs=4)
     assert [values[FINAL] for values in updates(monitor, 4)] == [0.25, 0.25, 0.75, 0.75]
 
 
 def test_a_resumed_run_has_the_last_forecast():
-    first = Monitor(Foreseeing(), forecast=True, planned_updates=4)
+    first = Monitor(Foreseeing(), forecast=True, planned_epochs=4)
     updates(first, 2)
-    second = Monitor(Foreseeing(lost=[0.75]), forecast=True, planned_updates=4)
+    second = Monitor(Foreseeing(lost=[0.75]), forecast=True, planned_epochs=4)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     with pytest.warns(AccuracyFromWeightsWarning, match="forecast"):
         values = second.update(network(), 2)
@@ -101,7 +101,7 @@ def test_a_predictor_that_cannot_forecast_is_asked_once_and_its_estimates_stay(p
         (Scripted([0.5]), "unexpected keyword argument"),
         (predictor_file, "Expected for horizon='final' a predictor that was fitted to runs"),
     ):
-        monitor = Monitor(predictor, forecast=True, planned_updates=3)
+        monitor = Monitor(predictor, forecast=True, planned_epochs=3)
         with pytest.warns(AccuracyFromWeightsWarning, match=sentence) as caught:
             seen = updates(monitor, 3)
         assert len([text for text in ours_among(caught) if "forecast" in text]) == 1
@@ -109,10 +109,10 @@ def test_a_predictor_that_cannot_forecast_is_asked_once_and_its_estimates_stay(p
 
 
 def test_a_loop_that_does_not_say_how_long_it_is_gets_one_sentence():
-    with pytest.raises(AccuracyFromWeightsError, match=r"`planned_updates`.* Received: None"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"needs `planned_epochs`"):
         Monitor(forecast=True)
-    with pytest.raises(AccuracyFromWeightsError, match=r"`planned_updates=0` cannot be used"):
-        Monitor(forecast=True, planned_updates=0)
+    with pytest.raises(AccuracyFromWeightsError, match=r"`planned_epochs=0` cannot be used"):
+        Monitor(forecast=True, planned_epochs=0)
     with pytest.raises(AccuracyFromWeightsError, match=r"`forecast=.* pass True or False"):
         ForKeras(forecast="final")
 

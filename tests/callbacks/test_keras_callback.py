@@ -14,7 +14,9 @@ import pytest
 import accuracy_from_weights
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
+from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
+from tests.callbacks import keras_runs
 from tests.callbacks.keras_runs import KEY, KEYS, Snapshots, X, Y, assert_same, fit, network
 from tests.callbacks.scripted import (
     RULES,
@@ -40,12 +42,13 @@ def test_history_holds_the_estimate_and_its_interval_at_every_epoch(validation):
 
 
 def test_the_weights_seen_are_those_of_the_epoch_that_just_ended():
-    predictor = Scripted([0.5], look=lambda model: model.get_weights())
-    snapshots = Snapshots()
-    fit(network(), [AccuracyFromWeights(predictor), snapshots])
-    for epoch, seen in enumerate(predictor.sources):
-        assert_same(seen, snapshots.weights[epoch])
-    assert predictor.sources[0][0].tobytes() != predictor.sources[1][0].tobytes()
+    predictor, snapshots = Scripted([0.5]), Snapshots()
+    model = network()
+    fit(model, [AccuracyFromWeights(predictor), snapshots])
+    for epoch, row in enumerate(predictor.rows):
+        model.set_weights(snapshots.weights[epoch])
+        assert row.tobytes() == describe_network(model).tobytes()
+    assert predictor.rows[0].tobytes() != predictor.rows[1].tobytes()
 
 
 def test_early_stopping_stops_on_the_estimate_and_restores_its_best_weights():
@@ -265,15 +268,15 @@ def test_a_network_that_diverges_gets_the_estimate_of_an_untrained_one(predictor
 def test_the_shipped_predictor_is_loaded_when_the_first_epoch_ends(monkeypatch):
     asked = []
 
-    def load(*args):
-        asked.append(args)
+    def load(path=None, features=None):
+        asked.append((path, features))
         return Scripted([0.5])
 
     monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", load)
     ours = AccuracyFromWeights()
     assert asked == []
     assert fit(network(), [ours]).history[KEY] == [0.5] * 3
-    assert asked == [()]
+    assert asked == [(None, "weights")]
 
 
 def test_a_predictor_file_that_is_not_there_is_told_at_construction(tmp_path):
@@ -325,7 +328,7 @@ FAULTS = {
     ),
     "read": (
         lambda patch: (
-            patch.setattr("accuracy_from_weights.weights.read_weights", fail),
+            patch.setattr("accuracy_from_weights.features.describing.read_weights", fail),
             [AccuracyFromWeights(ReadsWeights())],
         )[1],
         1,
@@ -352,6 +355,8 @@ def test_whatever_fails_training_ends_as_without_and_warns_once(fault, monkeypat
     with pytest.warns(AccuracyFromWeightsWarning, match="failed and training goes on") as caught:
         history = fit(model, make(monkeypatch), epochs=3).history
     assert len(ours_among(caught)) == n_warnings
+    quoted = [one.filename for one in caught if one.category is AccuracyFromWeightsWarning]
+    assert set(quoted) == {keras_runs.__file__}  # where `fit` is called, and no line of Keras'
     assert {key: history[key] for key in expected} == expected
     assert_same(model.get_weights(), plain.get_weights())
     assert all(np.isfinite(value) for values in history.values() for value in values)
@@ -498,12 +503,12 @@ def test_callbacks_that_are_fine_are_not_complained_of(tmp_path):
     ("arguments", "expected"),
     [
         ({"every_n_epochs": 0}, r"`every_n_epochs=0` .* an integer"),
-        ({"name": "val_accuracy"}, r"not starting with 'val_' .* Received: 'val_accuracy'"),
-        ({"name": ""}, r"`name`. Expected a text .* Received: ''"),
-        ({"predictor": 3}, r"`predictor`. Expected an AccuracyPredictor.* Received: 3"),
-        ({"predictor": Scripted}, r"`predictor`. Expected an AccuracyPredictor"),
-        ({"stopping": 5}, r"`stopping`. Expected a rule from .* Received: 5"),
-        ({"stopping": Patience}, r"`stopping`. Expected a rule from"),
+        ({"name": "val_accuracy"}, r"`name='val_accuracy'` cannot .* not starting with 'val_'"),
+        ({"name": ""}, r"`name=''` cannot be used"),
+        ({"predictor": 3}, r"`predictor=3` cannot be used"),
+        ({"predictor": Scripted}, r"`predictor=.* pass an AccuracyPredictor"),
+        ({"stopping": 5}, r"`stopping=5` cannot be used"),
+        ({"stopping": Patience}, r"`stopping=.* pass a rule from"),
         ({"verbose": "yes"}, r"`verbose='yes'` .* pass True or False"),
     ],
 )

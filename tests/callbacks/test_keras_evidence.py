@@ -5,13 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from test_keras_callback import everything_random
 
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
 from tests.callbacks.keras_runs import KEY, Snapshots, X, Y, assert_same, fit, network
-from tests.callbacks.scripted import Informed, ReadsWeights, ours_among
+from tests.callbacks.scripted import Informed, ours_among, raw_accuracy
+from tests.callbacks.test_keras_callback import everything_random
 
 HELD_OUT = (X[:40], Y[:40])
 
@@ -24,33 +24,33 @@ class Raw(keras.callbacks.Callback):
         self.raw: list[float] = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.raw.append(ReadsWeights().estimate(self.model).accuracy)
+        self.raw.append(raw_accuracy(self.model))
 
 
-def test_a_predictor_is_given_the_shape_and_the_log_of_the_epoch():
+def test_a_network_is_described_with_its_shape_and_the_log_of_the_epoch(described):
     predictor = Informed(features="weights+probes+log")
     history = fit(network(), [AccuracyFromWeights(predictor)], validation_data=HELD_OUT).history
-    assert [given["input_shape"] for given in predictor.given] == [(8, 8, 1)] * 3
-    assert [given["log"]["accuracy"] for given in predictor.given] == history["accuracy"]
-    assert [given["log"]["loss"] for given in predictor.given] == history["loss"]
+    assert [given["input_shape"] for given in described] == [(8, 8, 1)] * 3
+    assert [given["log"]["accuracy"] for given in described] == history["accuracy"]
+    assert [given["log"]["loss"] for given in described] == history["loss"]
 
 
-def test_without_a_metric_one_sentence_says_how_to_compile():
+def test_without_a_metric_one_sentence_says_how_to_compile(described):
     predictor = Informed(features="weights+probes+log")
     model = network(metrics=())
     with pytest.warns(AccuracyFromWeightsWarning, match=r'metrics=\["accuracy"\]') as caught:
         history = fit(model, [AccuracyFromWeights(predictor)]).history
     assert len(ours_among(caught)) == 1
-    assert predictor.given == []
+    assert described == []
     assert KEY not in history
 
 
-def test_metrics_of_other_names_are_read_under_the_names_given():
+def test_metrics_of_other_names_are_read_under_the_names_given(described):
     predictor = Informed(features="weights+probes+log")
     model = network(metrics=(keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3"),))
     ours = AccuracyFromWeights(predictor, log_keys=("top3", "loss"))
     history = fit(model, [ours]).history
-    assert [given["log"]["accuracy"] for given in predictor.given] == history["top3"]
+    assert [given["log"]["accuracy"] for given in described] == history["top3"]
 
 
 def subclassed() -> keras.Model:
@@ -68,17 +68,17 @@ def subclassed() -> keras.Model:
     return model
 
 
-def test_a_model_that_does_not_know_its_input_shape_is_probed_with_the_one_given():
+def test_a_model_that_does_not_know_its_input_shape_is_probed_with_the_one_given(described):
     predictor = Informed(features="weights+probes")
     fit(subclassed(), [AccuracyFromWeights(predictor, input_shape=(8, 8, 1))], epochs=1)
-    assert predictor.given == [{"input_shape": (8, 8, 1)}]
+    assert [given["input_shape"] for given in described] == [(8, 8, 1)]
 
 
 @pytest.mark.parametrize(
     "more",
     [
         {},
-        {"anchor_every": 2, "validation_data": HELD_OUT},
+        {"anchor_every": 2, "validate": HELD_OUT},
         {"anchor_every": 1},
     ],
 )
@@ -87,7 +87,7 @@ def test_training_with_probes_log_and_anchor_is_bit_for_bit_the_same(more):
     for with_ours in (False, True):
         model = network(seed=7)
         # Truths of fit's own validation, or of ours.
-        validation = {} if "validation_data" in more else {"validation_data": HELD_OUT}
+        validation = {} if "validate" in more else {"validation_data": HELD_OUT}
         predictor = Informed(features="weights+probes+log")
         ours = AccuracyFromWeights(predictor, stopping=Patience(99), **more)
         history = fit(model, [ours] if with_ours else [], **validation).history
@@ -126,7 +126,7 @@ def test_every_n_epochs_it_validates_and_anchors(kind):
             return HELD_OUT[0][part], HELD_OUT[1][part]
 
     data = {"arrays": HELD_OUT, "function": measure, "data set": Batches()}[kind]
-    ours = AccuracyFromWeights(Informed(), anchor_every=4, validation_data=data)
+    ours = AccuracyFromWeights(Informed(), anchor_every=4, validate=data)
     shifts, anchors, raw, truths, history = shifts_and_anchors(ours)
     first = truths[0] - raw[0]
     second = (first + truths[4] - raw[4]) / 2
@@ -147,12 +147,12 @@ def test_validation_of_fit_itself_is_an_anchor_where_there_is_one(frequency, eve
 
 
 def test_truths_survive_by_hand_and_in_the_same_object():
-    ours = AccuracyFromWeights(Informed(), anchor_every=9, validation_data=lambda model: 0.25)
+    ours = AccuracyFromWeights(Informed(), anchor_every=9, validate=lambda model: 0.25)
     model = network()
     fit(model, [ours], 2)
     again = fit(model, [ours], 3, initial_epoch=2).history
     assert again[f"{KEY}_anchor"] == [0.25]
-    other = AccuracyFromWeights(Informed(), anchor_every=9, validation_data=lambda model: 1 / 0)
+    other = AccuracyFromWeights(Informed(), anchor_every=9, validate=lambda model: 1 / 0)
     other.load_state_dict(ours.state_dict())
     assert fit(model, [other], 4, initial_epoch=3).history[f"{KEY}_anchor"] == [0.25]
     fit(model, [ours], 1)
@@ -161,7 +161,7 @@ def test_truths_survive_by_hand_and_in_the_same_object():
 
 def test_without_any_validation_one_sentence_says_where_truths_come_from():
     ours = AccuracyFromWeights(Informed(), anchor_every=2)
-    with pytest.warns(AccuracyFromWeightsWarning, match="pass it validation_data") as caught:
+    with pytest.warns(AccuracyFromWeightsWarning, match=r"pass validate=\(x, y\)") as caught:
         history = fit(network(), [ours], 4).history
     assert len(ours_among(caught)) == 1
     assert f"{KEY}_anchor" not in history
@@ -169,8 +169,8 @@ def test_without_any_validation_one_sentence_says_where_truths_come_from():
 
 def test_a_model_compiled_without_accuracy_is_told_so_once():
     model = network(metrics=())
-    ours = AccuracyFromWeights(Informed(), anchor_every=1, validation_data=HELD_OUT)
-    with pytest.warns(AccuracyFromWeightsWarning, match="an accuracy among the metrics") as caught:
+    ours = AccuracyFromWeights(Informed(), anchor_every=1, validate=HELD_OUT)
+    with pytest.warns(AccuracyFromWeightsWarning, match="not compiled with an accuracy") as caught:
         history = fit(model, [ours], 3).history
     assert len(ours_among(caught)) == 1
     assert np.isfinite(history[KEY]).all()
@@ -179,9 +179,9 @@ def test_a_model_compiled_without_accuracy_is_told_so_once():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"features": "log"}, r"`features`. Expected one of"),
-        ({"validation_data": HELD_OUT}, r"`validation_data`. Expected None without `anchor_every`"),
-        ({"log_keys": "accuracy"}, r"`log_keys`. Expected the names"),
+        ({"features": "log"}, r"`features='log'` cannot be used"),
+        ({"validate": HELD_OUT}, r"`validate` is not used without `anchor_every`"),
+        ({"log_keys": "accuracy"}, r"`log_keys='accuracy'` cannot be used"),
         ({"anchor_every": True}, r"`anchor_every=True` .* an integer"),
     ],
 )

@@ -9,7 +9,7 @@ from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
 from tests.callbacks.lightning_runs import KEY, QUIET, fit, make_network, saver
-from tests.callbacks.scripted import Informed, ReadsWeights, ours_among, random_states, seed_all
+from tests.callbacks.scripted import Informed, ours_among, random_states, raw_accuracy, seed_all
 
 pytestmark = pytest.mark.filterwarnings(*QUIET)
 
@@ -62,15 +62,15 @@ class Note(root.Callback):
 
     def on_train_epoch_end(self, trainer, pl_module):
         self.metrics.append({key: float(value) for key, value in trainer.callback_metrics.items()})
-        self.raw.append(ReadsWeights().estimate(pl_module).accuracy)
+        self.raw.append(raw_accuracy(pl_module))
 
 
 @pytest.mark.parametrize("validate", [False, True])
-def test_a_predictor_is_given_the_shape_of_a_batch_and_the_log_of_the_epoch(validate):
-    predictor, note = Informed(features="weights+probes+log"), Note()
-    fit(root, [note, AccuracyFromWeights(predictor)], validate=validate, network=measuring())
-    assert [given["input_shape"] for given in predictor.given] == [(1, 8, 8)] * 3
-    logs = [given["log"] for given in predictor.given]
+def test_a_network_is_described_with_the_shape_of_a_batch_and_the_log(validate, described):
+    ours, note = AccuracyFromWeights(Informed(features="weights+probes+log")), Note()
+    fit(root, [note, ours], validate=validate, network=measuring())
+    assert [given["input_shape"] for given in described] == [(1, 8, 8)] * 3
+    logs = [given["log"] for given in described]
     assert [log["accuracy"] for log in logs] == pytest.approx(
         [metrics["train_acc"] for metrics in note.metrics]
     )
@@ -79,16 +79,11 @@ def test_a_predictor_is_given_the_shape_of_a_batch_and_the_log_of_the_epoch(vali
     )
 
 
-def test_a_module_with_a_forward_of_its_own_is_probed_as_a_whole():
+def test_a_module_with_a_forward_of_its_own_is_probed_as_a_whole(described):
     predictor = Informed(features="weights+probes")
-    sources = []
-    predictor.estimate = lambda source, **more: (
-        sources.append(source),
-        Informed().estimate(source),
-    )[1]
     network = make_network(root)
     fit(root, [AccuracyFromWeights(predictor)], 1, network=network)
-    assert sources == [network.net]
+    assert [given["network"] for given in described] == [network.net]
 
     class Whole(type(network)):
         def forward(self, x):
@@ -96,23 +91,23 @@ def test_a_module_with_a_forward_of_its_own_is_probed_as_a_whole():
 
     network.__class__ = Whole
     fit(root, [AccuracyFromWeights(predictor)], 1, network=network)
-    assert sources[1] is network
+    assert described[1]["network"] is network
 
 
-def test_where_the_log_is_missing_one_sentence_says_what_to_add():
+def test_where_the_log_is_missing_one_sentence_says_what_to_add(described):
     predictor = Informed(features="weights+probes+log")
     network = measuring(train_name=None)
     with pytest.warns(AccuracyFromWeightsWarning, match=r"self\.log\(\"train_acc\"") as caught:
         fit(root, [AccuracyFromWeights(predictor)], network=network)
     assert len(ours_among(caught)) == 1
-    assert predictor.given == []
+    assert described == []
 
 
-def test_metrics_of_other_names_are_read_under_the_names_given():
+def test_metrics_of_other_names_are_read_under_the_names_given(described):
     predictor, note = Informed(features="weights+probes+log"), Note()
     ours = AccuracyFromWeights(predictor, log_keys=("share_right", None))
     fit(root, [ours, note], network=measuring(train_name="share_right"))
-    assert [given["log"]["accuracy"] for given in predictor.given] == pytest.approx(
+    assert [given["log"]["accuracy"] for given in described] == pytest.approx(
         [metrics["share_right"] for metrics in note.metrics]
     )
 
@@ -156,7 +151,7 @@ def test_at_most_every_n_epochs_a_truth_is_taken(where):
     ours = AccuracyFromWeights(predictor, anchor_every=3)
     fit(root, [ours], 6, validate=True, network=network)
     _, *truths = network.truths
-    ours._epochs.truths.anchor(predictor)
+    ours._truths.anchor(predictor)
     assert predictor.truths == pytest.approx([truths[0], truths[3]])
 
 
@@ -191,5 +186,5 @@ def test_without_any_validation_accuracy_one_sentence_says_what_to_add():
 
 
 def test_bad_arguments_are_told_at_construction():
-    with pytest.raises(AccuracyFromWeightsError, match=r"`anchor_on`. Expected the name"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"`anchor_on=3` .* the name of"):
         AccuracyFromWeights(anchor_on=3)

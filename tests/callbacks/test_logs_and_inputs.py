@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from accuracy_from_weights.callbacks._inputs import input_shape_of
-from accuracy_from_weights.callbacks._logs import VALIDATION, LogReader
+from accuracy_from_weights.callbacks.evidence import VALIDATION, LogReader, input_shape_of
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 
 IMAGES = torch.zeros(4, 3, 8, 8)
@@ -53,8 +52,18 @@ def test_names_that_are_given_are_taken_alone():
         (None, {"loss": 1.0}, {"loss": 1.0}, "training accuracy, .* is not logged: do this"),
         (None, {"acc": 1.0}, {"accuracy": 1.0}, "training loss, .* is not logged: log it, too"),
         (("acu", "loss"), {"loss": 1.0}, {"loss": 1.0}, "was to be 'acu', .* Logged are: 'loss'"),
-        (None, {"loss": 1.0, "acc": 93.5}, {"loss": 1.0}, r"fraction .* 'acc' of 93\.5"),
-        (None, {"loss": 1.0, "acc": "high"}, {"loss": 1.0}, "fraction .* 'acc' of None"),
+        (
+            None,
+            {"loss": 1.0, "acc": 93.5},
+            {"loss": 1.0},
+            r"'acc' is 93\.5, .* not a fraction",
+        ),
+        (
+            None,
+            {"loss": 1.0, "acc": "high"},
+            {"loss": 1.0},
+            "'acc' is None, .* not a fraction",
+        ),
     ],
 )
 def test_what_is_missing_or_cannot_be_right_is_said_in_a_sentence(keys, metrics, left, expected):
@@ -79,9 +88,9 @@ def test_the_accuracy_of_an_evaluation_may_go_without_prefix():
 
 @pytest.mark.parametrize("keys", ["train_acc", ("a",), ("a", 3), 5])
 def test_names_that_cannot_be_names_are_told_at_once(keys):
-    with pytest.raises(AccuracyFromWeightsError, match=r"`log_keys`. Expected the names"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"`log_keys=.* the names of"):
         reader(keys)
-    with pytest.raises(AccuracyFromWeightsError, match=r"`anchor_on`. Expected the name"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"`anchor_on=7` .* the name of"):
         reader(anchor_on=7)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,8 +46,8 @@ def test_every_update_is_logged_with_its_step():
     logged = []
     monitor = Monitor(
         Scripted([0.1, 0.2]),
-        every_n_updates=2,
-        log=lambda values, step: logged.append((step, values)),
+        every_n_epochs=2,
+        log_to=lambda values, step: logged.append((step, values)),
     )
     returned = [monitor.update(network(), step) for step in (100, 200, 300)]
     returned.append(monitor.update(network()))
@@ -77,7 +78,7 @@ def test_a_rule_that_gives_no_decision_ends_no_loop():
             return True
 
     monitor = Monitor(Scripted([0.5]), stopping=Hasty())
-    with pytest.warns(AccuracyFromWeightsWarning, match="Expected a Decision from") as caught:
+    with pytest.warns(AccuracyFromWeightsWarning, match="instead of a Decision") as caught:
         seen = [monitor.update(network())[KEY] for _ in range(3)]
     assert len(ours_among(caught)) == 1
     assert seen == [0.5] * 3
@@ -88,7 +89,7 @@ def test_a_rule_that_gives_no_decision_ends_no_loop():
     ("arguments", "expected"),
     [
         ({"step": "first"}, "the stopping rule failed"),
-        ({"input_shape": 8}, r"taking `input_shape` failed .* Expected the shape of one example"),
+        ({"input_shape": 8}, r"taking `input_shape` failed .* the shape of one example"),
     ],
 )
 def test_an_update_with_bad_arguments_says_so_and_gives_its_numbers(arguments, expected):
@@ -113,7 +114,7 @@ def test_a_state_that_no_checkpoint_can_hold_is_left_out_with_a_warning():
 
 
 def test_a_tracker_that_keeps_the_dict_cannot_change_what_is_returned():
-    monitor = Monitor(Scripted([0.1]), log=lambda values, step: values.clear())
+    monitor = Monitor(Scripted([0.1]), log_to=lambda values, step: values.clear())
     assert monitor.update(network())[KEY] == 0.1
     assert monitor.update(network())[KEY] == 0.1
 
@@ -125,7 +126,7 @@ def test_tensorboard_files_hold_the_estimate(tmp_path):
     with SummaryWriter(tmp_path) as writer:
         monitor = Monitor(
             Scripted([0.25, 0.5]),
-            log=lambda values, step: [writer.add_scalar(k, v, step) for k, v in values.items()],
+            log_to=lambda values, step: [writer.add_scalar(k, v, step) for k, v in values.items()],
         )
         model = network()
         train(model, 3, lambda epoch: monitor.update(model, epoch) and False)
@@ -160,7 +161,7 @@ def test_mode_and_gradients_stay_as_they_were(training):
 
 def test_a_resumed_run_goes_on_with_its_count_its_value_and_its_rule():
     def monitor(answers):
-        return Monitor(Scripted(answers), every_n_updates=2, stopping=Patience(2))
+        return Monitor(Scripted(answers), every_n_epochs=2, stopping=Patience(2))
 
     first = monitor([0.9, 0.5])
     for _ in range(3):
@@ -211,13 +212,14 @@ def fail(*args, **kwargs):
         pytest.param({"predictor": Scripted([Answer(0.5, float("-inf"))])}, id="not finite"),
         pytest.param({"predictor": Scripted([object()])}, id="no estimate"),
         pytest.param({"predictor": None}, id="load"),
-        pytest.param({"predictor": ReadsWeights()}, id="read"),
-        pytest.param({"predictor": Scripted([0.5]), "log": fail}, id="log"),
+        pytest.param({"predictor": ReadsWeights(), "name": "read"}, id="read"),
+        pytest.param({"predictor": Scripted([0.5]), "log_to": fail}, id="log_to"),
     ],
 )
 def test_whatever_fails_there_is_one_warning_and_four_finite_numbers(fault, monkeypatch):
     monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", fail)
-    monkeypatch.setattr("accuracy_from_weights.weights.read_weights", fail)
+    if "name" in fault:
+        monkeypatch.setattr("accuracy_from_weights.features.describing.read_weights", fail)
     plain, model = network(2), network(2)
     torch.manual_seed(0)
     expected = train(plain, 3, lambda epoch: False)
@@ -228,12 +230,12 @@ def test_whatever_fails_there_is_one_warning_and_four_finite_numbers(fault, monk
     assert len(ours_among(caught)) == 1
     assert losses == expected
     assert all(np.isfinite(list(values.values())).all() for values in seen)
-    if "log" not in fault:
+    if "log_to" not in fault:
         assert [list(values.values()) for values in seen] == [[0.0, 0.0, 1.0, 0.0]] * 3
 
 
 def test_after_a_failure_the_last_known_accuracy_is_repeated_without_any_certainty():
-    monitor = Monitor(Scripted([0.7, OSError("x"), 0.8]), every_n_updates=2)
+    monitor = Monitor(Scripted([0.7, OSError("x"), 0.8]), every_n_epochs=2)
     with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
         seen = [list(monitor.update(network()).values()) for _ in range(5)]
     assert seen[0] == pytest.approx([0.7, 0.6, 0.8, 1.0])
@@ -250,6 +252,14 @@ def test_a_rule_does_not_hear_of_an_estimate_that_failed():
     assert not monitor.should_stop
 
 
+def test_a_warning_quotes_the_line_of_the_loop():
+    monitor, model = Monitor(Scripted([OSError("x")])), network()
+    with pytest.warns(AccuracyFromWeightsWarning) as caught:
+        monitor.update(model)
+    assert caught[0].filename == __file__
+    assert "monitor.update(model)" in Path(__file__).read_text().splitlines()[caught[0].lineno - 1]
+
+
 def test_once_stopped_it_stays_stopped():
     monitor = Monitor(Scripted([0.7, 0.6, 0.9]), stopping=Patience(1))
     for _ in range(3):
@@ -260,9 +270,9 @@ def test_once_stopped_it_stays_stopped():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"every_n_updates": 1.5}, r"`every_n_updates=1.5` .* an integer"),
-        ({"log": "wandb"}, r"`log`. Expected a function .* Received: 'wandb'"),
-        ({"predictor": object}, r"`predictor`. Expected an AccuracyPredictor"),
+        ({"every_n_epochs": 1.5}, r"`every_n_epochs=1.5` .* an integer"),
+        ({"log_to": "wandb"}, r"`log_to='wandb'` cannot be used"),
+        ({"predictor": object}, r"`predictor=.* pass an AccuracyPredictor"),
     ],
 )
 def test_bad_arguments_are_told_at_construction(arguments, expected):

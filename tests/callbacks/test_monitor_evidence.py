@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 
 import pytest
@@ -14,18 +15,14 @@ from accuracy_from_weights.stopping import Patience
 from tests.callbacks.loop import KEY, network, train
 from tests.callbacks.scripted import (
     Informed,
-    ReadsWeights,
     Scripted,
     digits,
     ours_among,
     random_states,
 )
+from tests.callbacks.scripted import raw_accuracy as raw
 
 SHAPE = (1, 8, 8)
-
-
-def raw(model) -> float:
-    return ReadsWeights().estimate(model).accuracy
 
 
 def validate(model: torch.nn.Module) -> float:
@@ -51,36 +48,65 @@ def validate(model: torch.nn.Module) -> float:
         ),
     ],
 )
-def test_a_predictor_is_given_what_it_was_fitted_to(features, expected):
-    predictor = Informed(features=features)
-    monitor = Monitor(predictor, input_shape=SHAPE)
-    monitor.update(network(), log={"accuracy": 0.5, "loss": 2.0})
-    assert predictor.given == [expected]
+def test_a_network_is_described_as_the_predictor_was_fitted(features, expected, described):
+    model, monitor = network(), Monitor(Informed(features=features), input_shape=SHAPE)
+    monitor.update(model, log={"accuracy": 0.5, "loss": 2.0})
+    assert described == [{"network": model, **expected}]
 
 
-def test_the_shape_may_come_with_an_update():
-    predictor = Informed(features="weights+probes")
-    monitor = Monitor(predictor)
+def test_the_shape_may_come_with_an_update(described):
+    monitor = Monitor(Informed(features="weights+probes"))
     monitor.update(network(), input_shape=torch.ones(4, *SHAPE).shape[1:])
     monitor.update(network())
-    assert predictor.given == [{"input_shape": SHAPE}] * 2
+    assert [given["input_shape"] for given in described] == [SHAPE] * 2
 
 
-def test_without_a_shape_there_is_one_sentence_and_the_loop_goes_on():
-    monitor = Monitor(Informed(features="weights+probes"))
-    with pytest.warns(AccuracyFromWeightsWarning, match="pass input_shape") as caught:
-        values = [monitor.update(network())[KEY] for _ in range(3)]
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_shape_is_that_of_the_first_forward_pass(described, compiled):
+    monitor, model = Monitor(Informed(features="weights+probes")), network()
+    if compiled:
+        model = torch.compile(model, backend="eager", fullgraph=True)
+    seen = []
+    train(model, 2, lambda epoch: seen.append(monitor.update(model, epoch)[KEY]))
+    assert [given["input_shape"] for given in described] == [SHAPE] * 2
+    assert all(value > 0 for value in seen)
+    assert not hooks_on_all_modules()
+
+
+def hooks_on_all_modules() -> bool:
+    gc.collect()
+    return bool(torch.nn.modules.module._global_forward_pre_hooks)
+
+
+def test_a_monitor_that_is_dropped_leaves_no_hook():
+    monitor = Monitor(features="weights+probes")
+    assert hooks_on_all_modules()
+    del monitor
+    assert not hooks_on_all_modules()
+
+
+def test_before_any_forward_pass_there_is_one_sentence_and_nothing_is_logged():
+    logged = []
+    monitor = Monitor(
+        Informed(features="weights+probes"), log_to=lambda values, step: logged.append(values)
+    )
+    model = network()
+    with pytest.warns(AccuracyFromWeightsWarning, match="pass `input_shape`") as caught:
+        values = [monitor.update(model)[KEY] for _ in range(3)]
     assert len(ours_among(caught)) == 1
     assert values == [0.0] * 3
+    assert logged == []
+    model(torch.ones(4, *SHAPE))
+    assert monitor.update(model)[KEY] > 0
+    assert len(logged) == 1
 
 
-def test_where_the_log_is_missing_one_sentence_says_what_to_add():
-    predictor = Informed(features="weights+probes+log")
-    monitor = Monitor(predictor, input_shape=SHAPE)
+def test_where_the_log_is_missing_one_sentence_says_what_to_add(described):
+    monitor = Monitor(Informed(features="weights+probes+log"), input_shape=SHAPE)
     with pytest.warns(AccuracyFromWeightsWarning, match=r"pass update\(model, log=") as caught:
         values = [monitor.update(network(), log={"loss": 2.0})[KEY] for _ in range(3)]
     assert len(ours_among(caught)) == 1
-    assert predictor.given == []
+    assert described == []
     assert values == [0.0] * 3
     assert monitor.update(network(), log={"accuracy": 0.5, "loss": 2.0})[KEY] > 0
 
@@ -110,7 +136,7 @@ def test_training_with_probes_is_bit_for_bit_the_same_and_hooks_stay():
     assert ends[0] == ends[1]
 
 
-def test_estimates_are_anchored_to_what_validate_measures_every_n_updates():
+def test_estimates_are_anchored_to_what_validate_measures_every_n_epochs():
     predictor, model, asked, seen = Informed(), network(), [], []
 
     def measure(model):
@@ -135,7 +161,7 @@ def test_estimates_are_anchored_to_what_validate_measures_every_n_updates():
 
 def test_truths_that_the_loop_knows_are_taken_whenever_they_come():
     predictor, model = Informed(), network()
-    monitor = Monitor(predictor, every_n_updates=5)
+    monitor = Monitor(predictor, every_n_epochs=5)
     plain = raw(model)
     assert monitor.update(model) == pytest.approx(
         {KEY: plain, f"{KEY}_low": plain - 0.1, f"{KEY}_high": plain + 0.1, f"{KEY}_in_family": 1}
@@ -159,23 +185,15 @@ def test_a_resumed_run_keeps_its_truths():
     assert second.update(model) == expected
 
 
-def test_an_older_state_without_truths_is_taken_up():
-    state = Monitor(Scripted([0.5])).state_dict()
-    del state["truths"]
-    monitor = Monitor(Informed())
-    monitor.load_state_dict(state)
-    assert monitor.update(network())[KEY] > 0
-
-
 @pytest.mark.parametrize(
     ("truth", "expected"),
     [
         (lambda model: 1 / 0, "getting the true accuracy failed"),
-        (lambda model: 97.0, r"`accuracy=97.* pass a number from 0 to 1"),
+        (lambda model: 97.0, r"`validate` returned 97.0, which is no fraction"),
         (lambda model: None, "getting the true accuracy failed"),
     ],
 )
-def test_truths_that_are_none_are_told_once_and_asked_for_every_n_updates_only(truth, expected):
+def test_truths_that_are_none_are_told_once_and_asked_for_every_n_epochs_only(truth, expected):
     asked = []
     monitor = Monitor(
         Informed(), anchor_every=3, validate=lambda model: (asked.append(1), truth(model))[1]
@@ -218,26 +236,23 @@ def test_the_shipped_predictor_is_that_of_the_features_asked_for(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"features": "probes"}, r"`features`. Expected one of .* Received: 'probes'"),
+        ({"features": "probes"}, r"`features='probes'` cannot be used"),
         (
             {"predictor": Informed(), "features": "weights+probes"},
-            r"`features`. Expected 'weights', which `predictor` was fitted to",
+            r"was fitted to features='weights' and cannot read 'weights\+probes'",
         ),
         (
             {"predictor": Scripted([0.5]), "features": "weights+probes"},
-            r"`features`. Expected 'weights', which `predictor` was fitted to",
+            r"was fitted to features='weights' and cannot read 'weights\+probes'",
         ),
-        ({"input_shape": 8}, r"`input_shape`. Expected the shape of one example"),
+        ({"input_shape": 8}, r"`input_shape=8` .* the shape of one example"),
         ({"input_shape": (None, 8)}, r"`input_shape=None` .* an integer of at least 1"),
-        ({"anchor_every": 2}, r"`validate`. Expected a function .* together with `anchor_every`"),
-        ({"validate": validate}, r"`validate`. Expected a function .* together with"),
-        (
-            {"validate": validate, "anchor_every": 0},
-            r"`anchor_every=0` .* an integer of at least 1",
-        ),
+        ({"anchor_every": 2}, r"`anchor_every` needs a true accuracy; pass `validate`"),
+        ({"validate": validate}, r"`validate` is not used without `anchor_every`"),
+        ({"validate": validate, "anchor_every": 0}, r"`anchor_every=0` .* an integer"),
         (
             {"predictor": Scripted([0.5]), "validate": validate, "anchor_every": 2},
-            r"`anchor_every`. Expected None, since `predictor` has no method `anchor`",
+            r"`predictor` has no method `anchor`",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from accuracy_from_weights.callbacks._samples import samples_of
+from accuracy_from_weights.callbacks.evidence import samples_of
 from accuracy_from_weights.callbacks.torch import Monitor
 from tests.callbacks.scripted import Informed
 
@@ -42,37 +42,35 @@ def test_samples_of(loader: Any, expected: int | None) -> None:
     assert samples_of(loader) == expected
 
 
-def test_a_loop_may_say_how_many() -> None:
-    listener = Informed("weights+probes+log")
-    monitor = Monitor(listener, input_shape=(1, 4, 4))
+def test_a_loop_may_say_how_many(described: Any) -> None:
+    monitor = Monitor(Informed("weights+probes+log"), input_shape=(1, 4, 4))
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
     monitor.update(network, log={"accuracy": 0.5, "loss": 1.0, "samples": 70})
     monitor.update(network, log={"accuracy": 0.5, "loss": 1.0})
-    assert [evidence["log"] for evidence in listener.given] == [
+    assert [evidence["log"] for evidence in described] == [
         {"accuracy": 0.5, "loss": 1.0, "samples": 70},
         {"accuracy": 0.5, "loss": 1.0},
     ]
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [({}, 70), ({"validation_split": 0.3}, 49)])
-def test_keras_fit_is_asked(arguments: dict[str, Any], expected: int) -> None:
+def test_keras_fit_is_asked(arguments: dict[str, Any], expected: int, described: Any) -> None:
     import keras
 
     from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 
-    listener = Informed("weights+probes+log")
     model = keras.Sequential(
         [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=["accuracy"])
     x, y = np.zeros((70, 4, 4, 1), np.float32), np.arange(70) % 3
-    callbacks = [AccuracyFromWeights(listener)]
+    callbacks = [AccuracyFromWeights(Informed("weights+probes+log"))]
     model.fit(x, y, epochs=2, batch_size=16, verbose=0, callbacks=callbacks, **arguments)
-    assert [evidence["log"]["samples"] for evidence in listener.given] == [expected] * 2
+    assert [evidence["log"]["samples"] for evidence in described] == [expected] * 2
 
 
-def test_lightning_is_asked(tmp_path: Any) -> None:
+def test_lightning_is_asked(tmp_path: Any, described: Any) -> None:
     import lightning.pytorch as pl
 
     from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
@@ -93,15 +91,15 @@ def test_lightning_is_asked(tmp_path: Any) -> None:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 0.1)
 
-    listener = Informed("weights+probes+log")
+    ours = AccuracyFromWeights(Informed("weights+probes+log"), input_shape=(1, 4, 4))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(
         max_epochs=2,
         accelerator="cpu",
         default_root_dir=tmp_path,
         enable_checkpointing=False,
-        callbacks=[AccuracyFromWeights(listener, input_shape=(1, 4, 4))],
+        callbacks=[ours],
         **quiet,
     )
     trainer.fit(Module(), DataLoader(DATA, batch_size=16))
-    assert [evidence["log"]["samples"] for evidence in listener.given] == [70, 70]
+    assert [evidence["log"]["samples"] for evidence in described] == [70, 70]

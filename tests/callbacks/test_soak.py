@@ -12,17 +12,16 @@ import keras
 import numpy as np
 import pytest
 
-from accuracy_from_weights.callbacks._guarding import quiet
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import FirstOf, Hopeless, Patience, Plateau
 from tests.callbacks import keras_runs, loop
 from tests.callbacks.loop import KEY
-from tests.callbacks.scripted import ReadsWeights, answer
+from tests.callbacks.scripted import ReadsWeights, answer, raw_accuracy
 
-EPOCHS = 10_000
-BYTES = 20_000  # that may be held at the end and not after the first thousand epochs
+EPOCHS = 2_000
+BYTES = 20_000  # that may be held at the end and not after the first tenth of the epochs
 
 
 class Fleeting:
@@ -31,11 +30,11 @@ class Fleeting:
     def __init__(self) -> None:
         self.calls = 0
 
-    def estimate(self, source):
+    def judge(self, rows):
         self.calls += 1
         if self.calls % 7 == 0:
             raise OSError(f"call {self.calls}")
-        return answer(0.5 + 0.4 * np.sin(self.calls), in_family=self.calls % 5 > 0)
+        return [answer(0.5 + 0.4 * np.sin(self.calls), in_family=self.calls % 5 > 0)]
 
 
 def rules() -> FirstOf:
@@ -59,16 +58,15 @@ def growth(one_epoch) -> int:
             tracemalloc.stop()
 
 
-def test_ten_thousand_updates_of_a_monitor_leak_nothing():
-    weights = {"0.weight": np.ones((4, 3), np.float32), "1.weight": np.ones((2, 4), np.float32)}
+def test_two_thousand_updates_of_a_monitor_leak_nothing():
     predictor = Fleeting()
-    monitor = Monitor(predictor, stopping=rules(), log=lambda values, step: None)
-    assert growth(lambda epoch: monitor.update(weights, epoch)) < BYTES
+    monitor = Monitor(predictor, stopping=rules(), log_to=lambda values, step: None)
+    assert growth(lambda epoch: monitor.update(WEIGHTS, epoch)) < BYTES
     assert predictor.calls == EPOCHS
     assert not monitor.should_stop
 
 
-def test_ten_thousand_epochs_of_the_keras_callback_leak_nothing():
+def test_two_thousand_epochs_of_the_keras_callback_leak_nothing():
     # What `fit` calls, without its training: History alone would keep more than is allowed here.
     predictor, model = Fleeting(), keras_runs.network()
     ours = AccuracyFromWeights(predictor, stopping=rules())
@@ -92,7 +90,7 @@ def test_what_is_held_at_the_end_would_show_a_leak():
 
 def test_thirty_two_callbacks_in_threads_say_what_each_says_alone():
     models = [loop.network(seed) for seed in range(32)]
-    expected = [ReadsWeights().estimate(model).accuracy for model in models]
+    expected = [raw_accuracy(model) for model in models]
     predictor, filters = ReadsWeights(), list(warnings.filters)
     seen: list[list[float]] = [[] for _ in models]
     start = threading.Barrier(len(models))
@@ -111,31 +109,39 @@ def test_thirty_two_callbacks_in_threads_say_what_each_says_alone():
     assert warnings.filters == filters
 
 
+WEIGHTS = {"0.weight": np.ones((4, 3), np.float32), "1.weight": np.ones((2, 4), np.float32)}
+
+
 def in_the_child(monitor: Monitor, answers) -> None:
-    weights = {"0.weight": np.ones((4, 3), np.float32), "1.weight": np.ones((2, 4), np.float32)}
-    answers.put(monitor.update(weights)[KEY])
+    answers.put(monitor.update(WEIGHTS)[KEY])
+
+
+class Waiting(ReadsWeights):
+    """Says that it is asked, and then takes its time."""
+
+    def __init__(self) -> None:
+        self.asked, self.done = threading.Event(), threading.Event()
+
+    def judge(self, rows):
+        self.asked.set()
+        self.done.wait(timeout=60)
+        return super().judge(rows)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_fork_while_another_thread_estimates_does_not_wait_for_it():
-    holds, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with quiet():
-            holds.set()
-            done.wait(timeout=60)
-
-    other = threading.Thread(target=hold)
+    waiting = Waiting()
+    other = threading.Thread(target=lambda: Monitor(waiting).update(WEIGHTS))
     other.start()
-    assert holds.wait(timeout=60)
+    assert waiting.asked.wait(timeout=60)
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     child = context.Process(target=in_the_child, args=(Monitor(ReadsWeights()), answers))
     child.start()
     try:
-        assert answers.get(timeout=60) == pytest.approx(np.tanh(1.0))
+        assert answers.get(timeout=60) == pytest.approx(raw_accuracy(WEIGHTS))
     finally:
-        done.set()
+        waiting.done.set()
         other.join()
         child.join(timeout=10)
         child.kill()

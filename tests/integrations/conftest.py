@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+from tests.callbacks.scripted import notes_of_descriptions
 
 HERE = Path(__file__).parent
 
@@ -38,3 +39,9 @@ def predictor_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("predictor") / "small.predictor"
     predictor.save(path)
     return path
+
+
+@pytest.fixture
+def described(monkeypatch) -> list[dict]:
+    """What each description of a network by a callback is given, in this test."""
+    return notes_of_descriptions(monkeypatch)

@@ -47,7 +47,7 @@ def test_a_monitor_logs_each_epoch(tmp_path):
             for name, value in values.items():
                 live.log_metric(name, value)
 
-        monitor = Monitor(Scripted(ANSWERS), log=log)
+        monitor = Monitor(Scripted(ANSWERS), log_to=log)
         model = network()
         train(model, 3, lambda epoch: monitor.update(model, epoch) is None)
     assert curve(tmp_path, KEY) == ANSWERS

@@ -199,7 +199,7 @@ def test_whatever_fails_training_ends_as_without_and_warns_once():
         return arrays, run.trainer.state.output, random_states()
 
     reached = check_every_fault(make, train)
-    assert {"AccuracyFromWeights._training_log", "LogReader.validation"} <= reached
+    assert {"AccuracyFromWeights.training_metrics", "LogReader.validation"} <= reached
 
 
 def test_the_forecast_is_among_the_metrics_and_early_stopping_reacts_to_it():
@@ -245,15 +245,15 @@ def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
 def test_bad_arguments_are_told_at_once():
     with pytest.raises(AccuracyFromWeightsError, match=r"`every_n_epochs=0` cannot be used"):
         AccuracyFromWeights(every_n_epochs=0)
-    with pytest.raises(AccuracyFromWeightsError, match=r"Expected the ignite\.engine\.Engine"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"pass an ignite\.engine\.Engine"):
         AccuracyFromWeights().attach(torch.nn.Linear(1, 1), None)
 
 
-def test_the_number_of_training_samples_is_part_of_the_log():
+def test_the_number_of_training_samples_is_part_of_the_log(described):
     listener, run = Informed("weights+probes+log"), Run(None)
     run.trainer.add_event_handler(
         Events.EPOCH_COMPLETED, lambda: run.trainer.state.metrics.update(accuracy=0.5)
     )
     AccuracyFromWeights(listener, input_shape=(1, 8, 8)).attach(run.trainer, run.model)
     run.go()
-    assert [evidence["log"]["samples"] for evidence in listener.given] == [128, 128]
+    assert [evidence["log"]["samples"] for evidence in described] == [128, 128]

@@ -33,7 +33,7 @@ def curve(run_id: str, key: str) -> list[tuple[int, float]]:
 
 
 def test_a_monitor_logs_to_the_active_run():
-    monitor = Monitor(Scripted(ANSWERS), log=mlflow.log_metrics)
+    monitor = Monitor(Scripted(ANSWERS), log_to=mlflow.log_metrics)
     model = network()
     with mlflow.start_run() as run:
         train(model, 3, lambda epoch: monitor.update(model, epoch) is None)

@@ -81,7 +81,7 @@ def curve(folder: Path, key: str) -> list[float]:
 
 
 def test_a_monitor_logs_to_the_run(run, tmp_path):
-    monitor = Monitor(Scripted(ANSWERS), log=wandb.log)
+    monitor = Monitor(Scripted(ANSWERS), log_to=wandb.log)
     model = network()
     train(model, 3, lambda epoch: monitor.update(model, epoch) is None)
     run.finish()

@@ -1,4 +1,4 @@
-"""Other callbacks that act on the estimate: their monitor's name, direction and patience."""
+"""Other callbacks in the run that act on the estimate: their metric's name, direction, patience."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
-from accuracy_from_weights.callbacks._names import FINAL_SUFFIXES
-
 
 class Watcher(NamedTuple):
-    """What another callback, or an argument of the framework's trainer, watches."""
+    """What another callback, a scheduler or an argument of the trainer monitors.
+
+    Attributes
+    ----------
+    kind
+        Its class, for messages.
+    monitor
+        The name of the metric.
+    mode
+        "min" where it takes a small value for the better one.
+    """
 
     kind: str
     monitor: Any
@@ -20,7 +28,7 @@ class Watcher(NamedTuple):
 
 
 def watchers(callbacks: Iterable[Any]) -> list[Watcher]:
-    """Return what those of `callbacks` watch that keep it in ``monitor`` and ``mode``."""
+    """Return what those of `callbacks` monitor that keep it in ``monitor`` and ``mode``."""
     return [
         Watcher(type(callback).__name__, callback.monitor, getattr(callback, "mode", None))
         for callback in callbacks
@@ -29,33 +37,38 @@ def watchers(callbacks: Iterable[Any]) -> list[Watcher]:
 
 
 def watching(callbacks: Iterable[Any], keys: Sequence[str]) -> list[Any]:
-    """Return those of `callbacks` whose ``monitor`` is one of our keys."""
+    """Return those of `callbacks` whose ``monitor`` is one of `keys`."""
     return [callback for callback in callbacks if getattr(callback, "monitor", None) in keys]
 
 
-def complaints(found: Iterable[Watcher], keys: Sequence[str], all_keys: Iterable[str]) -> list[str]:
-    """Say what is wrong with what others watch, one sentence each.
+def complaints(
+    found: Iterable[Watcher],
+    keys: Sequence[str],
+    all_keys: Iterable[str],
+    only_with_forecast: Sequence[str] = (),
+) -> list[str]:
+    """Return what is wrong with what others monitor, one text each.
 
     Parameters
     ----------
     found
-        What others in the run watch.
+        What others in the run monitor.
     keys
         What this callback of ours logs.
     all_keys
-        What all callbacks of ours in the run log; those names are nobody's misspelling.
+        What all callbacks of ours in the run log. These names are not misspelt.
+    only_with_forecast
+        What this callback would log if it were to forecast.
     """
     texts = []
     known = {*all_keys, *keys}
     for kind, monitor, mode in found:
         if monitor in keys and mode == "min":
             texts.append(
-                f"{kind} monitors {monitor!r} as something to make small, so it prefers the worst "
-                "epoch. Have it prefer the largest."
+                f"{kind} monitors {monitor!r} in the direction 'min', so it prefers the worst "
+                "epoch. Set its direction to 'max'."
             )
-        elif monitor in [keys[0] + suffix for suffix in FINAL_SUFFIXES if keys] and (
-            monitor not in known
-        ):
+        elif monitor in only_with_forecast and monitor not in known:
             texts.append(
                 f"{kind} monitors {monitor!r}, which this callback logs with forecast=True only."
             )
@@ -72,10 +85,10 @@ def complaints(found: Iterable[Watcher], keys: Sequence[str], all_keys: Iterable
 def hold_patience(
     callbacks: Iterable[Any], counter: str, patience_attribute: str = "patience"
 ) -> None:
-    """Give each callback back the epoch of patience that a repeated value is about to cost it.
+    """Give each callback the epoch of patience back that a repeated value is about to cost it.
 
-    Where an estimate failed, the last value stands in. Without this, early stopping would take an
-    error of ours for a run that no longer improves and end it.
+    Where an estimate failed, the last value is repeated. Without this, early stopping would take
+    a failure of ours for a run that no longer improves, and end it.
     """
     for callback in callbacks:
         waited = getattr(callback, counter, None)
@@ -87,9 +100,8 @@ def hold_patience(
 def caller(matches: Callable[[Any], bool]) -> Any:
     """Return the innermost object for which `matches` holds among those whose methods are running.
 
-    Keras and transformers give a callback no way to the object that calls it, where its
-    neighbours and its logger are. None when nobody on the stack matches: then only those extras
-    are lost.
+    Keras and transformers give a callback no way to the object that calls it, which holds the
+    other callbacks and the logger. None when no object matches: only those extras are lost then.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
