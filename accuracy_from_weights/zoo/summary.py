@@ -15,6 +15,8 @@ from accuracy_from_weights.zoo.table import ZooTable
 
 N_BINS = 20
 _BAR_WIDTH = 40
+# Of more different values, such as the names of generated tasks, only the number is printed.
+_LISTED = 25
 
 
 def summarise(folder: str | Path) -> list[dict[str, Any]]:
@@ -157,4 +159,6 @@ def _column_as_text(values: dict[str, Any]) -> str:
         return f"{values['least']:.4g} to {values['greatest']:.4g}"
     if len(values) == 1:
         return next(iter(values)) or "-"
+    if len(values) > _LISTED:
+        return f"{len(values):,} different ones"
     return ", ".join(f"{name or '-'} {count:,}" for name, count in values.items())

@@ -77,6 +77,27 @@ def training_examples(
     return indices, add_label_noise(labels, data.n_classes, task.label_noise, task.data_seed)
 
 
+def examples_of(task: Task, data: TrainingData) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+    """Return the examples that a stored network was trained on, with the labels it was given.
+
+    Parameters
+    ----------
+    task : Task
+        Of the network's recipe.
+    data : ImageData or UniverseData
+
+    Returns
+    -------
+    x : ndarray of shape (n_train, *task.form.shape)
+        As the network takes them; in random order.
+    y : ndarray of shape (n_train,), int64
+        Noise included.
+    """
+    prepared = prepare_data(task, data)
+    indices, labels = training_examples(task, prepared)
+    return prepared.pool[indices], labels
+
+
 def _prepare(
     task: Task, x: NDArray[np.generic], y: NDArray[np.int64], n_classes: int, n_wanted: int | None
 ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:

@@ -13,6 +13,8 @@ from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.universe import UniverseRecipe
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo_training.builder import build_zoo, rebuild_network
+from accuracy_from_weights.zoo_training.tasks import examples_of
+from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import train_networks
 from accuracy_from_weights.zoo_training.universe_data import UniverseData
 from tests.zoo_training.blobs import blobs
@@ -55,6 +57,22 @@ def test_a_network_is_rebuilt_from_its_file_and_from_its_number(store: ZooStore)
     for name, values in network.weights.items():
         np.testing.assert_allclose(again.weights[name], values, atol=1e-5)
         np.testing.assert_allclose(from_file.checkpoints[-1].weights[name], values[-1], atol=1e-5)
+
+
+def test_the_training_examples_of_a_stored_network_are_those_it_has_learned(
+    store: ZooStore,
+) -> None:
+    network = store.read(1)
+    recipe = NetworkRecipe.from_dict(network.header["recipe"])
+    x, y = examples_of(recipe.task, UniverseData())
+    module = build_module(recipe).eval()
+    module.load_state_dict(
+        {name: torch.from_numpy(values) for name, values in network.state_dict(-1).items()},
+        strict=False,
+    )
+    with torch.no_grad():
+        accuracy = (module(torch.from_numpy(x)).argmax(1).numpy() == y).mean()
+    assert accuracy == pytest.approx(network.header["history"]["train_accuracy"][-1], abs=1e-6)
 
 
 def test_a_zoo_is_gone_on_with_in_the_stacks_it_was_begun_with(tmp_path: Path) -> None:
