@@ -18,6 +18,16 @@ _CLASS_COUNTS = {
     "signal": (0.22, 0.12, 0.60, 0.06),
 }
 """By kind of input: how often there are 2 classes, 10, any number up to 20, and 50 or 100."""
+_MOST_CLASSES = {
+    "teachers": 10,
+    "trees": 8,
+    "sums": 10,
+    "cells": 10,
+    "counting": 20,
+    "order": 24,
+    "echoes": 8,
+}
+"""Families in which more classes than these can hardly be made easy."""
 _FEWEST_EXAMPLES = 500
 _MOST_EXAMPLES = 6000
 _LEAST_SHARE = 0.3
@@ -167,14 +177,12 @@ class Draft:
         return kept
 
 
-def draw_class_count(rng: np.random.Generator, kind: str) -> int:
+def draw_class_count(rng: np.random.Generator, kind: str, family: str) -> int:
     """Draw the number of classes: 2 to 20 mostly, sometimes 50 or 100."""
     group = rng.choice(4, p=_CLASS_COUNTS[kind])
-    if group == 0:
-        return 2
-    if group == 1:
-        return 10
-    return int(rng.integers(3, 21)) if group == 2 else int(rng.choice([50, 100]))
+    n_classes = (2, 10, int(rng.integers(3, 21)), int(rng.choice([50, 100])))[group]
+    most = _MOST_CLASSES.get(family, n_classes)
+    return n_classes if n_classes <= most else int(rng.integers(2, most + 1))
 
 
 def draw_sizes(rng: np.random.Generator, n_classes: int, most: int) -> tuple[int, int]:

@@ -161,7 +161,7 @@ def _teachers(draft: Draft, size: int, channels: int) -> Floats:
         seen[:, i] = response.mean(axis=(1, 2), dtype=np.float64)
     seen = (seen - seen.mean(axis=0)) / seen.std(axis=0)
     scores = seen @ rng.standard_normal((n_filters, draft.n_classes))
-    return x[draft.choose_by_scores(scores, draft.between(4.0, 0.02))]
+    return x[draft.choose_by_scores(scores, draft.between(8.0, 0.02))]
 
 
 FIELD_FAMILIES = {

@@ -157,25 +157,30 @@ def _waveforms(draft: Draft, channels: int, length: int) -> np.ndarray:
 
 
 def _echoes(draft: Draft, channels: int, length: int) -> np.ndarray:
-    """Add noise to itself some time later, or to the next channel: the delay names the class."""
+    """Add noise to itself some time later, or to other channels: the delay names the class."""
     rng = draft.rng
     longest = length // 3
-    delay = np.linspace(1, longest, draft.n_classes)[rng.permutation(draft.n_classes)]
-    vague = longest * draft.between(1.0, 0.02) / draft.crowding(1)
-    delay = delay[draft.labels] + vague * rng.standard_normal(draft.n)
-    delay = np.clip(np.round(delay), 0, longest).astype(np.int64)
+    # Each delay names two classes, which its sign tells apart.
+    n_delays = (draft.n_classes + 1) // 2
+    delays = 1 + (longest - 1) * (np.arange(n_delays) + 0.5) / n_delays
+    vague = longest * draft.between(1.0, 0.02) / n_delays
     source = rng.standard_normal((draft.n, length + longest))
     if draft.chance(0.5):
         source[:, 1:] += draft.uniform(0.2, 0.9) * source[:, :-1]
+    source /= source.std()
     rows, time = np.arange(draft.n)[:, None], np.arange(length) + longest
-    now, before = source[:, longest:], source[rows, time - delay[:, None]]
-    strength = draft.between(0.3, 1.0)
+    strength = draft.between(0.2, 1.0)
+    x = [source[:, longest:]]
+    for _ in range(max(1, channels - 1)):
+        delay = rng.permutation(n_delays)[draft.labels // 2]
+        delay = delays[delay] + vague * rng.standard_normal(draft.n)
+        delay = np.clip(np.round(delay), 0, longest).astype(np.int64)
+        sign = 1.0 - 2.0 * (draft.labels % 2)[:, None]
+        x.append(sign * strength * source[rows, time - delay[:, None]])
     if channels == 1:
-        return (now + strength * before)[:, None]
-    echo = strength * before + (1 - strength) * rng.standard_normal(before.shape)
-    others = rng.standard_normal((draft.n, channels, length))
-    others[:, 0], others[:, 1] = now, echo
-    return others
+        return (x[0] + x[1])[:, None]
+    noise = (1 - strength) * rng.standard_normal((draft.n, channels, length))
+    return np.stack(x, axis=1) + noise
 
 
 def _smoothed(noise: np.ndarray, exponent: float) -> np.ndarray:

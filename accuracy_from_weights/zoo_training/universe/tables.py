@@ -62,7 +62,7 @@ def make_examples(draft: Draft) -> Floats:
             axis=1,
         )
         scores = _TEACHERS[draft.family](draft, seen)
-        kept = draft.choose_by_scores(scores, draft.between(4.0, 0.02))
+        kept = draft.choose_by_scores(scores, draft.between(12.0, 0.02))
         values = values[kept]
         codes = [code if code is None else code[kept] for code in codes]
         columns = [

@@ -21,7 +21,7 @@ from accuracy_from_weights.zoo_training.universe.draft import (
     scramble_labels,
 )
 
-UNIVERSE_VERSION = 2
+UNIVERSE_VERSION = 3
 """Changes whenever a seed comes to mean another task."""
 
 KIND_SHARES = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
@@ -138,7 +138,7 @@ def draw_task(
     drawn = families[rng.choice(len(families), p=weights / weights.sum())]
     family = family or drawn
     form = module.draw_form(rng)
-    n_classes = draw_class_count(rng, kind)
+    n_classes = draw_class_count(rng, kind, family)
     n_train, n_test = draw_sizes(rng, n_classes, module.most_examples(form))
     shares = draw_shares(rng, n_classes)
     aim = float(rng.uniform(0.0, 1.0))

@@ -149,10 +149,11 @@ def _templates(draft: Draft, lengths: Integers, length: int, n_tokens: int) -> I
 def _counting(draft: Draft, lengths: Integers, length: int, n_tokens: int) -> Integers:
     """Let the class set how often some tokens occur, wherever they stand."""
     rng = draft.rng
-    n_counted = min(int(rng.integers(1, 5)), max(1, n_tokens // 3))
+    n_counted = int(rng.integers(1, 5)) + round(math.log2(draft.n_classes) / 2) - 1
+    n_counted = min(max(1, n_counted), max(1, n_tokens // 3))
     shortest = int(lengths.min())
     target = draft.spread(1.0, n_counted) * draft.uniform(0.7, 1.0) / n_counted
-    jitter = draft.between(3.0, 0.05) / draft.crowding(n_counted) / n_counted
+    jitter = draft.between(4.0, 0.05) / draft.crowding(n_counted) / n_counted
     count = shortest * (target[draft.labels] + jitter * rng.standard_normal((draft.n, n_counted)))
     count = np.clip(np.round(count), 0, shortest).astype(np.int64)
     upto = np.minimum(np.cumsum(count, axis=1), lengths[:, None])
