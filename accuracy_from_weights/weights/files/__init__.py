@@ -32,6 +32,20 @@ _READERS = {
     ".npz": "npz",
 }
 
+_REFUSED = {
+    ".onnx": "a graph that was exported; give the weights of the model it was exported from",
+    ".tflite": "a graph that was exported; give the weights of the model it was exported from",
+    ".pb": "a graph of TensorFlow; load the model and save it as .keras",
+    ".jit": "TorchScript, which holds code; save the model's state_dict() instead",
+    ".torchscript": "TorchScript, which holds code; save the model's state_dict() instead",
+    ".pkl": "a pickle, which may run code; save the model's state_dict() instead",
+    ".joblib": "a pickle, which may run code; save arrays in an .npz file instead",
+    ".msgpack": "Flax's serialisation; restore it, and pass the parameters",
+    ".gguf": "the quantised blocks of llama.cpp; give the model they were made from",
+    ".distcp": "a piece of a distributed checkpoint of PyTorch; make one file of the pieces first",
+}
+"""Formats that cannot be read here, by extension, and what to do."""
+
 _SIGNATURES = {
     "keras_archive": (b"PK\x03\x04",),
     "hdf5": (b"\x89HDF\r\n\x1a\n",),
@@ -102,6 +116,8 @@ def _parts(name: str, part: str | None) -> list[Part]:
 
 def _reader(name: str) -> str:
     extension = os.path.splitext(name)[1].lower()
+    if extension in _REFUSED and os.path.exists(name):
+        raise unreadable(name, f"{extension} files hold {_REFUSED[extension]}")
     if extension not in _READERS:
         raise unreadable(
             name,

@@ -109,8 +109,11 @@ def test_missing_empty_text_and_folder(extension: str, tmp_path: Path) -> None:
 
 
 def test_unknown_extensions_and_pipes(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"1234")
-    assert ".safetensors" in refusal(tmp_path / "model.onnx")
+    (tmp_path / "model.abc").write_bytes(b"1234")
+    assert ".safetensors" in refusal(tmp_path / "model.abc")
+    for extension, words in ((".onnx", "exported from"), (".jit", "code"), (".gguf", "llama.cpp")):
+        (tmp_path / f"model{extension}").write_bytes(b"1234")
+        assert words in refusal(tmp_path / f"model{extension}")
     assert "extension ''" in refusal(tmp_path / "model")
     os.mkfifo(tmp_path / "pipe.pt")  # opening it would wait for a writer
     assert "ordinary file" in refusal(tmp_path / "pipe.pt")
