@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--hold-out",
-    type=click.Choice(["run", "dataset"]),
+    type=click.Choice(["run", "task", "dataset"]),
     default="run",
     show_default=True,
-    help="What the tested part shares with no fitted one: training runs, or whole data sets.",
+    help="What the tested part shares with no fitted one: training runs, tasks (all data sets "
+    "together, in folds), or whole data sets (one at a time).",
 )
 @click.option(
     "--report",

@@ -1,4 +1,4 @@
-"""``retrain``: fit a predictor to a zoo of networks with known accuracy."""
+"""``retrain``: adapt a predictor to networks of known accuracy, or fit one to them alone."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ from accuracy_from_weights.io.text_table import align
     show_default=True,
     help="Share of the truths that the intervals are to hold.",
 )
+@click.option(
+    "--from-scratch",
+    is_flag=True,
+    help="Fit to these networks alone, instead of correcting the predictor that ships.",
+)
 @features_option
 @json_option
 @jobs_option
@@ -44,22 +49,28 @@ def command(
     zoos: tuple[Path, ...],
     output: Path,
     coverage: float,
+    from_scratch: bool,
     features: str,
     as_json: bool,
     jobs: int,
     seed: int,
 ) -> None:
-    """Fit a predictor to each ZOO's networks together and write it to a file.
+    """Adapt the predictor to the networks of each ZOO and write it to a file.
 
     ZOO is a zoo's folder or table, or a CSV file that lists checkpoints of your past runs in the
     columns file, run and accuracy.
 
-    What it is worth is measured by cross-validation over training runs, printed, and written into
-    the file. Where runs have several checkpoints, it also learns to forecast how they will end.
+    The estimates of the predictor that ships are corrected, by no more than the runs bear out: a
+    handful corrects their level, dozens or hundreds all else. With --from-scratch a predictor is
+    fitted to these networks alone, which takes hundreds of runs.
+
+    What the result is worth is measured by cross-validation over training runs, printed, and
+    written into the file. Where runs have several checkpoints, it also learns to forecast how they
+    will end.
     """
     import numpy as np
 
-    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+    from accuracy_from_weights import AccuracyPredictor, load_predictor
     from accuracy_from_weights.zoo.trajectories import progress_of
 
     if not can_be_written(output):
@@ -74,9 +85,19 @@ def command(
         "and measuring on runs left out",
         err=True,
     )
-    predictor = AccuracyPredictor(features, coverage=coverage, random_state=seed, n_jobs=jobs)
-    course = {"groups": table.runs, "progress": progress_of(table)}
-    predictor.fit(inputs, table.accuracy, domains=table.domains, **course)
+    settings: dict[str, Any] = {"coverage": coverage, "random_state": seed, "n_jobs": jobs}
+    if from_scratch:
+        predictor = AccuracyPredictor(features, **settings).fit(
+            inputs,
+            table.accuracy,
+            table.runs,
+            tasks=table.tasks,
+            domains=table.domains,
+            progress=progress_of(table),
+        )
+    else:
+        base = load_predictor(features=features).set_params(**settings)
+        predictor = base.retrain(inputs, table.accuracy, table.runs, progress=progress_of(table))
     predictor.card_["zoo"] = {
         "fingerprint": table.fingerprint,
         "datasets": np.unique(table.datasets).tolist(),
@@ -85,7 +106,7 @@ def command(
     if as_json:
         click.echo(json.dumps({"file": str(output), **predictor.card_}, indent=2))
     else:
-        click.echo(_format_quality(predictor.card_["quality"]))
+        click.echo(_format_quality(predictor.card_))
     click.echo(
         f"The predictor is in {output}. To see it beside simple baselines: accuracy-from-weights "
         f"evaluate {' '.join(map(str, zoos))}",
@@ -93,7 +114,13 @@ def command(
     )
 
 
-def _format_quality(quality: dict[str, Any]) -> str:
+def _format_quality(card: dict[str, Any]) -> str:
+    if "quality" not in card:
+        return (
+            f"{card['n_runs']} runs correct the level of the estimates; what that is worth can be "
+            "measured from 10 runs on."
+        )
+    quality = card["quality"]
     heads = ["", "networks", "R2", "tau", "mean abs. error", "truths in interval", "R2 at the end"]
     parts = {"all": quality, **quality.get("by_domain", {})}
     rows = [

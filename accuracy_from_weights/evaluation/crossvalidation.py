@@ -93,9 +93,9 @@ def cross_validate(
         Cloned before each fit.
     n_folds : int
         Defaults to 5.
-    hold_out : str
-        ``"run"``: folds of runs, each data set by itself. ``"dataset"``: each data set is scored
-        by predictors that were fitted on the others. Defaults to ``"run"``.
+    hold_out : {"run", "task", "dataset"}, default "run"
+        ``"run"``: folds of runs, each data set by itself. ``"task"``: folds of tasks, all together.
+        ``"dataset"``: each data set is scored by predictors that were fitted on the others.
     baselines : sequence of Baseline
         Those for which the zoo lacks the inputs are left out.
     random_state : int
@@ -109,41 +109,23 @@ def cross_validate(
     Returns
     -------
     list of Evaluation
-        One a data set, in the order of their names.
+        One a data set, in the order of their names; a single one for tasks.
 
     Raises
     ------
     ZooError
-        When there are too few runs or, for ``hold_out="dataset"``, fewer than two data sets.
+        When there are too few runs, tasks or data sets to hold out.
     """
-    datasets = np.asarray(table.datasets)
-    usable = np.isfinite(table.accuracy)
-    names = [str(name) for name in np.unique(datasets[usable])]
-    if hold_out == "dataset":
-        if len(names) < 2:
-            raise ZooError(
-                f"Holding out a data set needs at least two of them, and the zoo has {len(names)}."
-            )
-        protocol = "all runs of a data set that no predictor was fitted on"
-    else:
-        protocol = f"{n_folds}-fold by run, each data set by itself"
+    protocol, plan = _plan(table, hold_out, n_folds, random_state)
     seen = [
         (baseline, inputs)
         for baseline in baselines
         if (inputs := baseline.inputs(table)) is not None
     ]
-    total = len(names) * (len(seen) + 1) * (1 if hold_out == "dataset" else n_folds)
+    total = (len(seen) + 1) * sum(map(len, plan.values()))
     report = _Counter(total, progress)
     evaluations = []
-    for name in names:
-        inside = np.flatnonzero(usable & (datasets == name))
-        if hold_out == "dataset":
-            splits = [(np.flatnonzero(usable & (datasets != name)), inside)]
-        else:
-            splits = [
-                (inside[train], inside[test])
-                for train, test in group_folds(table.runs[inside], n_folds, random_state)
-            ]
+    for name, splits in plan.items():
         look = None if inspect is None else partial(inspect, name)
         predictions = _predictions(table, predictor, splits, seen, random_state, report, look)
         evaluations.append(
@@ -158,6 +140,39 @@ def cross_validate(
             )
         )
     return evaluations
+
+
+def _plan(
+    table: ZooTable, hold_out: str, n_folds: int, random_state: int
+) -> tuple[str, dict[str, list[tuple[Rows, Rows]]]]:
+    """Return the protocol in words, and the splits of each evaluation by its name."""
+    datasets = np.asarray(table.datasets)
+    usable = np.isfinite(table.accuracy)
+    names = [str(name) for name in np.unique(datasets[usable])]
+    if hold_out == "dataset":
+        if len(names) < 2:
+            raise ZooError(
+                f"Holding out a data set needs at least two of them, and the zoo has {len(names)}."
+            )
+        return "all runs of a data set that no predictor was fitted on", {
+            name: [
+                (
+                    np.flatnonzero(usable & (datasets != name)),
+                    np.flatnonzero(usable & (datasets == name)),
+                )
+            ]
+            for name in names
+        }
+
+    def folds(rows: Rows, groups: NDArray[Any]) -> list[tuple[Rows, Rows]]:
+        found = group_folds(groups[rows], n_folds, random_state)
+        return [(rows[train], rows[test]) for train, test in found]
+
+    if hold_out == "task":
+        return f"{n_folds}-fold by task", {"all tasks": folds(np.flatnonzero(usable), table.tasks)}
+    return f"{n_folds}-fold by run, each data set by itself", {
+        name: folds(np.flatnonzero(usable & (datasets == name)), table.runs) for name in names
+    }
 
 
 def score_predictor(
@@ -259,6 +274,7 @@ def _predictions(
             features[train],
             truth[train],
             groups=table.runs[train],
+            tasks=table.tasks[train],
             domains=table.domains[train],
         )
         predicted[test] = model.predict(features[test])

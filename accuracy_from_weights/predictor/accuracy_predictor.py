@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import RegressorMixin
 
 from accuracy_from_weights.errors import (
-    AccuracyFromWeightsError,
     AccuracyFromWeightsWarning,
     number_between,
     positive_int,
@@ -25,6 +22,7 @@ from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
 from accuracy_from_weights.predictor.anchoring import Anchor, check_truths, numbers_of
 from accuracy_from_weights.predictor.conditions import name_conditions
+from accuracy_from_weights.predictor.correcting import correct_state
 from accuracy_from_weights.predictor.estimate import FAMILY_LEVEL, Estimate, estimates_of
 from accuracy_from_weights.predictor.fit_rows import (
     Features,
@@ -35,21 +33,19 @@ from accuracy_from_weights.predictor.fit_rows import (
     fitted_columns,
     graph_columns,
 )
-from accuracy_from_weights.predictor.fitted_state import FittedState
+from accuracy_from_weights.predictor.fitted_estimator import FittedEstimator
 from accuracy_from_weights.predictor.fitting import fit_state
 from accuracy_from_weights.predictor.forecasting import checked_progress
-from accuracy_from_weights.predictor.predictor_file import (
-    damaged,
-    read_predictor,
-    write_predictor,
-)
+
+if TYPE_CHECKING:
+    from accuracy_from_weights.features.training_sample import TrainingSample
 
 __all__ = ["AccuracyPredictor", "Estimate"]
 
 Floats = NDArray[np.float64]
 
 
-class AccuracyPredictor(RegressorMixin, BaseEstimator):
+class AccuracyPredictor(RegressorMixin, FittedEstimator):
     """Predict a network's test accuracy from features of its weights.
 
     The mean of boosted trees, extremely randomised trees and a smooth function, with conformal
@@ -58,11 +54,13 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    features : {"weights", "weights+probes", "weights+probes+log"}, default="weights"
-        What is read of a network: its weights alone; also its answers to fixed synthetic inputs,
-        for which the model itself is needed; also the accuracy and loss on its training data that
-        a training loop reports. With the log, what is learned is how far the accuracy lies from
-        the training accuracy.
+    features : str, default="weights"
+        What is read of a network, one of `feature_sets.FEATURE_SETS`: "weights" alone;
+        "weights+probes", also its answers to fixed synthetic inputs, for which the model itself is
+        needed; "weights+probes+log", also the accuracy and loss on its training data that a
+        training loop reports; "weights+probes+log+sample", also its answers on a sample of its
+        training data. With the log, what is learned is how far the accuracy lies from the training
+        accuracy.
     coverage : float, default=0.9
         Share of unseen runs' networks that the interval is to hold, fraction in (0, 1).
     n_folds : int or None, default=None
@@ -165,6 +163,42 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         self.state_ = fit_state(rows, names, self._settings())
         return self
 
+    def retrain(
+        self,
+        X: ArrayLike | Sequence[Any],
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        progress: ArrayLike | None = None,
+        input_shape: Sequence[int] | None = None,
+    ) -> AccuracyPredictor:
+        """Return a predictor that corrects this one's estimates by finished runs of known accuracy.
+
+        What is learned is how far the accuracies lie from this predictor's estimates, and no more
+        of it than the runs bear out: few runs do no harm. From fewer than 10 runs only a correction
+        of the level is learned, as by `anchor`.
+
+        Parameters
+        ----------
+        X, y, groups, progress, input_shape
+            As in `fit`.
+
+        Returns
+        -------
+        AccuracyPredictor
+            It holds this one, whose file is not needed any more.
+
+        Raises
+        ------
+        ZooError
+            When lengths differ, a value is no fraction, or no network has finite weights.
+        """
+        columns = self._rows(X, input_shape)
+        rows = FitRows.of(columns, y, guess=np.zeros(len(columns)), runs=groups, progress=progress)
+        retrained = copy.copy(self)
+        retrained.state_ = correct_state(self._fitted(), rows, self._settings())
+        return retrained
+
     def _settings(self) -> FitSettings:
         number_between("coverage", self.coverage, 0.01, 0.999)
         if self.n_folds is not None:
@@ -175,26 +209,6 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
             random_state=self.random_state,
             n_jobs=self.n_jobs,
         )
-
-    @property
-    def feature_names_(self) -> tuple[str, ...]:  # noqa: D102  # described in the class
-        return self._fitted().names
-
-    @property
-    def n_features_in_(self) -> int:  # noqa: D102
-        return self._fitted().n_features
-
-    @property
-    def anchor_(self) -> Anchor:  # noqa: D102
-        return self._fitted().anchor
-
-    @property
-    def card_(self) -> dict[str, Any]:  # noqa: D102
-        return self._fitted().card
-
-    def _fitted(self) -> FittedState:
-        check_is_fitted(self, "state_")
-        return self.state_
 
     def predict(
         self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None
@@ -291,28 +305,22 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         source: Any,
         input_shape: Sequence[int] | None = None,
         log: Mapping[str, float] | None = None,
+        *,
+        sample: TrainingSample | tuple[Any, Any] | None = None,
+        part: str | None = None,
         horizon: str = "now",
         progress: float | None = None,
-        part: str | None = None,
     ) -> Estimate:
         """Estimate the accuracy of one network: `describe_network` followed by `judge`.
 
         Parameters
         ----------
-        source : model, state dict, mapping of arrays, or path
-            Whatever `read_weights` takes; with probes, a model that can be called.
-        input_shape : sequence of int, optional
-            Of one input, without the batch axis: for probes, where the model does not know it.
-        log : mapping, optional
-            What the training loop reported of its last epoch, and on how many samples it trains:
-            ``{"accuracy": fraction, "loss": nats, "samples": number}``. Needed by a predictor that
-            reads the log; otherwise ignored.
+        source, input_shape, log, sample, part
+            As in `describe_network`; what this predictor does not read is ignored.
         horizon : {"now", "final"}, default="now"
             "final" forecasts the accuracy that the training run will end with.
         progress : float, optional
             For "final": epochs done divided by epochs planned, fraction.
-        part : str, optional
-            Which network, where the source holds several: ``part="teacher"``. See `read_weights`.
 
         Returns
         -------
@@ -321,11 +329,14 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         Raises
         ------
         UnsupportedModelError, UnreadableFileError
-            As `read_weights` and `probes.probe`.
+            As `describe_network`.
         InvalidArgumentError
-            When the log or progress is needed and missing, or the predictor cannot forecast.
+            When the log, the sample or progress is needed and missing, or the predictor cannot
+            forecast.
         """
-        row = describe_network(source, self.features, input_shape=input_shape, log=log, part=part)
+        row = describe_network(
+            source, self.features, input_shape=input_shape, log=log, sample=sample, part=part
+        )
         (estimate,) = self.judge(row, progress, horizon)
         if estimate.caution is not None:
             warnings.warn(estimate.caution, AccuracyFromWeightsWarning, stacklevel=2)
@@ -375,37 +386,6 @@ class AccuracyPredictor(RegressorMixin, BaseEstimator):
         anchor = Anchor.fit(centres[usable], half[usable], truths[usable])
         anchored.state_ = replace(state, anchor=anchor)
         return anchored
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the predictor to one file, which appears whole or not at all.
-
-        Raises
-        ------
-        AccuracyFromWeightsError
-            When the file cannot be written.
-        """
-        write_predictor(path, self._fitted(), self.get_params())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> AccuracyPredictor:
-        """Read a predictor that `save` wrote; no code of the file is run.
-
-        Raises
-        ------
-        UnreadableFileError
-            When the file is missing, damaged, no predictor, or of another format version.
-        """
-        state, settings = read_predictor(path)
-        try:
-            predictor = cls(**settings)
-            number_between("coverage", predictor.coverage, 0.01, 0.999)
-            unknown = set(state.names) - set(feature_names(predictor.features))
-        except (TypeError, AccuracyFromWeightsError) as error:
-            raise damaged(path) from error
-        if unknown:
-            raise damaged(path)
-        predictor.state_ = state
-        return predictor
 
     def _rows(
         self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None

@@ -22,17 +22,29 @@ Floats = NDArray[np.float64]
 Folds = list[tuple[RowNumbers, RowNumbers]]
 
 
-def each_domain(domains: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def each_domain(
+    domains: NDArray[Any], *, in_parts: bool = False
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield name and rows of each domain, where a column of domains has several.
 
     Parameters
     ----------
     domains : ndarray of shape (n_rows,) or (n_rows, k)
+    in_parts : bool, default False
+        Of a column of more than 20 values, as a zoo of many tasks has, yield 20 parts of them, one
+        domain each. Otherwise such a column is left out.
     """
     for column in np.atleast_2d(domains.T):
         names = np.unique(column)
-        if len(names) > 1:
+        if 1 < len(names) <= _MOST_DOMAINS:
             yield from ((str(name), column == name) for name in names)
+        elif in_parts and len(names) > 1:
+            shuffled = np.random.default_rng(0).permutation(names)
+            for k, part in enumerate(np.array_split(shuffled, _MOST_DOMAINS)):
+                yield f"part {k + 1}", np.isin(column, part)
+
+
+_MOST_DOMAINS = 20
 
 
 @dataclass(frozen=True, eq=False)

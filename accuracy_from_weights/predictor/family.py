@@ -147,7 +147,7 @@ def widening_outside(rows: FitRows, cross: CrossFit, settings: FitSettings) -> f
     width = conformal_widths(cross.scores, rows.units, [settings.coverage])[0]
     errors = np.abs(cross.predicted - rows.y)
     factors, units = [], []
-    for _, is_outside in each_domain(rows.domains):
+    for _, is_outside in each_domain(rows.domains, in_parts=True):
         inside = np.flatnonzero(~is_outside)
         if len(np.unique(rows.runs[inside])) < FEWEST_RUNS:
             continue

@@ -142,6 +142,8 @@ class FitSettings:
     n_jobs : int or None
     n_randomised : int
         Trees of the randomised kind, which are most of the time and of the file.
+    corrects_estimates : bool
+        Whether the rows' first guesses are a predictor's estimates, see `correcting`.
     """
 
     coverage: float = 0.9
@@ -149,6 +151,7 @@ class FitSettings:
     random_state: int = 0
     n_jobs: int | None = None
     n_randomised: int = 100
+    corrects_estimates: bool = False
 
     def folds_for(self, n_units: int) -> int:
         """Return the number of folds for so many runs or tasks.

@@ -45,6 +45,12 @@ class FittedState:
     forecaster : Forecaster or None
     card : dict
         Facts about the fit, as JSON can hold them.
+    base : FittedState or None
+        The predictor whose estimates this one corrects, see `correcting`. They are the ensemble's
+        first guess, and the last column of what it and the expected error read.
+    trust : float
+        How much of the way from the first guess to the ensemble's answer the estimate goes, in
+        [0, 1].
     """
 
     names: tuple[str, ...]
@@ -58,9 +64,12 @@ class FittedState:
     anchor: Anchor = field(default_factory=Anchor)
     forecaster: Forecaster | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    base: FittedState | None = None
+    trust: float = 1.0
 
     def __post_init__(self) -> None:
         n = self.n_features
+        n_read = n if self.base is None else n + 1
         fits = (
             len(self.names) in (0, n)
             and self.untrained.shape == (3,)
@@ -69,8 +78,11 @@ class FittedState:
             and bool((self.widths >= 0).all())
             and 1 <= self.widening < np.inf
             and len(self.family.centre) == n
-            and max(self.ensemble.n_features_needed, self.error.n_features_needed) <= n
+            and max(self.ensemble.n_features_needed, self.error.n_features_needed) <= n_read
             and (self.forecaster is None or self.forecaster.fits(n))
+            and 0 <= self.trust <= 1
+            and (self.base is None or self.base.names == self.names)
+            and (self.base is None or self.base.n_features == n)
         )
         if not fits:
             raise ValueError("parts of different predictors")
@@ -113,9 +125,10 @@ class FittedState:
         centres, half = np.zeros((2, len(rows)))
         p_values, finite = self.p_values(rows), finite_rows(rows)
         if finite.any():
-            known = rows[finite]
-            centre = self.ensemble.predict(known, self.guess(known))
-            width = width_at(self.widths, coverage) * self.error.predict(known)
+            known, guess = rows[finite], self.guess(rows[finite])
+            read = known if self.base is None else with_column(known, guess)
+            centre = guess + self.trust * (self.ensemble.predict(read, guess) - guess)
+            width = width_at(self.widths, coverage) * self.error.predict(read)
             if progress is not None and self.forecaster is not None:
                 centre, width = self.forecaster.forecast(
                     known,
@@ -130,6 +143,8 @@ class FittedState:
 
     def guess(self, rows: Features) -> Floats:
         """Return the accuracies that the ensemble corrects, shape (n_rows,)."""
+        if self.base is not None:
+            return self.base.judged(rows, 0.5)[0]
         return logged_accuracy(rows, self.names)
 
     def p_values(self, rows: Features) -> Floats:
@@ -138,3 +153,8 @@ class FittedState:
         finite = finite_rows(rows)
         p_values[finite] = self.family.p_values(rows[finite])
         return p_values
+
+
+def with_column(rows: Features, column: Floats) -> Features:
+    """Return rows with one column more, shape (n_rows, n_features + 1)."""
+    return np.column_stack([rows, column]).astype(np.float32)

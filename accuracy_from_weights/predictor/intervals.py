@@ -1,9 +1,9 @@
-"""Intervals that hold for networks of runs never seen.
+"""Intervals that hold for networks of runs, or tasks, never seen.
 
-Split conformal prediction, with runs and not rows as what is exchangeable: the checkpoints of one
-run resemble each other, so each run weighs the same however many checkpoints it has (Dunn,
+Split conformal prediction in which runs (or tasks) and not rows are exchangeable: the checkpoints
+of one run resemble each other, so each run weighs the same however many checkpoints it has (Dunn,
 Wasserman & Ramdas 2022, "Distribution-free prediction sets for two-layer hierarchical models",
-pooling of the runs' distributions). The errors come from models that were not fitted on the run
+pooling of the runs' distributions). The errors come from models that were not fitted to the run
 (cross-conformal: Vovk 2015), and are divided by an expected error first, so that the width
 follows how hard a network is to judge (Lei et al. 2018, section 5.2).
 """
@@ -17,51 +17,52 @@ LEVELS = np.concatenate([np.arange(1, 100) / 100, [0.995, 0.999]])
 """Coverages for which a width is kept, so that a fitted predictor can be asked for any of them."""
 
 
-def run_weights(runs: ArrayLike) -> NDArray[np.float64]:
-    """Weight of each row so that every run has the same, and all together 1.
+def unit_weights(units: ArrayLike) -> NDArray[np.float64]:
+    """Return the weight of each row by which every run or task has the same, and all together 1.
 
     Parameters
     ----------
-    runs : array-like of shape (n_rows,)
+    units : array-like of shape (n_rows,)
 
     Returns
     -------
     ndarray of shape (n_rows,)
     """
-    _, index, counts = np.unique(np.asarray(runs), return_inverse=True, return_counts=True)
+    _, index, counts = np.unique(np.asarray(units), return_inverse=True, return_counts=True)
     return 1 / (counts[index] * len(counts))
 
 
 def conformal_widths(
-    scores: ArrayLike, runs: ArrayLike, levels: ArrayLike = LEVELS
+    scores: ArrayLike, units: ArrayLike, levels: ArrayLike = LEVELS
 ) -> NDArray[np.float64]:
-    """Score below which an unseen run's checkpoint falls with each probability.
+    """Return the score below which a network of an unseen unit falls with each probability.
 
     Parameters
     ----------
     scores : array-like of shape (n_rows,)
-        Absolute error over expected error, of rows whose run was not fitted on.
-    runs : array-like of shape (n_rows,)
+        Absolute error over expected error, of rows whose unit was not fitted on.
+    units : array-like of shape (n_rows,)
+        Training run or task of each row.
     levels : array-like of shape (n_levels,)
         Coverages, fractions.
 
     Returns
     -------
     ndarray of shape (n_levels,)
-        Infinite where there are too few runs for the level: the unseen run counts as one more,
+        Infinite where there are too few units for the level: the unseen one counts as one more,
         whose scores could be anything.
     """
     scores = np.asarray(scores, float)
-    n_runs = len(np.unique(np.asarray(runs)))
+    n_units = len(np.unique(np.asarray(units)))
     order = np.argsort(scores)
-    mass = np.cumsum(run_weights(runs)[order]) * n_runs / (n_runs + 1)
+    mass = np.cumsum(unit_weights(units)[order]) * n_units / (n_units + 1)
     # The tolerance keeps rounding in the sum from pushing an exact level to the next score.
     position = np.searchsorted(mass, np.asarray(levels, float) - 1e-9)
     return np.append(scores[order], np.inf)[position]
 
 
 def width_at(widths: NDArray[np.float64], coverage: float) -> float:
-    """Width for one coverage: that of the next level that was kept.
+    """Return the width for one coverage: that of the next level that was kept.
 
     Parameters
     ----------

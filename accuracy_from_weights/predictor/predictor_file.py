@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ FORMAT_VERSION = 1
 _FACTS = "facts"
 _FORECAST = "forecast."
 """Before the names of what belongs to the forecast, which not every predictor has."""
+_BASE = "base."
+"""Before the names of what belongs to the predictor whose estimates are corrected."""
 _MAKE_ANEW = "create one with `accuracy-from-weights retrain`"
 
 
@@ -57,7 +59,7 @@ def write_predictor(
     AccuracyFromWeightsError
         When the file cannot be written; an older file of that name is left as it was.
     """
-    arrays, facts = _state_parts(state)
+    arrays, facts = _parts_of(state)
     packages = ("accuracy-from-weights", "numpy", "scikit-learn")
     page = {
         "format": FORMAT,
@@ -111,7 +113,10 @@ def read_predictor(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str,
             f"{_MAKE_ANEW}."
         )
     try:
-        return _state_of(arrays, facts), dict(facts["settings"])
+        state = _state_of(arrays, facts)
+        return replace(state, card={**state.card, "made_with": facts["made_with"]}), dict(
+            facts["settings"]
+        )
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise damaged(path) from error
 
@@ -124,7 +129,7 @@ def damaged(path: str | os.PathLike[str]) -> UnreadableFileError:
     )
 
 
-def _state_parts(state: FittedState) -> tuple[Arrays, dict[str, Any]]:
+def _parts_of(state: FittedState) -> tuple[Arrays, dict[str, Any]]:
     arrays: Arrays = {
         "untrained": state.untrained,
         "widths": state.widths,
@@ -144,6 +149,10 @@ def _state_parts(state: FittedState) -> tuple[Arrays, dict[str, Any]]:
         "anchor": asdict(state.anchor),
         "card": state.card,
     }
+    if state.base is not None:
+        base_arrays, facts["base"] = _parts_of(state.base)
+        facts["trust"] = state.trust
+        arrays |= {_BASE + name: array for name, array in base_arrays.items()}
     return arrays, facts
 
 
@@ -179,7 +188,9 @@ def _state_of(arrays: Arrays, facts: dict[str, Any]) -> FittedState:
         untrained=arrays["untrained"],
         anchor=Anchor(**facts["anchor"]),
         forecaster=forecaster,
-        card=dict(facts["card"], made_with=facts["made_with"]),
+        card=dict(facts["card"]),
+        base=_state_of(_under(arrays, _BASE), facts["base"]) if "base" in facts else None,
+        trust=float(facts.get("trust", 1.0)),
     )
 
 

@@ -139,6 +139,12 @@ class ZooTable:
         family, kind = (self.hyperparameters.get(name, blank).astype(str) for name in names)
         return np.stack([self.datasets, np.char.add(np.char.add(family, " "), kind)], axis=1)
 
+    @property
+    def tasks(self) -> NDArray[np.str_]:
+        """Task of each checkpoint, shape (n,): the recipe's ``task``, or else the data set."""
+        tasks = self.hyperparameters.get("task", self.datasets)
+        return np.where(tasks == "", self.datasets, tasks.astype(str))
+
     def inputs(self, features: str = "weights") -> NDArray[np.float32]:
         """Return the columns that a predictor reads, one row for each checkpoint.
 

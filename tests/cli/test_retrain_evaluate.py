@@ -25,8 +25,9 @@ def retrained(zoo, tmp_path_factory):
 
     output = tmp_path_factory.mktemp("predictor") / "predictor.zip"
     printed = StringIO()
+    options = ("--from-scratch", "--coverage", "0.8", "--json")
     with redirect_stdout(printed), pytest.raises(SystemExit) as leaving:
-        main.main(["retrain", str(zoo), "--output", str(output), "--coverage", "0.8", "--json"])
+        main.main(["retrain", str(zoo), "--output", str(output), *options])
     assert not leaving.value.code
     return output, json.loads(printed.getvalue())
 
@@ -55,6 +56,16 @@ def test_estimate_with_the_retrained_predictor(cli, retrained, tmp_path):
     assert accuracies == sorted(accuracies)
     assert accuracies[2] - accuracies[0] > 0.3
     assert all(row["coverage"] == 0.8 for row in rows)
+
+
+def test_retrain_starts_from_the_predictor_that_ships(cli, tmp_path):
+    few, output = write_zoo(tmp_path / "few", 4), tmp_path / "few.predictor"
+    result = cli("retrain", few, "--output", output)
+    assert result.code == 0
+    assert "4 runs correct the level" in result.out
+    retrained, shipped = load_predictor(output), load_predictor()
+    assert retrained.card_["base"]["quality"] == shipped.card_["quality"]
+    assert retrained.anchor_ != shipped.anchor_
 
 
 def test_evaluate_a_given_predictor(cli, retrained, tmp_path):
@@ -116,7 +127,8 @@ def test_bad_zoos_are_one_sentence(cli, tmp_path, command, kind):
     else:
         write_zoo(path, 3 if kind == "three networks" else 20, accuracies=kind != "no accuracies")
     output = tmp_path / "predictor"
-    result = cli(command, path, *(["--output", output] if command == "retrain" else []))
+    options = ["--output", output, "--from-scratch"] if command == "retrain" else []
+    result = cli(command, path, *options)
     assert result.code == code
     assert result.out == ""
     assert [line for line in result.err.splitlines() if line.startswith("Error: ")]
@@ -153,13 +165,13 @@ def test_two_retrains_onto_one_file_do_not_mix(cli, fitted_at_once, zoo, tmp_pat
         file.write(b"the first half")
         if not inner:
             inner.append(True)
-            assert cli("retrain", zoo, "--output", output, "--seed", 2).code == 0
+            assert cli("retrain", zoo, "--from-scratch", "--output", output, "--seed", 2).code == 0
             assert load_predictor(output).random_state == 2
         file.seek(0)
         write(file, **arrays)
 
     monkeypatch.setattr(np, "savez_compressed", interrupted)
-    assert cli("retrain", zoo, "--output", output, "--seed", 1).code == 0
+    assert cli("retrain", zoo, "--from-scratch", "--output", output, "--seed", 1).code == 0
     assert inner
     assert load_predictor(output).random_state == 1, "the later one's, and whole"
     assert list(tmp_path.iterdir()) == [output]
@@ -176,7 +188,7 @@ def test_a_full_disk_leaves_what_was_there(cli, fitted_at_once, retrained, zoo, 
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        result = cli("retrain", zoo, "--output", output)
+        result = cli("retrain", zoo, "--from-scratch", "--output", output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
@@ -197,7 +209,7 @@ def test_a_folder_that_is_removed_meanwhile(cli, fitted_at_once, zoo, tmp_path, 
         return fit(self)
 
     monkeypatch.setattr(AccuracyPredictor, "fit", fit_and_remove)
-    result = cli("retrain", zoo, "--output", folder / "predictor")
+    result = cli("retrain", zoo, "--from-scratch", "--output", folder / "predictor")
     assert result.code == 1
     assert "The predictor could not be written to" in result.err
     assert "Traceback" not in result.err

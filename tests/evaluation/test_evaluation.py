@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -45,7 +46,7 @@ class Interval(RegressorMixin, BaseEstimator):
         self.width = width
         self.coverage = coverage
 
-    def fit(self, X, y, groups=None, domains=None):
+    def fit(self, X, y, groups=None, tasks=None, domains=None):
         self.fitted_ = (self.regressor or LinearRegression()).fit(X, y)
         return self
 
@@ -248,6 +249,27 @@ class TestCrossValidate:
         assert [evaluation.dataset for evaluation in by_dataset] == ["a", "b"]
         assert min(e.all_checkpoints[0].r2.value for e in by_run) > 0.99
         assert max(e.all_checkpoints[0].r2.value for e in by_dataset) < 0
+
+    def test_hold_out_tasks_in_folds(self):
+        """Every network is scored once, by a predictor that saw no network of its task."""
+        table = make_table()
+        n = len(np.unique(table.runs))
+        _, run = np.unique(table.runs, return_inverse=True)
+        names = np.array([f"task {k % 6}" for k in range(n)])[run]
+        table = dataclasses.replace(table, hyperparameters={"task": names})
+        tested = []
+
+        def inspect(name, predictor, features, rows):
+            assert name == "all tasks"
+            tested.append(rows)
+
+        (evaluation,) = cross_validate(
+            table, Interval(), n_folds=3, hold_out="task", baselines=(), inspect=inspect
+        )
+        assert evaluation.protocol == "3-fold by task"
+        assert sorted(np.concatenate(tested)) == list(range(len(table)))
+        for rows in tested:
+            assert len(set(table.tasks[rows])) == 2
 
     @pytest.mark.parametrize("hold_out", ["run", "dataset"])
     def test_fitted_clones_can_be_inspected(self, hold_out):

@@ -20,6 +20,8 @@ from accuracy_from_weights.errors import (
     ZooError,
 )
 from accuracy_from_weights.features.description import FEATURE_NAMES
+from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings
+from accuracy_from_weights.predictor.models.ensemble import Ensemble
 from tests.synthetic import learnable_zoo, network
 
 
@@ -236,3 +238,36 @@ def test_the_shipped_predictor_loads_and_knows_an_untrained_network():
     estimate = predictor.estimate(weights)
     assert estimate.in_family
     assert estimate.accuracy < 0.2
+
+
+def test_with_tasks_everything_goes_by_task(zoo):
+    X, y, runs = zoo
+    _, run = np.unique(runs, return_inverse=True)
+    tasks = np.minimum(run // 2, 9)  # ten tasks, the last one with half of the runs
+    fitted = AccuracyPredictor(n_folds=5).fit(X, y, runs, tasks=tasks)
+    assert fitted.card_["quality"]["protocol"] == "5-fold by task, all checkpoints"
+    assert fitted.card_["n_tasks"] == 10
+    by_run = AccuracyPredictor(n_folds=5).fit(X, y, runs, tasks=tasks % 5)
+    assert by_run.card_["quality"]["protocol"] == "5-fold by run, all checkpoints"
+    with pytest.raises(ZooError, match="`tasks` of length 3"):
+        AccuracyPredictor().fit(X, y, runs, tasks=["a", "b", "c"])
+
+
+def test_every_task_weighs_the_same():
+    X, y, _ = learnable_zoo(24, n_checkpoints=1)
+    tasks = np.repeat(np.arange(8), (10, 2, 2, 2, 2, 2, 2, 2))
+    rows = FitRows.of(X, y, guess=np.zeros(24), tasks=tasks)
+    assert rows.weights.mean() == pytest.approx(1)
+    sums = np.bincount(tasks, rows.weights)
+    np.testing.assert_allclose(sums, sums[0])
+
+
+def test_weights_count_in_the_fit():
+    """Where features say nothing, the models start at the weighted mean."""
+    y = np.repeat([0.2, 0.8], [300, 30])
+    X = np.random.default_rng(0).normal(size=(330, 4)).astype(np.float32)
+    weights = np.repeat([1.0, 10.0], [300, 30])
+    rows = FitRows.of(X, y, guess=np.zeros(330), sample_weight=weights)
+    ensemble = Ensemble.fit(rows, FitSettings())
+    assert abs(ensemble.boosted.constant) < 0.05  # the logit of a half
+    assert ensemble.randomised.predict(X).mean() > y.mean() + 0.02

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from accuracy_from_weights.predictor.intervals import (
     LEVELS,
     conformal_widths,
-    run_weights,
+    unit_weights,
     width_at,
 )
 
@@ -16,7 +16,7 @@ from accuracy_from_weights.predictor.intervals import (
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
 def test_every_run_weighs_the_same(runs):
-    weights = run_weights(runs)
+    weights = unit_weights(runs)
     assert weights.sum() == pytest.approx(1)
     of_run = [weights[np.array(runs) == run].sum() for run in set(runs)]
     assert of_run == pytest.approx([1 / len(of_run)] * len(of_run))

@@ -1,7 +1,7 @@
-"""The models behind the estimate: fitted by scikit-learn, kept as plain arrays.
+"""The ensemble behind the estimate: three models fitted by scikit-learn, kept as plain arrays.
 
 Boosted trees, extremely randomised trees and a smooth function err in different places: their mean
-is better than any of them. The smooth one is a kernel machine where rows are few, else a small
+is better than any of them. The smooth function is a kernel machine where rows are few, else a small
 neural network.
 """
 
@@ -21,6 +21,7 @@ from accuracy_from_weights.predictor.models.perceptron import Perceptron
 from accuracy_from_weights.predictor.models.targets import (
     GAP,
     LOGIT,
+    LOGIT_GAP,
     TARGETS,
     accuracy_of,
     target_of,
@@ -33,15 +34,17 @@ _FEW_ROWS, _MANY_ROWS = 2_500, 8_000
 # With many rows trees may be finer, and randomised ones, the steadiest and least sharp, count half.
 # With fewer it is the small network that is the least certain.
 _SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
+# Of few rows with a good first guess boosted trees learn the least.
+_SHARES_OF_CORRECTIONS = (1.0, 2.0, 2.0)
 Smooth = KernelMachine | Perceptron
 _N_RANDOMISED_OF_MANY = 30
 
 
 def threads_for(n_rows: int) -> threadpool_limits:
-    """Keep a small fit to one thread.
+    """Return a context that keeps a small fit to one thread.
 
-    Boosting meets its threads a few thousand times a second there. Beside other work on the machine
-    each meeting waits for whichever thread has no core, and seconds become minutes.
+    Boosting on few rows synchronises its threads some thousand times a second. On a busy machine
+    each time waits for the thread that has no core, and seconds become minutes.
     """
     return threadpool_limits(1 if n_rows < _MANY_ROWS else None)
 
@@ -56,8 +59,8 @@ class Ensemble:
     smooth : KernelMachine or Perceptron
     shares : tuple of float, length 3
         How much each of them counts in the mean.
-    targets : tuple of {"logit", "gap"}, length 3
-        What each of them is fitted to, see `targets`.
+    targets : tuple of {"logit", "gap", "logit gap"}, length 3
+        The target of each of them, see `targets`.
     """
 
     boosted: Forest
@@ -104,6 +107,9 @@ class Ensemble:
         )
         shares = _EVEN if is_small else _SHARES_OF_MANY if is_large else _SHARES_OF_SOME
         targets = (LOGIT, GAP, LOGIT if is_small else GAP)
+        if settings.corrects_estimates:
+            targets = (GAP, LOGIT_GAP, LOGIT_GAP)
+            shares = _SHARES_OF_CORRECTIONS if is_small else shares
         boosted_y, randomised_y, smooth_y = (
             target_of(rows.y, rows.guess, kind) for kind in targets
         )

@@ -1,7 +1,7 @@
-"""Regression trees as plain arrays, free of the library that grew them.
+"""Regression trees as plain arrays, independent of the library that grew them.
 
-scikit-learn's own trees can only be kept as pickles, which run code when loaded and are tied to one
-release. Here the fitted trees are copied into five arrays; predicting needs numpy alone.
+scikit-learn's own trees can only be kept as pickles, which run code when they are loaded and are
+tied to one release. Here fitted trees are copied into arrays; predicting needs numpy alone.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Forest:
         return int(self.feature.max()) + 1
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Predict.
+        """Return the sum of the trees' answers.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Support vector regression as plain arrays, fitted by scikit-learn.
 
-The smooth model of small zoos: with a few hundred rows of four hundred features a neural network
-fits the noise, where a kernel machine still does well.
+It is the smooth model of small zoos: on a few hundred rows of four hundred features a neural
+network fits the noise, and a kernel machine still does well.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class KernelMachine:
         )
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Predict.
+        """Return the function's values.
 
         Parameters
         ----------

@@ -114,7 +114,7 @@ class Perceptron:
         )
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Predict.
+        """Return the network's outputs.
 
         Parameters
         ----------

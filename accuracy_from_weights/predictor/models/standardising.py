@@ -1,4 +1,4 @@
-"""Features in deviations from a zoo's mean, cut where they run away."""
+"""Standardised features: deviations from a zoo's mean, clipped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def spread_of(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give each column's mean and standard deviation.
+    """Return each column's mean and standard deviation.
 
     Parameters
     ----------
@@ -17,8 +17,8 @@ def spread_of(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
     Returns
     -------
     centre, scale : ndarray of shape (n_features,)
-        The scale of a column that never varied is infinite: it says nothing, and must not blow up
-        where it does vary.
+        The scale of a column that never varied is infinite, so that it does not blow up where it
+        does vary.
     """
     centre = X.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = X.std(axis=0, dtype=np.float64).astype(np.float32)
@@ -31,7 +31,7 @@ def standardised(
     scale: NDArray[np.float32],
     largest_step: float,
 ) -> NDArray[np.float32]:
-    """Give features in deviations from the mean; one farther than `largest_step` counts as that.
+    """Return features in standard deviations from the mean, clipped at `largest_step`.
 
     Parameters
     ----------

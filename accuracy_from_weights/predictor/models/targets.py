@@ -1,8 +1,9 @@
-"""What a model is fitted to: an accuracy's logit, or how far it is from a first guess.
+"""Targets of a model: the accuracy's logit, or its distance from a first guess (the gap).
 
-Logits stretch the ends, where good networks differ by less and less, so that errors count as ranks
-do; a gap of nothing is the safest answer where nothing is known, and an accuracy that was measured
-on the training data is a good guess already. Models of both kinds averaged are better than either.
+Logits stretch the ends of the scale, where good networks differ by less and less. A gap of 0 is the
+safest answer where nothing is known, and a training accuracy is a good first guess. The mean of
+models of both kinds is better than either. Where the guess is a predictor's estimate, the gap
+between the logits is better still.
 """
 
 from __future__ import annotations
@@ -13,28 +14,30 @@ from scipy.special import expit, logit
 
 Floats = NDArray[np.float64]
 
-LOGIT, GAP = "logit", "gap"
-TARGETS = (LOGIT, GAP)
+LOGIT, GAP, LOGIT_GAP = "logit", "gap", "logit gap"
+TARGETS = (LOGIT, GAP, LOGIT_GAP)
 
 _MARGIN = 0.005
 """Accuracies nearer to 0 or 1 have the logit of this: no test set tells them apart."""
 
 
 def target_of(accuracies: Floats, guess: Floats, target: str) -> Floats:
-    """Turn accuracies into what a model is fitted to.
+    """Turn accuracies into a model's targets.
 
     Parameters
     ----------
     accuracies, guess : ndarray of shape (n,)
         Fractions; guesses of zero where there is none.
-    target : {"logit", "gap"}
+    target : {"logit", "gap", "logit gap"}
 
     Returns
     -------
     ndarray of shape (n,)
     """
     if target == LOGIT:
-        return np.asarray(logit(np.clip(accuracies, _MARGIN, 1 - _MARGIN)), np.float64)
+        return _logit(accuracies)
+    if target == LOGIT_GAP:
+        return _logit(accuracies) - _logit(guess)
     return accuracies - guess
 
 
@@ -44,7 +47,7 @@ def accuracy_of(answers: Floats, guess: Floats, target: str) -> Floats:
     Parameters
     ----------
     answers, guess : ndarray of shape (n,)
-    target : {"logit", "gap"}
+    target : {"logit", "gap", "logit gap"}
 
     Returns
     -------
@@ -53,4 +56,10 @@ def accuracy_of(answers: Floats, guess: Floats, target: str) -> Floats:
     """
     if target == LOGIT:
         return np.asarray(expit(answers), np.float64)
+    if target == LOGIT_GAP:
+        return np.asarray(expit(answers + _logit(guess)), np.float64)
     return np.clip(answers + guess, 0, 1)
+
+
+def _logit(fractions: Floats) -> Floats:
+    return np.asarray(logit(np.clip(fractions, _MARGIN, 1 - _MARGIN)), np.float64)

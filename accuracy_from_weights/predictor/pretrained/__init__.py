@@ -1,4 +1,4 @@
-"""The predictor that ships with the package."""
+"""The predictors that ship with the package, one for each of some feature sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent
 
 
 def shipped_file(features: str = "weights") -> Path:
-    """Name the file of the predictor that ships for a choice of features."""
+    """Return the file of the predictor that ships for a feature set."""
     return FOLDER / f"{features.replace('+', '_')}.predictor"
 
 
@@ -50,7 +50,7 @@ def load_predictor(
     check_feature_set(features)
     if path is None and features not in shipped_feature_sets():
         raise InvalidArgumentError(
-            f"No predictor for features={features!r} ships with the package; make one with "
-            "`accuracy-from-weights retrain` and pass its path."
+            f"No predictor for features={features!r} ships with the package; fit one with "
+            "`accuracy-from-weights retrain --from-scratch` and pass its path."
         )
     return AccuracyPredictor.load(shipped_file(features) if path is None else path)
