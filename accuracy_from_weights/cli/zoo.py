@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -223,8 +224,24 @@ def export(zoo: Path, output: Path, dtype: str) -> None:
     show_default=True,
     help="Also run each network on synthetic inputs; takes PyTorch and some milliseconds each.",
 )
+@click.option(
+    "--sample",
+    "data",
+    metavar="DATA",
+    help="Also ask each network about 256 of its training examples: the --data that the zoo was "
+    "built with.",
+)
+@size_option
 @jobs_option
-def describe(zoo: Path, output: Path, compact: bool, probes: bool, jobs: int) -> None:
+def describe(
+    zoo: Path,
+    output: Path,
+    compact: bool,
+    probes: bool,
+    data: str | None,
+    size: int | None,
+    jobs: int,
+) -> None:
     """Describe ZOO's networks and write their features to one small table.
 
     ZOO is a zoo, a folder of zoos, or a CSV file with the columns file, run and accuracy that
@@ -236,7 +253,12 @@ def describe(zoo: Path, output: Path, compact: bool, probes: bool, jobs: int) ->
 
     if output.suffix != ".npz":
         raise ZooError(f"The table's name must end in .npz, and {output} does not.")
-    table = read_zoos([zoo], jobs, probes)
+    examples = None
+    if data is not None:
+        from accuracy_from_weights.zoo_training.tasks import examples_of
+
+        examples = functools.partial(examples_of, data=_load(data, size))
+    table = read_zoos([zoo], jobs, probes, examples)
     if probes and table.probes is None:
         raise ZooError(
             f"The networks of {zoo} cannot be run on probes: only those that zoo build trained, "

@@ -10,10 +10,13 @@ from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import InvalidArgumentError, UnreadableFileError
 
 if TYPE_CHECKING:
+    from accuracy_from_weights.zoo.describing import ExamplesOf
     from accuracy_from_weights.zoo.table import ZooTable
 
 
-def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTable:
+def read_zoos(
+    paths: Sequence[Path], jobs: int, probes: bool = False, examples: ExamplesOf | None = None
+) -> ZooTable:
     """Read zoos into one table.
 
     Parameters
@@ -25,6 +28,8 @@ def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTabl
         Processes that describe networks.
     probes : bool, default False
         Whether to run the networks, too, on synthetic inputs.
+    examples : callable, optional
+        See `accuracy_from_weights.zoo.table.read_zoo`.
 
     Returns
     -------
@@ -58,5 +63,7 @@ def read_zoos(paths: Sequence[Path], jobs: int, probes: bool = False) -> ZooTabl
                     )
                 tables.append(read_checkpoints(path, n_jobs=jobs, progress=report))
             else:
-                tables.append(read_zoo(path, n_jobs=jobs, progress=report, probes=probes))
+                tables.append(
+                    read_zoo(path, n_jobs=jobs, progress=report, probes=probes, examples=examples)
+                )
     return tables[0] if len(tables) == 1 else concatenate(tables, [str(path) for path in paths])

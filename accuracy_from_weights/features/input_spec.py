@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -133,6 +134,16 @@ class InputSpec:
         if self.channels_last and len(self.shape) > 1:
             images = np.moveaxis(images, 1, -1)
         return np.ascontiguousarray(images).reshape(len(images), *self.shape)
+
+
+def on_host(values: Any) -> NDArray[Any]:
+    """Return a tensor of any framework as a numpy array on the host."""
+    for method in ("detach", "cpu"):
+        if hasattr(values, method):
+            values = getattr(values, method)()
+    if str(getattr(values, "dtype", "")).endswith("bfloat16") and hasattr(values, "float"):
+        values = values.float()
+    return np.asarray(values)
 
 
 def span_of(values: ArrayLike) -> tuple[float, float] | None:

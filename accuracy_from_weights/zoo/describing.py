@@ -16,7 +16,11 @@ from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
 from accuracy_from_weights.zoo.rebuilding.stored_networks import is_paper_architecture
+from accuracy_from_weights.zoo.recipes.recipe import Task
 from accuracy_from_weights.zoo.sources import Piece, Rows, ZooSource
+
+ExamplesOf = Callable[[Task], tuple[NDArray[np.generic], NDArray[np.int64]]]
+"""Returns the training examples of a network's task, inputs and classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,7 @@ class _Block:
     features: NDArray[np.float32] | None = None
     paper_statistics: NDArray[np.float32] | None = None
     probes: NDArray[np.float32] | None = None
+    sample: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,8 @@ class Described:
     probes : ndarray of shape (n, len(PROBE_NAMES)), float32, or None
         Answers to synthetic inputs; rows of NaN where it is not known how to run the network, None
         when they were not asked for.
+    sample : ndarray of shape (n, len(SAMPLE_NAMES)), float32, or None
+        Answers on training examples, as `probes`.
     fingerprint : str
         SHA-256 over metrics and weights.
     """
@@ -50,6 +57,7 @@ class Described:
     feature_names: tuple[str, ...]
     paper_statistics: NDArray[np.float32] | None
     probes: NDArray[np.float32] | None
+    sample: NDArray[np.float32] | None
     fingerprint: str
 
 
@@ -59,6 +67,7 @@ def describe_pieces(
     count: Callable[[int], None] | None = None,
     *,
     probes: bool = False,
+    examples: ExamplesOf | None = None,
 ) -> Described:
     """Describe every checkpoint of a zoo.
 
@@ -73,25 +82,29 @@ def describe_pieces(
         Called with the number of checkpoints of each piece that is done.
     probes : bool, default False
         Whether to run the networks, too, on synthetic inputs.
+    examples : callable, optional
+        Returns inputs and classes that the networks of a task were trained on; asks each network
+        about some of them.
 
     Raises
     ------
     MissingDependencyError
         When probes are asked for and PyTorch is not installed.
     """
-    if probes:
+    if probes or examples is not None:
         _check_torch()
     n = len(source.metrics)
     columns: dict[str, NDArray[np.float32] | None] = {
         "features": np.full((n, len(FEATURE_NAMES)), np.nan, np.float32),
         "paper_statistics": None,
         "probes": np.full((n, len(PROBE_NAMES)), np.nan, np.float32) if probes else None,
+        "sample": None,
     }
     fingerprint = hashlib.sha256(source.metrics.digest.encode())
     if len(source.pieces) == 1:
         n_jobs = 1
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
-    tasks = (joblib.delayed(_describe_piece)(piece, probes) for piece in source.pieces)
+    tasks = (joblib.delayed(_describe_piece)(piece, probes, examples) for piece in source.pieces)
     with contextlib.closing(parallel(tasks)) as results:
         for blocks, digest in results:
             fingerprint.update(digest)
@@ -106,6 +119,7 @@ def describe_pieces(
         FEATURE_NAMES,
         columns["paper_statistics"],
         columns["probes"],
+        columns["sample"],
         fingerprint.hexdigest(),
     )
 
@@ -122,7 +136,9 @@ def _put(columns: dict[str, NDArray[np.float32] | None], block: _Block, n: int) 
         column[block.rows] = values
 
 
-def _describe_piece(piece: Piece, with_probes: bool) -> tuple[list[_Block], bytes]:
+def _describe_piece(
+    piece: Piece, with_probes: bool, examples: ExamplesOf | None
+) -> tuple[list[_Block], bytes]:
     blocks: list[_Block] = []
     for rows, stack in piece.stacks():
         statistics = paper_statistics(stack) if is_paper_architecture(stack) else None
@@ -132,6 +148,14 @@ def _describe_piece(piece: Piece, with_probes: bool) -> tuple[list[_Block], byte
 
         blocks.extend(
             _Block(networks.rows, probes=probe_networks(networks)) for networks in piece.runnable()
+        )
+    if examples is not None:
+        from accuracy_from_weights.zoo.rebuilding.torch_probing import sample_networks
+
+        blocks.extend(
+            _Block(networks.rows, sample=sample_networks(networks, *examples(networks.task)))
+            for networks in piece.runnable()
+            if networks.task is not None
         )
     return blocks, piece.digest()
 

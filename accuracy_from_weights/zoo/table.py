@@ -17,7 +17,8 @@ from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.log_columns import log_columns
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
-from accuracy_from_weights.zoo.describing import Described, describe_pieces
+from accuracy_from_weights.features.training_sample.answers import SAMPLE_NAMES
+from accuracy_from_weights.zoo.describing import Described, ExamplesOf, describe_pieces
 from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart
 from accuracy_from_weights.zoo.packing import Column
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
@@ -29,6 +30,7 @@ _ROW_ARRAYS = (
     "features",
     "paper_statistics",
     "probes",
+    "sample",
     "runs",
     "datasets",
     "steps",
@@ -39,7 +41,7 @@ _ROW_ARRAYS = (
     "log_accuracy",
     "log_loss",
 )
-_OPTIONAL = ("paper_statistics", "probes")
+_OPTIONAL = ("paper_statistics", "probes", "sample")
 _RECIPE = "recipe/"
 
 
@@ -77,7 +79,9 @@ class ZooTable:
     probes : ndarray of shape (n, len(probe_names)), float32, or None
         Answers to synthetic inputs, see `probes.answers`; rows of NaN for networks that could not
         be run, None when none was.
-    probe_names : tuple of str
+    sample : ndarray of shape (n, len(sample_names)), float32, or None
+        Answers on training examples, see `features.training_sample`, as `probes`.
+    probe_names, sample_names : tuple of str
     """
 
     features: NDArray[np.float32]
@@ -96,6 +100,8 @@ class ZooTable:
     log_loss: Floats = field(default_factory=_nothing)
     probes: NDArray[np.float32] | None = None
     probe_names: tuple[str, ...] = PROBE_NAMES
+    sample: NDArray[np.float32] | None = None
+    sample_names: tuple[str, ...] = SAMPLE_NAMES
 
     def __post_init__(self) -> None:
         for name in ("log_accuracy", "log_loss"):
@@ -110,11 +116,12 @@ class ZooTable:
                 f"A table has {len(self.feature_names)} names for {self.features.shape[1]} "
                 "features."
             )
-        if self.probes is not None and self.probes.shape[1:] != (len(self.probe_names),):
-            raise ZooError(
-                f"A table has {len(self.probe_names)} names for probes of shape "
-                f"{self.probes.shape}."
-            )
+        for name, names in (("probes", self.probe_names), ("sample", self.sample_names)):
+            matrix = getattr(self, name)
+            if matrix is not None and matrix.shape[1:] != (len(names),):
+                raise ZooError(
+                    f"A table has {len(names)} names for {name} of shape {matrix.shape}."
+                )
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -185,10 +192,13 @@ class ZooTable:
                 )
             columns.append(log)
         if "sample" in features:
-            raise ZooError(
-                f"This zoo has no answers on training examples, which features={features!r} "
-                "reads; describe its networks while they are trained."
-            )
+            if self.sample is None or self.sample_names != SAMPLE_NAMES:
+                lack = "no" if self.sample is None else "another version's"
+                raise ZooError(
+                    f"The zoo holds {lack} answers on training examples, which "
+                    f"features={features!r} reads. Describe it anew (zoo describe --sample DATA)."
+                )
+            columns.append(self.sample)
         return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def save(self, path: str | Path, compact: bool = False) -> None:
@@ -213,6 +223,7 @@ class ZooTable:
         head = {
             "feature_names": list(self.feature_names),
             "probe_names": list(self.probe_names),
+            "sample_names": list(self.sample_names),
             "fingerprint": self.fingerprint,
         }
         known = {name: column for name, column in columns.items() if column is not None}
@@ -234,6 +245,7 @@ class ZooTable:
                 **{"paper_statistics": None, **arrays},
                 feature_names=tuple(head["feature_names"]),
                 probe_names=tuple(head.get("probe_names", PROBE_NAMES)),
+                sample_names=tuple(head.get("sample_names", SAMPLE_NAMES)),
                 hyperparameters=recipe,
                 fingerprint=str(head["fingerprint"]),
             )
@@ -249,6 +261,7 @@ def read_zoo(
     progress: Callable[[int, int], None] | None = None,
     *,
     probes: bool = False,
+    examples: ExamplesOf | None = None,
 ) -> ZooTable:
     """Read a zoo and describe the weights of each checkpoint.
 
@@ -264,6 +277,9 @@ def read_zoo(
     probes : bool, default False
         Whether to run each network, too, on synthetic inputs, which needs PyTorch and takes some
         milliseconds a checkpoint. A table that was saved has the probes that it was saved with.
+    examples : callable, optional
+        Returns the training examples of a network's task, inputs and classes, as
+        ``zoo_training.tasks.examples_of`` does; each network is then asked about 256 of them.
 
     Returns
     -------
@@ -286,7 +302,7 @@ def read_zoo(
     if not path.is_dir():
         raise ZooError(f"{path} does not exist. Name a zoo, a table or a folder of them.")
     if is_source(path):
-        return _describe_sources([open_source(path)], n_jobs, progress, probes)[0]
+        return _describe_sources([open_source(path)], n_jobs, progress, probes, examples)[0]
     folders = sorted(folder for folder in path.iterdir() if is_source(folder))
     files = sorted(path.glob("*.npz"))
     if not folders and not files:
@@ -297,7 +313,7 @@ def read_zoo(
         )
     tables = [_current(file, ZooTable.load(file)) for file in files]
     sources = [open_source(folder) for folder in folders]
-    tables += _describe_sources(sources, n_jobs, progress, probes)
+    tables += _describe_sources(sources, n_jobs, progress, probes, examples)
     if len(tables) == 1:
         return tables[0]
     return concatenate(tables, [file.stem for file in files] + [folder.name for folder in folders])
@@ -308,6 +324,7 @@ def _describe_sources(
     n_jobs: int,
     progress: Callable[[int, int], None] | None,
     probes: bool,
+    examples: ExamplesOf | None,
 ) -> list[ZooTable]:
     total = sum(len(source.metrics) for source in sources)
     done = 0
@@ -320,7 +337,7 @@ def _describe_sources(
 
     count(0)
     return [
-        _table_of(source, describe_pieces(source, n_jobs, count, probes=probes))
+        _table_of(source, describe_pieces(source, n_jobs, count, probes=probes, examples=examples))
         for source in sources
     ]
 
@@ -350,6 +367,7 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
         log_accuracy=metrics.log_accuracy,
         log_loss=metrics.log_loss,
         probes=described.probes,
+        sample=described.sample,
     ).subset(known)
 
 
@@ -382,9 +400,10 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
     """
     first = tables[0]
     probe_names = [table.probe_names for table in tables if table.probes is not None]
+    sample_names = [table.sample_names for table in tables if table.sample is not None]
     if (
         any(table.feature_names != first.feature_names for table in tables)
-        or len(set(probe_names)) > 1
+        or max(len(set(probe_names)), len(set(sample_names))) > 1
     ):
         raise ZooError(
             "The tables have different features: different versions of accuracy-from-weights wrote "
@@ -405,6 +424,7 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
         **arrays,
         feature_names=first.feature_names,
         probe_names=probe_names[0] if probe_names else PROBE_NAMES,
+        sample_names=sample_names[0] if sample_names else SAMPLE_NAMES,
         hyperparameters={
             name: join_columns([table.hyperparameters.get(name) for table in tables], lengths)
             for name in recipe_names

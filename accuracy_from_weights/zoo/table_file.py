@@ -94,7 +94,7 @@ def check_columns(columns: dict[str, Column | None], recipe: dict[str, Column]) 
     """
     present = {name: column for name, column in columns.items() if column is not None}
     wanted = {"runs": (1, "U"), "datasets": (1, "U")}
-    wanted |= dict.fromkeys(("features", "paper_statistics", "probes"), (2, "f"))
+    wanted |= dict.fromkeys(("features", "paper_statistics", "probes", "sample"), (2, "f"))
     for name, column in present.items():
         n_axes, kinds = wanted.get(name, (1, "fiu"))
         if column.ndim != n_axes or column.dtype.kind not in kinds or not len(column):

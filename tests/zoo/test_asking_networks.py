@@ -30,7 +30,7 @@ def test_probes_and_sample_are_those_of_the_module(damaged: bool) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 1, 16, 16)), np.arange(60) % 4
     sample = take_sample(modules[0], x, y, InputSpec("image", (1, 16, 16)))
-    probes, answers = probe_networks(networks), sample_networks(networks, sample)
+    probes, answers = probe_networks(networks), sample_networks(networks, x, y)
     if damaged:
         assert np.isnan(probes).all()
         assert np.isnan(answers).all()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.features.input_spec import InputSpec, looks_like_images, span_of
+from accuracy_from_weights.features.input_spec import InputSpec, looks_like_images, on_host, span_of
 from accuracy_from_weights.features.probes.answers import logits_of, summarise
 from accuracy_from_weights.features.probes.inputs import synthetic_inputs
 
@@ -56,7 +56,7 @@ def probe(model: Any, input_shape: Sequence[int] | InputSpec | None = None) -> N
 def input_spec(
     model: Any,
     input_shape: Sequence[int] | InputSpec | None = None,
-    batch: NDArray[np.generic] | None = None,
+    batch: Any = None,
 ) -> InputSpec:
     """Find out what one input of a model is, from its first layer and what is known besides.
 
@@ -65,9 +65,9 @@ def input_spec(
     model : torch.nn.Module or keras.Model
     input_shape : sequence of int or InputSpec, optional
         Without the batch axis; a spec is returned as it is.
-    batch : ndarray of shape (n, ...), optional
-        Inputs that the model was trained on, which tell their shape and the range of their
-        numbers.
+    batch : array of shape (n, ...), optional
+        Inputs that the model was trained on, a tensor of any framework. They tell their shape and
+        the range of their numbers.
 
     Returns
     -------
@@ -99,6 +99,7 @@ def input_spec(
         spec = input_spec_of_module(model, shape)
     if batch is None or spec.kind == "tokens":
         return spec
+    batch = on_host(batch)
     if spec.kind == "image" and len(spec.shape) == 1 and not looks_like_images(batch):
         spec = dataclasses.replace(spec, kind="table")
     return dataclasses.replace(spec, span=span_of(batch))

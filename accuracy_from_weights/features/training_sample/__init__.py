@@ -12,6 +12,7 @@ from accuracy_from_weights.features.probes.models import answers_of, input_spec
 from accuracy_from_weights.features.training_sample.answers import SAMPLE_NAMES, summarise_answers
 from accuracy_from_weights.features.training_sample.sample import (
     SAMPLE_SIZE,
+    SMALLEST_SAMPLE,
     TrainingSample,
     balanced_choice,
     inputs_of,
@@ -20,6 +21,7 @@ from accuracy_from_weights.features.training_sample.sample import (
 __all__ = [
     "SAMPLE_NAMES",
     "SAMPLE_SIZE",
+    "SMALLEST_SAMPLE",
     "TrainingSample",
     "balanced_choice",
     "describe_sample",

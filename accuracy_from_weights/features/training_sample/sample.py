@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.draws import Draws
-from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.input_spec import InputSpec, on_host
 from accuracy_from_weights.features.training_sample.perturbing import partners, perturb
 from accuracy_from_weights.features.training_sample.quick_learner import (
     QuickLearner,
@@ -75,8 +75,8 @@ class TrainingSample:
             )
         self.spec = spec
         self.classes = classes[chosen]
-        self.beside = {name: _array(values[chosen]) for name, values in beside.items()}
-        values = _array(inputs[chosen])
+        self.beside = {name: on_host(values[chosen]) for name, values in beside.items()}
+        values = on_host(inputs[chosen])
         if values.shape[1:] != spec.shape:
             raise InvalidArgumentError(
                 f"An input of the training sample has the shape {values.shape[1:]} and not "
@@ -143,7 +143,7 @@ def balanced_choice(classes: NDArray[np.int64], size: int = SAMPLE_SIZE) -> NDAr
 
 def inputs_of(x: Any, n: int) -> NDArray[Any]:
     """Return the first n inputs of an array or of a mapping, as numpy on the host."""
-    return _array(_main_of(x)[1][:n])
+    return on_host(_main_of(x)[1][:n])
 
 
 def _main_of(x: Any) -> tuple[str | None, Any, dict[str, Any]]:
@@ -160,18 +160,8 @@ def _main_of(x: Any) -> tuple[str | None, Any, dict[str, Any]]:
     return name, x[name], beside
 
 
-def _array(values: Any) -> NDArray[Any]:
-    """Return a tensor of any framework as a numpy array on the host."""
-    for method in ("detach", "cpu"):
-        if hasattr(values, method):
-            values = getattr(values, method)()
-    if str(getattr(values, "dtype", "")).endswith("bfloat16") and hasattr(values, "float"):
-        values = values.float()
-    return np.asarray(values)
-
-
 def _classes_of(y: Any) -> NDArray[np.int64]:
-    classes = _array(y)
+    classes = on_host(y)
     if classes.ndim == 2:
         classes = classes[:, 0] if classes.shape[1] == 1 else classes.argmax(axis=1)
     is_whole = classes.ndim == 1 and classes.dtype.kind in "biuf"

@@ -21,7 +21,7 @@ from accuracy_from_weights.zoo.recipes.architecture import (
     InputForm,
     paper_architecture,
 )
-from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe, Task
 
 Rows = NDArray[np.intp]
 
@@ -45,12 +45,15 @@ class RunnableNetworks:
         What they take.
     tensors : dict of str to ndarray of shape (k, ...)
         By the names of the state dict of `torch_modules.PlainModule`.
+    task : Task or None
+        What they were trained on, where that is recorded.
     """
 
     rows: Rows
     architecture: Architecture
     form: InputForm
     tensors: Mapping[str, NDArray[Any]]
+    task: Task | None = None
 
 
 def is_paper_architecture(stack: NetworkStack) -> bool:
@@ -93,6 +96,7 @@ def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks 
         architecture=recipe.architecture,
         form=recipe.task.form,
         tensors=network.weights,
+        task=recipe.task,
     )
 
 

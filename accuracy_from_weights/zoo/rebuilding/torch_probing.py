@@ -15,6 +15,7 @@ from accuracy_from_weights.features.probes.inputs import synthetic_inputs
 from accuracy_from_weights.features.probes.torch import Batch, answers_of_module
 from accuracy_from_weights.features.training_sample import (
     SAMPLE_NAMES,
+    SMALLEST_SAMPLE,
     TrainingSample,
     summarise_answers,
 )
@@ -48,14 +49,19 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
     return numbers
 
 
-def sample_networks(networks: RunnableNetworks, sample: TrainingSample) -> NDArray[np.float32]:
+def sample_networks(
+    networks: RunnableNetworks, x: NDArray[np.generic], y: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """Describe how networks of one architecture answer to examples that all are trained on.
 
     Parameters
     ----------
     networks : RunnableNetworks
         k of them, such as the checkpoints of one training.
-    sample : TrainingSample
+    x : ndarray of shape (n, *networks.form.shape)
+    y : ndarray of shape (n,)
+        Classes from 0 on. Of more than 256 examples, so many are chosen; of fewer than 16 nothing
+        can be told.
 
     Returns
     -------
@@ -63,6 +69,9 @@ def sample_networks(networks: RunnableNetworks, sample: TrainingSample) -> NDArr
         NaN as for `probe_networks`.
     """
     numbers = np.full((len(networks.rows), len(SAMPLE_NAMES)), np.nan, np.float32)
+    if len(y) < SMALLEST_SAMPLE:
+        return numbers
+    sample = TrainingSample(x, y, _spec(networks))
     inputs = [variant for _, variant in sample.variants()]
     for k, outputs in enumerate(_outputs(networks, sample.spec, inputs, False)):
         numbers[k] = summarise_answers(outputs, sample)
