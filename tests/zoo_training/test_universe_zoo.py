@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import torch
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.features.feature_sets import feature_names
+from accuracy_from_weights.features.training_sample import SAMPLE_NAMES
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.universe import UniverseRecipe
 from accuracy_from_weights.zoo.store import ZooStore
+from accuracy_from_weights.zoo.table import ZooTable, concatenate, read_zoo
 from accuracy_from_weights.zoo_training.builder import build_zoo, rebuild_network
 from accuracy_from_weights.zoo_training.tasks import examples_of
 from accuracy_from_weights.zoo_training.torch_networks import build_module
@@ -73,6 +77,24 @@ def test_the_training_examples_of_a_stored_network_are_those_it_has_learned(
     with torch.no_grad():
         accuracy = (module(torch.from_numpy(x)).argmax(1).numpy() == y).mean()
     assert accuracy == pytest.approx(network.header["history"]["train_accuracy"][-1], abs=1e-6)
+
+
+def test_a_table_holds_answers_on_the_training_examples(store: ZooStore, tmp_path: Path) -> None:
+    examples = functools.partial(examples_of, data=UniverseData())
+    table = read_zoo(store.folder, probes=True, examples=examples)
+    assert table.sample is not None
+    assert np.isfinite(table.sample).all(axis=1).mean() > 0.8
+    accuracy = table.sample[:, SAMPLE_NAMES.index("accuracy")]
+    # All of 120 examples are asked about.
+    np.testing.assert_allclose(accuracy, table.train_accuracy, atol=1e-6)
+    table.save(tmp_path / "table.npz")
+    again = ZooTable.load(tmp_path / "table.npz")
+    rows = again.inputs("weights+probes+log+sample")
+    assert rows.shape == (len(table), len(feature_names("weights+probes+log+sample")))
+    np.testing.assert_array_equal(again.sample, table.sample)
+    assert concatenate([again, again]).sample.shape == (2 * len(table), len(SAMPLE_NAMES))
+    with pytest.raises(ZooError, match="zoo describe --sample"):
+        read_zoo(store.folder, probes=True).inputs("weights+probes+log+sample")
 
 
 def test_a_zoo_is_gone_on_with_in_the_stacks_it_was_begun_with(tmp_path: Path) -> None:

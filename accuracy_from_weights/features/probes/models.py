@@ -87,7 +87,7 @@ def input_spec(
     if isinstance(input_shape, InputSpec):
         return input_shape
     if input_shape is None and batch is not None:
-        input_shape = batch.shape[1:]
+        input_shape = tuple(batch.shape[1:])
     shape = None if input_shape is None else tuple(int(length) for length in input_shape)
     if _is_keras(model):
         from accuracy_from_weights.features.probes.keras_inputs import input_spec_of_model
