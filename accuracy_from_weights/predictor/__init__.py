@@ -1,1 +1,1 @@
-"""Judge descriptions of networks: accuracy, interval, and whether to believe either."""
+"""The predictor: estimates with intervals from descriptions of networks."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.errors import ZooError, first_line
 from accuracy_from_weights.zoo.recipes.recipe import OPTIMISERS, NetworkRecipe
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 from accuracy_from_weights.zoo_training.tasks import PreparedData, pool_key, prepare_data
@@ -34,10 +34,9 @@ def check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).add_(1)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ZooError(
-            f"PyTorch cannot train on the device {device!r} here ({reason}); train on the device "
-            f"cpu, or install a PyTorch that knows the device."
+            f"PyTorch cannot train on the device {device!r} here ({first_line(error)}); train on "
+            f"the device cpu, or install a PyTorch that knows the device."
         ) from error
 
 

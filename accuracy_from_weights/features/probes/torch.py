@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.errors import UnsupportedModelError, first_line
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes.training_range import Moments, expected_range
 from accuracy_from_weights.features.probes.undisturbed import undisturbed
@@ -102,7 +102,7 @@ def _answers(
     except Exception as error:
         raise UnsupportedModelError(
             f"{type(module).__name__} does not take {spec.kind} inputs of shape {spec.shape} as "
-            f"its one argument ({type(error).__name__}: {_first_line(error)}); pass the "
+            f"its one argument ({type(error).__name__}: {first_line(error)}); pass the "
             "input_shape that it takes, without the batch axis."
         ) from error
     answers = _logits_in(module, output)
@@ -186,7 +186,3 @@ def _logits_in(module: nn.Module, output: Any) -> Tensor:
 
 def _readable(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype == torch.float64 else torch.float32
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
