@@ -31,7 +31,7 @@ def each_domain(
     ----------
     domains : ndarray of shape (n_rows,) or (n_rows, k)
     in_parts : bool, default False
-        Of a column of more than 20 values, as a zoo of many tasks has, yield 20 parts of them, one
+        Of a column of more than 20 values, as a zoo of many tasks has, yield six parts of them, one
         domain each. Otherwise such a column is left out.
     """
     for column in np.atleast_2d(domains.T):
@@ -40,11 +40,11 @@ def each_domain(
             yield from ((str(name), column == name) for name in names)
         elif in_parts and len(names) > 1:
             shuffled = np.random.default_rng(0).permutation(names)
-            for k, part in enumerate(np.array_split(shuffled, _MOST_DOMAINS)):
+            for k, part in enumerate(np.array_split(shuffled, _PARTS)):
                 yield f"part {k + 1}", np.isin(column, part)
 
 
-_MOST_DOMAINS = 20
+_MOST_DOMAINS, _PARTS = 20, 6
 
 
 @dataclass(frozen=True, eq=False)
