@@ -216,7 +216,8 @@ def describe_data(data: TrainingData) -> dict[str, object]:
     for array in (data.x_train, data.y_train, data.x_test, data.y_test):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return {**dataclasses.asdict(data.facts), "sha256": digest.hexdigest()}
+    facts = {k: v for k, v in dataclasses.asdict(data.facts).items() if v is not None}
+    return {**facts, "sha256": digest.hexdigest()}
 
 
 def _train_here(

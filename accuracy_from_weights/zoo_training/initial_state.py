@@ -57,7 +57,7 @@ def initial_state(
         elif len(shape) == 1:
             values = _vector(rng, name, shapes, recipe.initialiser)
         else:
-            values = _matrix(rng, name, shape, recipe)
+            values = _matrix(rng, name, shapes, recipe)
         state[name] = np.ascontiguousarray(values, np.float32)
     return state
 
@@ -82,21 +82,18 @@ def _vector(
 
 
 def _matrix(
-    rng: np.random.Generator, name: str, shape: Shape, recipe: NetworkRecipe
+    rng: np.random.Generator, name: str, shapes: Mapping[str, Shape], recipe: NetworkRecipe
 ) -> NDArray[np.floating]:
     """Draw a kernel or an embedding."""
-    initialiser = recipe.initialiser
-    is_recurrent = "weight_ih" in name or "weight_hh" in name
+    shape, initialiser = shapes[name], recipe.initialiser
     if name.startswith("embedding"):
         if initialiser == "keras_default":
             return rng.uniform(-_KERAS_EMBEDDING, _KERAS_EMBEDDING, shape)
         return rng.standard_normal(shape)
     if initialiser == "torch_default":
-        # A recurrent layer goes by the width of its state, which three or four gates share.
-        fan_in = math.prod(shape[1:])
-        if is_recurrent:
-            fan_in = shape[0] // (4 if ".lstm" in name else 3)
-        return rng.uniform(-1.0, 1.0, shape) / math.sqrt(fan_in)
+        # A recurrent layer goes by the width of its state.
+        seen = shapes[name.replace("weight_ih", "weight_hh")]
+        return rng.uniform(-1.0, 1.0, shape) / math.sqrt(math.prod(seen[1:]))
     if "weight_hh" in name:
         return _orthogonal(rng, shape)
     return initial_kernel(rng, shape, initialiser, recipe.init_std)

@@ -72,7 +72,7 @@ def test_more_networks_of_the_same_zoo(
     other = ImageData(
         "digits", digits.x_train[1:], digits.y_train[1:], digits.x_test, digits.y_test, 10
     )
-    with pytest.raises(ZooError, match="Expected the data of the zoo"):
+    with pytest.raises(ZooError, match="was begun with another data"):
         build_zoo(tmp_path / "grown", tiny_recipe, other, 6)
 
 

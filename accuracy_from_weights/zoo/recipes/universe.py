@@ -228,7 +228,7 @@ class UniverseRecipe:
             n = log_uniform(rng, few, max(few, min(6 * few, most, _MANY_FOR_OVERFITTING)))
         else:
             noise = float(rng.uniform(0.0, 0.3)) if rng.random() < 0.1 else 0.0
-            n = log_uniform(rng, min(600, most), most)
+            n = log_uniform(rng, min(1_000, most), most)
         return max(batch, min(round(n), most)), noise
 
     def to_dict(self) -> dict[str, Any]:
