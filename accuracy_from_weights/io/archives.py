@@ -1,8 +1,9 @@
-"""Archives of arrays (numpy's ``.npz``) read without trust.
+"""Untrusted archives: how much a file may claim to hold, and numpy's ``.npz`` read without trust.
 
-numpy's own reader believes what an archive declares: how much it unpacks to, and which of two
-members of one name is meant. Here both are checked before anything is allocated, as are shapes
-and types, and whatever a damaged archive raises becomes one error.
+The rules about size hold for every format that this package reads. numpy's own reader believes
+what an archive declares: how much it unpacks to, and which of two members of one name is meant.
+Here both are checked before anything is allocated, as are shapes and types, and whatever a damaged
+archive raises becomes one error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import math
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,13 +23,16 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import first_line
 
-LARGEST_CONTENT = 512 * 2**20
-"""Bytes that any archive may unpack to, however small it is."""
+LARGEST_CONTENT = 256 * 2**20
+"""Bytes that any file may unpack to, however small it is."""
 
 MAX_EXPANSION = 100
-"""Beyond that: bytes in memory for each byte stored. Zeros reach 1000 and more."""
+"""Beyond that: bytes in memory for each byte stored. Trained weights hardly compress, so that even
+zeros among them stay far below it, while a bomb of zeros reaches 1000."""
 
-_KINDS = "biufU"
+NUMBERS_AND_TEXTS = "biufU"
+"""Kinds of numpy's types that an archive of this package may hold."""
+
 _LAST_CHARACTER = 0x10FFFF
 
 
@@ -35,20 +40,51 @@ class DamagedArchiveError(ValueError):
     """The archive is damaged, absurd, or holds something else than numbers and texts."""
 
 
-def check_expansion(content: int, stored: int) -> None:
+class PickledArrayError(DamagedArchiveError):
+    """The array is a pickle, whose reading would run code."""
+
+
+def check_expansion(content: int, stored: int, what: str = "it") -> None:
     """Refuse what unpacks to absurdly much.
 
     Parameters
     ----------
     content, stored : int
         Bytes when unpacked, and in the file.
+    what : str
+        Whose size it is, for the message.
 
     Raises
     ------
     DamagedArchiveError
     """
     if content > max(LARGEST_CONTENT, MAX_EXPANSION * stored):
-        raise DamagedArchiveError(f"{stored:,} bytes would unpack to {content:,} or more")
+        raise DamagedArchiveError(
+            f"{what} would take {content:,} bytes or more where {stored:,} are stored"
+        )
+
+
+def check_members(archive: zipfile.ZipFile, stored: int) -> None:
+    """Refuse a zip archive that unpacks to absurdly much, is encrypted, or names a member twice.
+
+    Parameters
+    ----------
+    archive : ZipFile
+    stored : int
+        Size of the file in bytes.
+
+    Raises
+    ------
+    DamagedArchiveError
+    """
+    members = archive.infolist()
+    check_expansion(sum(member.file_size for member in members), stored, "the archive")
+    names = Counter(member.filename for member in members)
+    repeated = next((name for name, n in names.items() if n > 1), None)
+    if repeated is not None:
+        raise DamagedArchiveError(f"the archive holds two members named {repeated!r}")
+    if any(member.flag_bits & 0x1 for member in members):
+        raise DamagedArchiveError("the archive is encrypted")
 
 
 class ArrayArchive:
@@ -65,7 +101,7 @@ class ArrayArchive:
         self._members = {member.filename.removesuffix(".npy"): member for member in members}
         self.names = list(self._members)
         if len(self.names) < len(archive.infolist()):
-            raise DamagedArchiveError("two members of one name, or one that is no array")
+            raise DamagedArchiveError("a member is no array")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Read an array of numbers or texts.
@@ -79,7 +115,7 @@ class ArrayArchive:
             raise DamagedArchiveError(f"no array {name!r}")
         member = self._members[name]
         with _all_as_damage(), self._archive.open(member) as file:
-            return _read_array(file, member.file_size)
+            return read_array(file, member.file_size)
 
     def json(self, name: str) -> dict[str, Any]:
         """Read a JSON object that is stored as an array of bytes.
@@ -109,8 +145,7 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[ArrayArchive]:
     with contextlib.ExitStack() as stack:
         with _all_as_damage():
             archive = stack.enter_context(zipfile.ZipFile(path))
-            content = sum(member.file_size for member in archive.infolist())
-            check_expansion(content, os.stat(path).st_size)
+            check_members(archive, os.stat(path).st_size)
             opened = ArrayArchive(archive)
         yield opened
 
@@ -127,7 +162,25 @@ def _all_as_damage() -> Iterator[None]:
         raise DamagedArchiveError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
-def _read_array(file: Any, size: int) -> NDArray[Any]:
+def read_array(file: Any, size: int, kinds: str = NUMBERS_AND_TEXTS) -> NDArray[Any]:
+    """Read an array in numpy's format.
+
+    Parameters
+    ----------
+    file : file
+        Open for reading bytes.
+    size : int
+        Bytes that it holds.
+    kinds : str
+        Kinds of numpy's types that may be read.
+
+    Raises
+    ------
+    PickledArrayError
+        When it holds objects of Python.
+    DamagedArchiveError
+        When it holds something else, or another number of bytes than its shape says.
+    """
     version = npy_format.read_magic(file)
     if version == (1, 0):
         shape, is_fortran, dtype = npy_format.read_array_header_1_0(file)
@@ -135,7 +188,9 @@ def _read_array(file: Any, size: int) -> NDArray[Any]:
         shape, is_fortran, dtype = npy_format.read_array_header_2_0(file)
     else:
         raise DamagedArchiveError(f"an array in the unknown format {version}")
-    if dtype.kind not in _KINDS:
+    if dtype.hasobject:
+        raise PickledArrayError("an array is a pickle")
+    if dtype.kind not in kinds:
         raise DamagedArchiveError(f"an array of type {dtype}, neither numbers nor texts")
     n_bytes = math.prod(shape) * dtype.itemsize
     if any(n < 0 for n in shape) or n_bytes != size - file.tell():

@@ -13,6 +13,7 @@ import os
 import stat
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError, first_line
+from accuracy_from_weights.io.archives import DamagedArchiveError
 from accuracy_from_weights.weights.checkpoints import check_one_network
 from accuracy_from_weights.weights.files.folders import weights_in
 from accuracy_from_weights.weights.files.limits import unreadable
@@ -87,6 +88,8 @@ def parts_of_file(
         raise UnsupportedModelError(f"{name}: {error}") from None
     except AccuracyFromWeightsError:
         raise
+    except DamagedArchiveError as error:
+        raise unreadable(name, str(error)) from None
     except MemoryError:
         raise unreadable(name, "reading it needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001  # a broken file may break a parser anywhere

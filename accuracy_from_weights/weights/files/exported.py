@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.weights.files.limits import check_archive, unreadable
+from accuracy_from_weights.io.archives import check_members
+from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 
@@ -29,7 +30,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            check_archive(path, archive, size)
+            check_members(archive, size)
             names = archive.namelist()
             index = next((name for name in names if name.endswith(_INDEX)), None)
             if index is None:

@@ -84,9 +84,6 @@ def parts_of_store(file: SafeHdf5, config: LayerConfig | None) -> list[Part]:
     config : LayerConfig or None
         Of the whole model, where it is known.
     """
-    members = file.children(file.root)
-    if "vars" not in members and not members.keys().isdisjoint(CONTAINERS):
-        raise _in_part(file.path, "it has layers but no model around them")
     blocks = _stored_blocks(file, file.root, (), config)
     if config is not None and config.layers:
         blocks = with_graph(blocks, graph_of_steps(config.steps, has_keys=True))
@@ -172,6 +169,9 @@ def _own_group(
         class_name = next(
             (n for n in (place[-1] if place else "", str(stored_name)) if _is_class(n)), ""
         )
+    if stored and "name" not in own.attrs and "vars" not in file.root:
+        # Keras writes the name where a layer begins, and the model's own variables first of all.
+        raise _in_part(file.path, f"it begins in the middle, with {'.'.join(place)!r}")
     if not stored and class_from_name(class_name) in WITH_KERNEL:
         raise _in_part(file.path, f"it lacks the variables of {'.'.join(place)!r}")
     details = config.details if config is not None else {}

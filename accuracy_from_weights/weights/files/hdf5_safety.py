@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
+from accuracy_from_weights.io.archives import check_expansion
 from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
-from accuracy_from_weights.weights.files.limits import check_size, unreadable
+from accuracy_from_weights.weights.files.limits import unreadable
 
 
 class SafeHdf5:
@@ -116,9 +117,9 @@ class SafeHdf5:
         if dataset.external or dataset.is_virtual:
             raise self._untrusted(f"the values of {name} lie in another file")
         declared = prod(dataset.shape or ()) * dataset.dtype.itemsize
-        check_size(self.path, declared, min(dataset.id.get_storage_size(), self._size), name)
+        check_expansion(declared, min(dataset.id.get_storage_size(), self._size), name)
         self._declared += declared
-        check_size(self.path, self._declared, self._size, "the file")
+        check_expansion(self._declared, self._size, "the file")
         values = np.asarray(dataset[()])
         is_bfloat16 = dataset.attrs.get("dtype") == "bfloat16"
         if is_bfloat16 and values.dtype.itemsize == 2 and values.dtype.kind in "Vui":

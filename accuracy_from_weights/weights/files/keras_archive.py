@@ -11,11 +11,12 @@ import json
 import os
 import zipfile
 
+from accuracy_from_weights.io.archives import check_members
 from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import layer_config
-from accuracy_from_weights.weights.files.limits import check_archive, unreadable
+from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -25,7 +26,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
     """Kernels and normalisations in the order of the model's configuration."""
     try:
         with zipfile.ZipFile(path) as archive:
-            check_archive(path, archive, size)
+            check_members(archive, size)
             missing = {_CONFIG, _WEIGHTS} - {*archive.namelist()}
             if missing:
                 raise unreadable(path, f"it is an archive without {min(missing)!r}")

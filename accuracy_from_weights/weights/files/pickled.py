@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
-from accuracy_from_weights.weights.files.limits import check_archive, check_size, unreadable
+from accuracy_from_weights.io.archives import check_expansion, check_members
+from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
 
@@ -45,7 +46,7 @@ def tensors_of_file(path: str, size: int) -> Any:
         _refuse_plain_pickle(path, size)
     else:
         with zipfile.ZipFile(path) as archive:
-            check_archive(path, archive, size)
+            check_members(archive, size)
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise _untrusted(path, "a TorchScript archive, which holds code")
     try:
@@ -57,7 +58,7 @@ def tensors_of_file(path: str, size: int) -> Any:
             what = f"a pickle which wants to call {wanted[1]}" if wanted else "a pickle with code"
             raise _untrusted(path, what) from None
         raise unreadable(path, "it is damaged or no file of PyTorch's") from None
-    _check_tensors(path, loaded, size, torch)
+    _check_tensors(loaded, size, torch)
     return loaded
 
 
@@ -99,7 +100,7 @@ def _untrusted(path: str, what: str) -> UntrustedFileError:
     )
 
 
-def _check_tensors(path: str, loaded: Any, size: int, torch: Any) -> None:
+def _check_tensors(loaded: Any, size: int, torch: Any) -> None:
     """Refuse tensors that claim more values than the file holds, before they are unrolled."""
     stack, met, declared = [loaded], set(), 0
     while stack:
@@ -111,4 +112,4 @@ def _check_tensors(path: str, loaded: Any, size: int, torch: Any) -> None:
             stack.extend(value.values() if isinstance(value, Mapping) else value)
         elif isinstance(value, torch.Tensor) and not value.is_meta:
             declared += value.numel() * value.element_size()
-    check_size(path, declared, size, "the tensors together")
+    check_expansion(declared, size, "the tensors together")

@@ -21,6 +21,7 @@ from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe
 from accuracy_from_weights.zoo.store import PLAN_FILE, ZooStore
 from accuracy_from_weights.zoo.table import read_zoo
 from accuracy_from_weights.zoo_training.datasets import load_images
+from accuracy_from_weights.zoo_training.universe_data import UniverseData
 from tests.weights.files.fuzzing import Target, inside_archive, inside_gzip
 
 PREDICTOR = Path(__file__).parents[2] / "data" / "predictors" / "small.predictor"
@@ -157,9 +158,11 @@ def source_files(folder: Path) -> dict[str, Target]:
         recipe = folder / "sources" / f"{family}.toml"
         save_recipe(load_recipe(family), recipe)
 
-        def draw(recipe: Path = recipe) -> object:
+        facts = UniverseData().facts if family == "universe" else FACTS
+
+        def draw(recipe: Path = recipe, facts: Any = facts) -> object:
             distribution = load_recipe(recipe)
-            return [distribution.draw(i, 0, FACTS) for i in range(5)]
+            return [distribution.draw(i, 0, facts) for i in range(5)]
 
         readers[recipe] = draw
     listed = folder / "sources" / "checkpoints.csv"

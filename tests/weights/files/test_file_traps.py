@@ -126,7 +126,7 @@ def test_zip_bombs_are_refused_before_they_unpack(tmp_path: Path) -> None:
     for extension in (".npz", ".keras", ".pt"):
         path = bomb.with_suffix(extension)
         path.write_bytes(bomb.read_bytes())
-        assert "declares" in refusal(path)
+        assert "would take" in refusal(path)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -266,14 +266,14 @@ def test_hdf5_values_in_other_files_are_not_read(keras_weights: Path, tmp_path: 
 def test_hdf5_datasets_of_absurd_size_are_not_allocated(keras_weights: Path) -> None:
     with replaced(keras_weights) as file:
         file.create_dataset("layers/dense/vars/0", (10**6, 10**6), "f4", chunks=(100, 100))
-    assert "declares" in refusal(keras_weights)
+    assert "would take" in refusal(keras_weights)
     with h5py.File(keras_weights, "r+") as file:  # many that would pass one by one
         del file["layers/dense/vars/0"]
         for i in range(40):
             file.create_dataset(
                 f"layers/dense/vars/{i + 2}", (1000, 10_000), "f4", chunks=(100, 100)
             )
-    assert "the file declares" in refusal(keras_weights)
+    assert "the file would take" in refusal(keras_weights)
 
 
 def test_hdf5_with_loops_groups_for_values_and_the_reverse(
