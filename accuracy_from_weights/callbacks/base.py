@@ -33,7 +33,8 @@ from accuracy_from_weights.callbacks.observation import (
 )
 from accuracy_from_weights.callbacks.other_callbacks import Watcher, complaints
 from accuracy_from_weights.callbacks.parameters import CommonParameters
-from accuracy_from_weights.errors import InvalidArgumentError
+from accuracy_from_weights.errors import InvalidArgumentError, UnsupportedModelError
+from accuracy_from_weights.features.task import declared_task
 from accuracy_from_weights.io.logged_names import ANCHOR_SUFFIX, FINAL_SUFFIXES, SUFFIXES
 from accuracy_from_weights.stopping import Decision
 
@@ -84,6 +85,8 @@ class AccuracyCallback(CommonParameters):
         self._values: dict[str, float] | None = None
         self._failed = False
         self._saw_batch = False
+        self._task: str | None = None
+        self._classifies = True
 
     # Hooks, for the callback of a framework to override.
 
@@ -93,6 +96,19 @@ class AccuracyCallback(CommonParameters):
         With probes, it has to be a model that can be called with inputs alone.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say which network to estimate")
+
+    def declared_task(self, run: Any) -> str | None:
+        """Return "binary" or "multiclass" where the run tells which; None where it does not.
+
+        Override it where the framework knows more than the network, such as the loss: return what
+        `features.task.declared_task` makes of that.
+
+        Raises
+        ------
+        UnsupportedModelError
+            When the network is trained for something else, and so has no accuracy.
+        """
+        return declared_task(self.network(run), logged=self.training_metrics(run))
 
     def training_metrics(self, run: Any) -> Mapping[str, Any]:
         """Return what was logged in training, by name; accuracy and loss are searched in it."""
@@ -128,6 +144,7 @@ class AccuracyCallback(CommonParameters):
         """Forget the last run, and what a resumed run goes on with as well unless it is one."""
         self._values, self._failed = None, False
         self._saw_batch = False
+        self._task, self._classifies = None, True
         self._forecasts.clear()
         if not resumed:
             self._decision = None
@@ -172,7 +189,7 @@ class AccuracyCallback(CommonParameters):
             wants_truth = is_due or self._truths.due(epoch)
             estimate = None
             self._forecasts.miss()
-            if not self._is_blind(log):
+            if not self._is_blind(log) and self._classifies:
                 estimate = self.guard(
                     f"the estimate of epoch {epoch}",
                     lambda: self._estimate(run, epoch, log, wants_truth),
@@ -292,7 +309,13 @@ class AccuracyCallback(CommonParameters):
         return self._judge.wants_log and "accuracy" not in (log or {})
 
     def _describe(self, run: Any, log: Mapping[str, float] | None) -> Row:
-        return self._judge.describe(self.network(run), log)
+        if self._task is None:
+            try:
+                self._task = self.task or self.declared_task(run)
+            except UnsupportedModelError:
+                self._classifies = False  # and will not in a later epoch
+                raise
+        return self._judge.describe(self.network(run), log, self._task)
 
     def _learn(self, epoch: int, row: Row, truth: Callable[[], float | None]) -> None:
         self._truths.learn(epoch, self._judge.judge(self._judge.load(), row), truth)

@@ -107,14 +107,16 @@ class Judge:
             self.predictor = load_predictor(features=self.features)
         return self.predictor
 
-    def describe(self, network: Any, log: Mapping[str, float] | None = None) -> Row:
+    def describe(
+        self, network: Any, log: Mapping[str, float] | None = None, task: str | None = None
+    ) -> Row:
         """Return the network's row of features; the one place where a callback reads a network."""
         evidence: dict[str, Any] = {}
         if self.wants_input_shape:
             evidence["input_shape"] = self.input_shape
         if self.wants_log:
             evidence["log"] = log
-        return describe_network(network, self.features, **evidence)
+        return describe_network(network, self.features, task=task, **evidence)
 
     def judge(self, predictor: Any, row: Row, progress: float | None = None) -> Estimate:
         """Return the estimate of a row by `predictor`: the one that is held, or an anchored copy.

@@ -27,6 +27,7 @@ from accuracy_from_weights.callbacks.other_callbacks import (
     watching,
 )
 from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.features.task import declared_task
 
 __all__ = ["AccuracyFromWeights"]
 
@@ -160,6 +161,10 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
         """Return the module that checkpoints hold, or the network inside it for probes."""
         module = self._averaged(run) or run.lightning_module
         return network_of(module) if self._judge.wants_input_shape else module
+
+    def declared_task(self, run: Any) -> str | None:
+        """Return what the module's class, its losses and metrics, and what it logs declare."""
+        return declared_task(run.lightning_module, logged=self.training_metrics(run))
 
     def training_metrics(self, run: Any) -> dict[str, Any]:
         """Return the metrics of the epoch that ends."""

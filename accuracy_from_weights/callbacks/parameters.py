@@ -13,6 +13,7 @@ from accuracy_from_weights.errors import (
     invalid_argument,
     positive_int,
 )
+from accuracy_from_weights.features.task import check_task
 from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 from accuracy_from_weights.stopping import StoppingRule
 
@@ -29,6 +30,7 @@ class CommonParameters(Guarded):
         verbose: bool = False,
         *,
         features: str | None = None,
+        task: str | None = None,
         input_shape: tuple[int, ...] | None = None,
         log_keys: tuple[str | None, str | None] | None = None,
         anchor_every: int | None = None,
@@ -61,6 +63,10 @@ class CommonParameters(Guarded):
             ``"weights+probes"``: also the network's answers to synthetic inputs.
             ``"weights+probes+log"``: also training accuracy and loss. Defaults to what `predictor`
             was fitted to, and to ``"weights"`` without one.
+        task : {"binary", "multiclass"}, optional
+            What the network is trained for, where neither it nor its loss tells. A network that is
+            known to classify nothing (a regression, a detector, an autoencoder, ...) gets one
+            warning and no estimate.
         input_shape : tuple of int, optional
             For probes: shape of one example, without the batch axis. Defaults to that of the model
             or of the first batch.
@@ -102,6 +108,7 @@ class CommonParameters(Guarded):
         self.stopping = stopping
         self.verbose = verbose
         self.features = features
+        self.task = task
         self.input_shape = input_shape
         self.log_keys = log_keys
         self.anchor_every = anchor_every
@@ -130,6 +137,7 @@ class CommonParameters(Guarded):
                 "`stopping` judges the forecast; pass forecast=True as well."
             )
         flag("verbose", self.verbose)
+        check_task(self.task)
         if self.planned_epochs is not None:
             positive_int("planned_epochs", self.planned_epochs)
         if self.validate is not None and self.anchor_every is None:

@@ -10,6 +10,7 @@ from typing import Any
 from accuracy_from_weights.callbacks.base import AccuracyCallback, guarded, share_done
 from accuracy_from_weights.callbacks.other_callbacks import Watcher, hold_patience, watching
 from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.features.task import declared_task
 
 try:
     from skorch.callbacks import Callback
@@ -143,6 +144,15 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
     def network(self, run: tuple[Any, Any]) -> Any:
         """Return the net's module."""
         return run[0].module_
+
+    def declared_task(self, run: tuple[Any, Any]) -> str | None:
+        """Return what the net's class, its criterion and its module declare."""
+        net = run[0]
+        kinds = {kind.__name__ for kind in type(net).__mro__}
+        if "NeuralNetBinaryClassifier" in kinds:
+            return "binary"
+        loss = "mse" if "NeuralNetRegressor" in kinds else getattr(net, "criterion_", None)
+        return declared_task(net.module_, loss, net.history[-1])
 
     def training_metrics(self, run: tuple[Any, Any]) -> Mapping[str, Any]:
         """Return the last row of the history."""

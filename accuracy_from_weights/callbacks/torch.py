@@ -14,6 +14,7 @@ from accuracy_from_weights.callbacks.evidence import input_shape_of
 from accuracy_from_weights.callbacks.judging import checked_shape
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, number_between
 from accuracy_from_weights.features.log_columns import read_log
+from accuracy_from_weights.features.task import declared_task
 
 __all__ = ["Monitor"]
 
@@ -162,6 +163,10 @@ class Monitor(AccuracyCallback):
     def network(self, run: _Update) -> Any:
         """Return the model."""
         return run.model
+
+    def declared_task(self, run: _Update) -> str | None:
+        """Return what the model, its losses and the names in the log declare."""
+        return declared_task(run.model, logged=run.log or ())
 
     def training_metrics(self, run: _Update) -> Mapping[str, Any]:
         """Return the log of the update; a name in it that is not known is an error."""

@@ -33,6 +33,11 @@ _FILES_WORTH_A_BAR = 20
     help="Which network, where a file holds several: teacher, model_ema... Of a zoo's network, the "
     "number of epochs trained.",
 )
+@click.option(
+    "--task",
+    type=click.Choice(("binary", "multiclass")),
+    help="What the networks were trained for: needed for those of one output.",
+)
 @predictor_option
 @json_option
 @jobs_option
@@ -47,6 +52,7 @@ def command(
     ctx: click.Context,
     files: tuple[Path, ...],
     part: str | None,
+    task: str | None,
     predictor_file: Path | None,
     as_json: bool,
     jobs: int,
@@ -69,7 +75,7 @@ def command(
         from accuracy_from_weights.weights.torch_devices import check_device
 
         check_device(device)
-    found = _estimate_files(files, predictor, jobs, device, part)
+    found = _estimate_files(files, predictor, jobs, device, part, task)
     results = list(zip(files, found, strict=True))
     if as_json:
         click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))
@@ -97,7 +103,12 @@ def command(
 
 
 def _estimate_files(
-    files: Sequence[Path], predictor: AccuracyPredictor, jobs: int, device: str, part: str | None
+    files: Sequence[Path],
+    predictor: AccuracyPredictor,
+    jobs: int,
+    device: str,
+    part: str | None,
+    task: str | None,
 ) -> list[Estimate | AccuracyFromWeightsError]:
     """Return an estimate, or the error that says why there is none, for each file in its order."""
     import numpy as np
@@ -106,7 +117,9 @@ def _estimate_files(
 
     bar = progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext(None)
     with bar as report:
-        described = describe_many(files, device=device, n_jobs=jobs, progress=report, part=part)
+        described = describe_many(
+            files, device=device, n_jobs=jobs, progress=report, part=part, task=task
+        )
     found = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
     estimates = iter(predictor.judge(np.stack(found)) if found else [])
     return [

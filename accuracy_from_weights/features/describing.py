@@ -18,6 +18,7 @@ from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.features.large.large_layers import LARGEST_EXACT
 from accuracy_from_weights.features.log_columns import log_row
+from accuracy_from_weights.features.task import as_classifier, check_task, declared_task
 from accuracy_from_weights.weights import (
     NetworkWeights,
     inner_model,
@@ -43,6 +44,7 @@ def describe_network(
     log: Mapping[str, float] | None = None,
     sample: TrainingSample | tuple[Any, Any] | None = None,
     part: str | None = None,
+    task: str | None = None,
 ) -> Row:
     """Describe one network by the numbers of a feature set.
 
@@ -63,6 +65,9 @@ def describe_network(
         `training_sample.describe_sample`.
     part : str, optional
         Which of several networks in the source, as in `read_weights`.
+    task : {"binary", "multiclass"}, optional
+        What the network was trained for, where neither the model nor its shapes tell; see
+        `task.declared_task`. A network of one output needs it.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def describe_network(
         When there is no such feature set, the log is needed and missing, its accuracy is no
         fraction, its number of samples is below 1, or the sample is needed and missing.
     UnsupportedModelError, UnreadableFileError
-        As `read_weights` and `probe`.
+        As `read_weights` and `probe`, and where the network is no classifier.
 
     Examples
     --------
@@ -86,7 +91,8 @@ def describe_network(
     """
     check_feature_set(feature_set)
     source, part = inner_model(source, part)
-    network = read_weights(source, part)
+    task = check_task(task) or declared_task(source)
+    network = as_classifier(read_weights(source, part), task)
     parts = [describe(network)]
     if "probes" in feature_set:
         from accuracy_from_weights.features.probes import probe
@@ -114,6 +120,7 @@ def describe_many(
     n_jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
     part: str | None = None,
+    task: str | None = None,
 ) -> list[Row | AccuracyFromWeightsError]:
     """Describe the weights in many files; a file that cannot be read does not stop the others.
 
@@ -128,6 +135,8 @@ def describe_many(
         Called with the number of files done and their number in all.
     part : str, optional
         Which of several networks in each file, as in `read_weights`.
+    task : {"binary", "multiclass"}, optional
+        As in `describe_network`.
 
     Returns
     -------
@@ -141,7 +150,7 @@ def describe_many(
     portions = (files[start : start + _PORTION] for start in range(0, len(files), _PORTION))
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
     for rows in parallel(
-        joblib.delayed(_describe_portion)(some, device, part) for some in portions
+        joblib.delayed(_describe_portion)(some, device, part, check_task(task)) for some in portions
     ):
         described += rows
         if progress is not None:
@@ -150,13 +159,13 @@ def describe_many(
 
 
 def _describe_portion(
-    files: Sequence[str | os.PathLike[str]], device: str, part: str | None
+    files: Sequence[str | os.PathLike[str]], device: str, part: str | None, task: str | None
 ) -> list[Row | AccuracyFromWeightsError]:
     rows: dict[int, Row | AccuracyFromWeightsError] = {}
     alike: dict[tuple[Any, ...], dict[int, NetworkWeights]] = {}
     for k, file in enumerate(files):
         try:
-            network = read_weights(file, part)
+            network = as_classifier(read_weights(file, part), task)
         except AccuracyFromWeightsError as error:
             rows[k] = error
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 
-from accuracy_from_weights.errors import (
-    AccuracyFromWeightsWarning,
-    number_between,
-    positive_int,
-)
+from accuracy_from_weights.errors import number_between, positive_int, warn
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
@@ -147,7 +142,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
             When lengths differ, a value is no fraction, or there are fewer than 10 runs.
         """
         names = feature_names(self.features)
-        columns = as_features(X, self.features, input_shape)
+        columns = as_features(X, self.features, input_shape, "multiclass")
         names = names if columns.shape[1] == len(names) else ()
         columns = complete_log(columns, names)
         rows = FitRows.of(
@@ -193,7 +188,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         ZooError
             When lengths differ, a value is no fraction, or no network has finite weights.
         """
-        columns = self._rows(X, input_shape)
+        columns = self._rows(X, input_shape, "multiclass")
         rows = FitRows.of(columns, y, guess=np.zeros(len(columns)), runs=groups, progress=progress)
         retrained = copy.copy(self)
         retrained.state_ = correct_state(self._fitted(), rows, self._settings())
@@ -308,6 +303,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         *,
         sample: TrainingSample | tuple[Any, Any] | None = None,
         part: str | None = None,
+        task: str | None = None,
         horizon: str = "now",
         progress: float | None = None,
     ) -> Estimate:
@@ -315,7 +311,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
 
         Parameters
         ----------
-        source, input_shape, log, sample, part
+        source, input_shape, log, sample, part, task
             As in `describe_network`; what this predictor does not read is ignored.
         horizon : {"now", "final"}, default="now"
             "final" forecasts the accuracy that the training run will end with.
@@ -334,12 +330,11 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
             When the log, the sample or progress is needed and missing, or the predictor cannot
             forecast.
         """
-        row = describe_network(
-            source, self.features, input_shape=input_shape, log=log, sample=sample, part=part
-        )
+        about = {"input_shape": input_shape, "log": log, "sample": sample}
+        row = describe_network(source, self.features, part=part, task=task, **about)
         (estimate,) = self.judge(row, progress, horizon)
         if estimate.caution is not None:
-            warnings.warn(estimate.caution, AccuracyFromWeightsWarning, stacklevel=2)
+            warn(estimate.caution)
         return estimate
 
     def anchor(
@@ -378,7 +373,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         if len(networks) and all(isinstance(network, Estimate) for network in networks):
             centres, half, usable = numbers_of(networks)
         else:
-            rows = self._rows(networks, input_shape)
+            rows = self._rows(networks, input_shape, "multiclass")
             usable = finite_rows(rows)
             centres, half, _ = state.unanchored(rows, self.coverage)
         check_truths(truths, len(centres))
@@ -388,9 +383,12 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         return anchored
 
     def _rows(
-        self, X: ArrayLike | Sequence[Any], input_shape: Sequence[int] | None = None
+        self,
+        X: ArrayLike | Sequence[Any],
+        input_shape: Sequence[int] | None = None,
+        task: str | None = None,
     ) -> Features:
         """Return rows of the columns that this predictor was fitted to."""
         state, names = self._fitted(), feature_names(self.features)
-        rows = as_features(X, self.features, input_shape)
+        rows = as_features(X, self.features, input_shape, task)
         return complete_log(fitted_columns(rows, names, state.names, state.n_features), state.names)

@@ -165,7 +165,10 @@ class FitSettings:
 
 
 def as_features(
-    X: ArrayLike | Sequence[Any], features: str, input_shape: Sequence[int] | None = None
+    X: ArrayLike | Sequence[Any],
+    features: str,
+    input_shape: Sequence[int] | None = None,
+    task: str | None = None,
 ) -> Features:
     """Return the rows of an array as scikit-learn passes it, or of a sequence of networks.
 
@@ -177,6 +180,8 @@ def as_features(
         What is read of networks.
     input_shape : sequence of int, optional
         See `describe_network`.
+    task : str, optional
+        See `describe_network`; "multiclass" where it is known that all are classifiers.
 
     Returns
     -------
@@ -197,7 +202,9 @@ def as_features(
         given = f"An array of shape {rows.shape}"
     elif isinstance(X, Sequence) and not isinstance(X, str):
         if len(X):
-            described = [describe_network(one, features, input_shape=input_shape) for one in X]
+            described = [
+                describe_network(one, features, input_shape=input_shape, task=task) for one in X
+            ]
             return np.concatenate(described)[:, :-n_graph]
         given = "An empty sequence"
     else:

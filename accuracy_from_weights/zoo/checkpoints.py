@@ -22,6 +22,7 @@ from accuracy_from_weights.errors import (
 )
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
+from accuracy_from_weights.features.task import as_classifier
 from accuracy_from_weights.weights import read_weights
 from accuracy_from_weights.zoo.describing import is_paper_architecture
 from accuracy_from_weights.zoo.sources import column_of
@@ -181,7 +182,8 @@ def _describe(
 
 def _describe_file(file: Path) -> _DescribedFile | AccuracyFromWeightsError:
     try:
-        stack = read_weights(file).as_stack()
+        # Their accuracy is known, so they are classifiers.
+        stack = as_classifier(read_weights(file), "multiclass").as_stack()
         paper = paper_statistics(stack)[0] if is_paper_architecture(stack) else None
         digest = hashlib.sha256(file.read_bytes()).digest()
         return _DescribedFile(describe(stack)[0], paper, digest)

@@ -188,3 +188,30 @@ def test_a_model_compiled_without_accuracy_is_told_so_once():
 def test_bad_arguments_are_told_at_construction(arguments, expected):
     with pytest.raises(AccuracyFromWeightsError, match=expected):
         AccuracyFromWeights(**arguments)
+
+
+def regression(outputs: int = 1, loss: str = "mse") -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(outputs)]
+    )
+    model.compile("sgd", loss, metrics=["mae"])
+    return model
+
+
+def test_a_regression_is_one_sentence_and_no_number():
+    ours = AccuracyFromWeights(Informed())
+    with pytest.warns(AccuracyFromWeightsWarning, match="regression and has no accuracy") as caught:
+        history = fit(regression(), [ours], 3).history
+    assert len(ours_among(caught)) == 1
+    assert not any(key.startswith(KEY) for key in history)
+
+
+def test_one_output_is_a_classifier_of_two_classes_where_that_is_known(described):
+    data = X[:32], (Y[:32] > 4).astype("float32")
+    model = regression(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    history = model.fit(*data, verbose=0, callbacks=[AccuracyFromWeights(Informed())]).history
+    assert KEY in history
+    told = AccuracyFromWeights(Informed(), task="binary", name="told")
+    assert "told" in regression().fit(*data, verbose=0, callbacks=[told]).history
+    assert [given["task"] for given in described] == ["binary"] * 2

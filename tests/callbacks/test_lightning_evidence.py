@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import lightning.pytorch as root
 import pytest
+import torch
 
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
 from tests.callbacks.lightning_runs import KEY, QUIET, fit, make_network, saver
-from tests.callbacks.scripted import Informed, ours_among, random_states, raw_accuracy, seed_all
+from tests.callbacks.scripted import (
+    Informed,
+    Scripted,
+    ours_among,
+    random_states,
+    raw_accuracy,
+    seed_all,
+)
 
 pytestmark = pytest.mark.filterwarnings(*QUIET)
 
@@ -183,6 +191,76 @@ def test_without_any_validation_accuracy_one_sentence_says_what_to_add():
     with pytest.warns(AccuracyFromWeightsWarning, match=r"self\.log\(\"val_acc\"") as caught:
         fit(root, [ours], 4, validate=True)
     assert len(ours_among(caught)) == 1
+
+
+class Regressing(type(make_network(root))):
+    """Logs no accuracy, but the error of a regression."""
+
+    def training_step(self, batch, index):
+        self.log("train_rmse", 1.0, on_step=False, on_epoch=True, logger=False)
+        return super().training_step(batch, index)
+
+
+def test_a_module_that_logs_an_error_and_no_accuracy_is_one_sentence_and_no_number():
+    ours = AccuracyFromWeights(Informed())
+    with pytest.warns(AccuracyFromWeightsWarning, match="'train_rmse' is logged") as caught:
+        trainer, _ = fit(root, [ours], 3, network=Regressing())
+    assert len(ours_among(caught)) == 1
+    assert KEY not in trainer.callback_metrics
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_with_averaged_weights_the_network_that_is_saved_is_estimated(
+    tmp_path, validate, described
+):
+    averaging = root.callbacks.EMAWeightAveraging(decay=0.9)
+    ours, best = AccuracyFromWeights(Informed()), saver(root, tmp_path, save_top_k=-1)
+    fit(root, [averaging, ours, best], 2, validate=validate, enable_checkpointing=True)
+    saved = torch.load(tmp_path / "epoch=1.ckpt", weights_only=True)
+    assert float(saved["callbacks"][best.state_key]["current_score"]) == pytest.approx(
+        raw_accuracy(saved["state_dict"])
+    )
+    assert raw_accuracy(saved["state_dict"]) != raw_accuracy(saved["current_model_state"])
+    assert len(described) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: root.callbacks.StochasticWeightAveraging(0.01), "puts averaged weights into"),
+        (lambda: root.callbacks.EMAWeightAveraging(), "stands after it in the list"),
+    ],
+)
+def test_weights_that_are_averaged_elsewhere_are_named(make, expected):
+    ours = AccuracyFromWeights(Informed())
+    with pytest.warns(AccuracyFromWeightsWarning, match=expected) as caught:
+        fit(root, [ours, make()], 2)
+    assert len(ours_among(caught)) == 1
+
+
+def with_plateau(mode: str) -> type:
+    class WithPlateau(type(make_network(root))):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.05)
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode, patience=0)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": KEY}}
+
+    return WithPlateau
+
+
+def test_a_plateau_scheduler_in_the_wrong_direction_is_named():
+    ours = AccuracyFromWeights(Scripted([0.3, 0.5, 0.7]))
+    with pytest.warns(AccuracyFromWeightsWarning, match="ReduceLROnPlateau monitors") as caught:
+        fit(root, [ours], 3, network=with_plateau("min")())
+    assert len(ours_among(caught)) == 1
+    fit(root, [AccuracyFromWeights(Scripted([0.5]))], 2, network=with_plateau("max")())
+
+
+def test_a_plateau_scheduler_neither_misses_its_key_nor_counts_a_failure():
+    ours = AccuracyFromWeights(Scripted([OSError("x")]))
+    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
+        trainer, _ = fit(root, [ours], 4, network=with_plateau("max")())
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.05
 
 
 def test_bad_arguments_are_told_at_construction():

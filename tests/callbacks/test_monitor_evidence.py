@@ -51,7 +51,7 @@ def validate(model: torch.nn.Module) -> float:
 def test_a_network_is_described_as_the_predictor_was_fitted(features, expected, described):
     model, monitor = network(), Monitor(Informed(features=features), input_shape=SHAPE)
     monitor.update(model, log={"accuracy": 0.5, "loss": 2.0})
-    assert described == [{"network": model, **expected}]
+    assert described == [{"network": model, "task": "multiclass", **expected}]
 
 
 def test_the_shape_may_come_with_an_update(described):
@@ -236,6 +236,7 @@ def test_the_shipped_predictor_is_that_of_the_features_asked_for(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        ({"task": "regression"}, r"`task='regression'` cannot be used"),
         ({"features": "probes"}, r"`features='probes'` cannot be used"),
         (
             {"predictor": Informed(), "features": "weights+probes"},
@@ -267,3 +268,22 @@ def test_stopping_goes_by_the_anchored_estimate():
         network()
     )
     assert rule.best == pytest.approx(0.75)
+
+
+def test_one_output_is_asked_about_and_not_logged():
+    logged = []
+    monitor = Monitor(Informed(), log_to=lambda values, step: logged.append(values))
+    model = torch.nn.Linear(4, 1)
+    with pytest.warns(AccuracyFromWeightsWarning, match="pass task='binary'") as caught:
+        assert [monitor.update(model)[KEY] for _ in range(3)] == [0.0] * 3
+    assert len(ours_among(caught)) == 1
+    assert logged == []
+    assert Monitor(Informed(), task="binary").update(model)[KEY] > 0
+
+
+def test_a_log_of_unknown_names_is_one_sentence_with_a_suggestion():
+    monitor = Monitor(Informed(features="weights+probes+log"), input_shape=SHAPE)
+    with pytest.warns(AccuracyFromWeightsWarning, match="did you mean 'accuracy'") as caught:
+        monitor.update(network(), log={"acuracy": 0.5, "loss": 2.0})
+    assert len(ours_among(caught)) == 1
+    assert monitor.update(network(), log={"train_acc": 0.5, "train_loss": 2.0})[KEY] > 0

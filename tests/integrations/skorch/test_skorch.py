@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback as SkorchCallback
 from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring
 from skorch.dataset import ValidSplit
@@ -296,6 +296,17 @@ def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
         net.module = lambda: fully_shard(Module(), mesh=mesh)
         with pytest.warns(AccuracyFromWeightsWarning, match="a sharded tensor") as caught:
             net.fit(X, Y)
+    assert len(ours_among(caught)) == 1
+    assert KEY not in net.history[-1]
+
+
+def test_a_regressor_is_one_sentence_and_no_number():
+    seed_all(0)
+    module = lambda: torch.nn.Linear(64, 1)  # noqa: E731
+    ours = AccuracyFromWeights(ReadsWeights())
+    net = NeuralNetRegressor(module, train_split=None, max_epochs=2, callbacks=[ours], verbose=0)
+    with pytest.warns(AccuracyFromWeightsWarning, match="regression and has no") as caught:
+        net.fit(X, Y.astype("float32")[:, None])
     assert len(ours_among(caught)) == 1
     assert KEY not in net.history[-1]
 
