@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +77,9 @@ def annotate(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Annotation]:
     """Estimate every model that an experiment's runs have logged, and write it to the runs.
+
+    Of a run without a logged model, the state dicts and files of weights among its artifacts are
+    estimated. Where there are several, the last number in a file's name is its step.
 
     A run gains the metrics ``accuracy_from_weights``, ``_low``, ``_high`` (fractions in [0, 1]) and
     ``_in_family`` (0 or 1) at the step of its model, and nothing else of it changes. Where they
@@ -158,20 +162,44 @@ def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[_Model]:
             for model in own
         ]
         if not own:
+            names = list(_weights_among_artifacts(client, run_id))
             models += [
-                _Model(run_id, run_name, name, 0, f"{run.info.artifact_uri}/{name}", None)
-                for name in _folders_of_models(client, run_id)
+                _Model(
+                    run_id,
+                    run_name,
+                    name,
+                    _step_in(name) if len(names) > 1 else 0,
+                    f"{run.info.artifact_uri}/{name}",
+                    None,
+                )
+                for name in names
             ]
     return models
 
 
-def _folders_of_models(client: mlflow.MlflowClient, run_id: str) -> Iterator[str]:
-    """Yield models of runs before MLflow 3, which lie among the run's artifacts."""
-    for entry in client.list_artifacts(run_id):
-        if entry.is_dir:
-            inside = client.list_artifacts(run_id, entry.path)
-            if any(file.path == f"{entry.path}/MLmodel" for file in inside):
-                yield entry.path
+def _weights_among_artifacts(
+    client: mlflow.MlflowClient, run_id: str, folder: str | None = None, depth: int = 3
+) -> Iterator[str]:
+    """Yield models and files of weights that are artifacts of a run.
+
+    So does MLflow 2 keep models, and every MLflow what ``log_state_dict`` and ``log_artifact``
+    write.
+    """
+    entries = client.list_artifacts(run_id, folder)
+    if folder is not None and any(entry.path == f"{folder}/MLmodel" for entry in entries):
+        yield folder
+        return
+    for entry in entries:
+        if entry.is_dir and depth > 0:
+            yield from _weights_among_artifacts(client, run_id, entry.path, depth - 1)
+        elif not entry.is_dir and Path(entry.path).suffix.lower() in _SUFFIXES:
+            yield entry.path
+
+
+def _step_in(name: str) -> int:
+    """Return the last number in a file's name, such as 3 for ``epoch=3.ckpt``; 0 without one."""
+    numbers = re.findall(r"\d+", Path(name).stem)
+    return int(numbers[-1]) if numbers else 0
 
 
 def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
@@ -244,6 +272,8 @@ def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPre
 
 
 def _weights_file(folder: Path, model: _Model) -> Path:
+    if folder.is_file():
+        return folder
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for suffix in _SUFFIXES:
         found = [path for path in files if path.suffix.lower() == suffix]

@@ -330,7 +330,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
             When the log, the sample or progress is needed and missing, or the predictor cannot
             forecast.
         """
-        about = {"input_shape": input_shape, "log": log, "sample": sample}
+        about: dict[str, Any] = {"input_shape": input_shape, "log": log, "sample": sample}
         row = describe_network(source, self.features, part=part, task=task, **about)
         (estimate,) = self.judge(row, progress, horizon)
         if estimate.caution is not None:

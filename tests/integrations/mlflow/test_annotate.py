@@ -77,6 +77,12 @@ def experiment(store) -> str:
         torch.save(torch_model().state_dict(), folder / "weights.pth")
         (folder / "MLmodel").write_text("flavors: {}\n")
         mlflow.log_artifacts(str(folder), "model")
+    with mlflow.start_run(run_name="state dict"):
+        mlflow.pytorch.log_state_dict(torch_model().state_dict(), "kept")
+    with mlflow.start_run(run_name="files"):
+        for epoch in (2, 10):
+            torch.save(torch_model(epoch).state_dict(), f"epoch={epoch}.pt")
+            mlflow.log_artifact(f"epoch={epoch}.pt", "checkpoints")
     with mlflow.start_run(run_name="no model"):
         mlflow.log_param("rate", 0.1)
     with mlflow.start_run(run_name="lost"):
@@ -145,6 +151,9 @@ def test_every_model_that_can_be_read_is_written_to_its_run(first, predictor_fil
         ("pickled", "model"),
         ("old", "model"),
         ("lost", "model"),
+        ("state dict", "kept/state_dict.pth"),
+        ("files", "checkpoints/epoch=2.pt"),
+        ("files", "checkpoints/epoch=10.pt"),
     }
     predictor = load_predictor(predictor_file)
     for name, model, step, network in (
@@ -152,6 +161,9 @@ def test_every_model_that_can_be_read_is_written_to_its_run(first, predictor_fil
         ("torch", "late", 9, torch_model(3.0)),
         ("keras", "model", 0, keras_model()),
         ("old", "model", 0, torch_model()),
+        ("state dict", "kept/state_dict.pth", 0, torch_model()),
+        ("files", "checkpoints/epoch=2.pt", 2, torch_model(2.0)),
+        ("files", "checkpoints/epoch=10.pt", 10, torch_model(10.0)),
     ):
         row = rows[name, model]
         (accuracy,) = predictor.predict([network])
@@ -165,7 +177,7 @@ def test_every_model_that_can_be_read_is_written_to_its_run(first, predictor_fil
         assert len(at_step) == 1
     assert run_named("torch").data.metrics[KEY] == rows["torch", "late"]["accuracy"]
     assert KEY not in run_named("elsewhere").data.metrics, "it is of another experiment"
-    assert "4 of 6 models written" in err
+    assert "7 of 9 models written" in err
     assert code == 4
 
 
@@ -173,7 +185,7 @@ def test_models_that_cannot_be_read_are_one_sentence_each(first):
     _, out, err, _, _ = first
     rows = {row["run_name"]: row for row in json.loads(out) if "error" in row}
     assert rows.keys() == {"pickled", "lost"}
-    assert "runs no code" in rows["pickled"]["error"]
+    assert "save the model's state_dict() instead" in rows["pickled"]["error"]
     errors = [line for line in err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 2
     assert "Traceback" not in err
@@ -209,7 +221,7 @@ def test_another_predictor_overwrites_and_the_table_says_so(first, store, experi
     code, out, _ = call("--experiment", experiment, "--predictor", path, "--tracking-uri", store)
     header, *lines = out.splitlines()
     assert header.split()[:3] == ["run", "model", "step"]
-    assert [line.split()[-1] for line in lines] == ["written"] * 4
+    assert [line.split()[-1] for line in lines] == ["written"] * 7
     assert code == 4
     assert run_named("torch").data.metrics[KEY] < 0.35
 
