@@ -107,11 +107,11 @@ def command(
         click.echo(json.dumps({"file": str(output), **predictor.card_}, indent=2))
     else:
         click.echo(_format_quality(predictor.card_))
-    click.echo(
-        f"The predictor is in {output}. To see it beside simple baselines: accuracy-from-weights "
-        f"evaluate {' '.join(map(str, zoos))}",
-        err=True,
-    )
+    hint = f"accuracy-from-weights estimate FILE --predictor {output}"
+    if from_scratch:
+        hint = f"accuracy-from-weights evaluate {' '.join(map(str, zoos))}"
+    purpose = "To see it beside simple baselines" if from_scratch else "To use it"
+    click.echo(f"The predictor is in {output}. {purpose}: {hint}", err=True)
 
 
 def _format_quality(card: dict[str, Any]) -> str:
