@@ -27,7 +27,7 @@ _LIKELY = ("model", "net", "network", "module", "weights", "ema", "model_ema", "
 _TRAINER_STATE = re.compile(
     r"optim\w*|opt|opt_?states?|optimizer.*|lr_.*|.*scheduler.*|callbacks?|loops|.*scaler|.*rng.*|"
     r"random_?states?|hyper_param.*|hparams|amp_.*|epoch|global_step|iteration|"
-    r"current_model_state",
+    r"current_model_state|criterion.*|.*loss(?:es|_fn)?|metrics?",
     re.IGNORECASE,
 )
 """Names of what a training script keeps beside the network. Lightning keeps the weights that are
@@ -114,7 +114,7 @@ def _wrapper(level: Mapping[Any, Any]) -> str | None:
         return None
     for name, kernels in networks.items():
         if name != chosen and (
-            _is_copy(name)
+            (_is_copy(name) and _is_copy_of(name, kernels, chosen, networks[chosen]))
             or _names_and_shapes(kernels) == _names_and_shapes(networks[chosen])
             or (chosen in _LIKELY and _holds_layers(kernels))
         ):
@@ -258,16 +258,20 @@ def _are_several(children: Mapping[str, Kernels]) -> bool:
 
 
 def _is_copy_of(name: str, inside: Kernels, other: str, beside: Kernels) -> bool:
-    if not _OTHER_WORDS.isdisjoint(_words(name)):
+    words = _words(name)
+    if not _OTHER_WORDS.isdisjoint(words):
         return True
-    rest = [word for word in _words(name) if word not in _COPY_WORDS]
+    if "d" in words:  # G and D, netG and netD of a GAN
+        as_generator = ["g" if word == "d" else word for word in words]
+        return _words(other) == as_generator and min(len(inside), len(beside)) > 1
+    rest = [word for word in words if word not in _COPY_WORDS]
     is_counterpart = bool(rest) and rest == [w for w in _words(other) if w not in _COPY_WORDS]
     same = sorted(shape for _, shape in inside) == sorted(shape for _, shape in beside)
     return same and (len(inside) > 1 or is_counterpart)
 
 
 def _is_copy(name: str) -> bool:
-    return not (_COPY_WORDS | _OTHER_WORDS).isdisjoint(_words(name))
+    return not ({"d"} | _COPY_WORDS | _OTHER_WORDS).isdisjoint(_words(name))
 
 
 def _words(name: str) -> list[str]:

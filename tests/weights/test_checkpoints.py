@@ -82,6 +82,16 @@ def test_a_teacher_of_another_shape_and_the_other_half_of_a_gan_are_no_layers() 
             assert_same_layers(read_weights(checkpoint, "main"), read_weights(STUDENT))
 
 
+def test_the_two_networks_of_a_gan_by_their_usual_names() -> None:
+    other = nn.Sequential(nn.Linear(9, 50), nn.Linear(50, 1)).state_dict()
+    for names in (("netG", "netD"), ("G", "D"), ("G_A", "D_A"), ("g_model", "d_model")):
+        both = dict(zip(names, (FIRST, other), strict=True))
+        for checkpoint in (both, prefixed(**both)):
+            with pytest.raises(UnsupportedModelError, match=f"{names[0]!r}.*{names[1]!r}"):
+                read_weights(checkpoint)
+            assert_same_layers(read_weights(checkpoint, names[0]), read_weights(STUDENT))
+
+
 def test_known_wrappers_win_whatever_lies_beside_them() -> None:
     module = network(5)
     optimizer = torch.optim.Adam(module.parameters())
@@ -94,6 +104,7 @@ def test_known_wrappers_win_whatever_lies_beside_them() -> None:
         "best_accuracy": torch.tensor(0.9),
         "queue": {"keys": torch.ones(128, 64)},
         "scheduler": {"base_lrs": [0.1]},
+        "criterion": {"weight": torch.ones(10, 4)},
         "epoch": 3,
         "args": {"width": 6},
         "current_model_state": SECOND,  # Lightning's, beside what it has averaged
