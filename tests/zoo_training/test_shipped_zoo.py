@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from accuracy_from_weights.zoo.network_file import write_state_dict
 from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
 from accuracy_from_weights.zoo.table import ZooTable
 from accuracy_from_weights.zoo_training.builder import rebuild_network
-from accuracy_from_weights.zoo_training.datasets import load_images
+from accuracy_from_weights.zoo_training.universe_data import UniverseData
 
 FOLDER = Path(__file__).parents[2] / "zoo"
 DATASETS = {"cifar10_grey", "digits", "fashion_mnist", "mnist", "usps"}
@@ -53,23 +52,22 @@ def test_what_is_committed_is_small() -> None:
     assert sum(file.stat().st_size for file in files) < 20e6
 
 
-@pytest.mark.parametrize(
-    ("recipe", "index"), [("paper", 7), ("paper", 12), (str(FOLDER / "recipes/wild_short.toml"), 3)]
-)
-def test_a_network_built_once_more(
-    table: ZooTable, tmp_path: Path, recipe: str, index: int
+@pytest.mark.parametrize("index", [1, 4])
+def test_a_network_of_the_universe_built_once_more(
+    table: ZooTable, tmp_path: Path, index: int
 ) -> None:
-    images = load_images("digits", size=16)
-    network = rebuild_network(load_recipe(recipe), images, index, seed=0)
-    family = network.header["recipe"]["family"]
-    is_run = np.char.endswith(table.runs, f"{index:06d}") & (table.datasets == "digits")
-    rows = np.flatnonzero(is_run & (table.hyperparameters["family"] == family))
+    recipe, data = load_recipe(FOLDER / "recipes/universe.toml"), UniverseData()
+    seed = recipe.draw(index, 0, data.facts).seed
+    rows = np.flatnonzero(table.hyperparameters["random_seed"] == seed)
+    if not (table.hyperparameters["family"] == "universe").any():
+        pytest.skip("the table has no networks of the universe yet")
+    assert len(rows) >= 2
+    network = rebuild_network(recipe, data, index, seed=0)
     rebuilt = dict(
         zip(network.header["steps"], network.header["history"]["test_accuracy"], strict=True)
     )
-    assert len(rows) >= 6, json.dumps(network.header["recipe"])
     for row in rows:
-        assert rebuilt[table.steps[row]] == pytest.approx(table.accuracy[row], abs=0.005)
+        assert rebuilt[table.steps[row]] == pytest.approx(table.accuracy[row], abs=0.02)
     write_state_dict(network.weights, tmp_path / "network.npz")
     features = describe(read_weights(tmp_path / "network.npz"))[0]
     last = rows[np.argmax(table.steps[rows])]
