@@ -172,9 +172,9 @@ def _echoes(draft: Draft, channels: int, length: int) -> np.ndarray:
     strength = draft.between(0.2, 1.0)
     x = [source[:, longest:]]
     for _ in range(max(1, channels - 1)):
-        delay = rng.permutation(n_delays)[draft.labels // 2]
-        delay = delays[delay] + vague * rng.standard_normal(draft.n)
-        delay = np.clip(np.round(delay), 0, longest).astype(np.int64)
+        own = delays[rng.permutation(n_delays)[draft.labels // 2]]
+        own += vague * rng.standard_normal(draft.n)
+        delay = np.clip(np.round(own), 0, longest).astype(np.int64)
         sign = 1.0 - 2.0 * (draft.labels % 2)[:, None]
         x.append(sign * strength * source[rows, time - delay[:, None]])
     if channels == 1:
