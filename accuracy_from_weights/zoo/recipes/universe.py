@@ -29,7 +29,7 @@ _KINDS = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
 # Examples that are evaluated for each that is tested on: five checkpoints, and training examples.
 _EVALUATIONS = 9
 # Multiplications that one example takes at most, from the narrowest to the widest networks.
-_CHEAPEST, _COSTLIEST = 3e4, 1.5e6
+_CHEAPEST, _COSTLIEST = 2e5, 3e6
 _MANY_FOR_OVERFITTING = 600
 _FEWEST_STEPS = 200
 _SPACING = (0.0, 0.04, 0.15, 0.45, 1.0)

@@ -117,10 +117,11 @@ def _convolutional(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
         depth = 1 + blocks
     else:
         depth = int(rng.integers(1 if kind == "cnn" else 2, 7))
-    # A handful of halvings, spread over the blocks.
+    # A handful of halvings, in the first blocks or spread over all.
     halvings = int(rng.integers(0, min(3, depth) + 1)) if form.size >= 8 else 0
+    places = np.arange(depth) if rng.random() < 0.6 else rng.permutation(depth)
     strides = np.ones(depth, int)
-    strides[rng.permutation(depth)[:halvings]] = 2
+    strides[places[:halvings]] = 2
     if form.size >= _LARGE and rng.random() < 0.7:
         strides[0] = 2
     first = _width(rng, 64)
