@@ -42,7 +42,7 @@ from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
 
-_PRIOR_RUNS = 2.0
+_PRIOR_RUNS = 5.0
 """The anchored estimate counts as much as so many runs that found the ensemble useless."""
 _FEWEST_FOR_WIDTHS = 20
 _LEVEL = 0.9
