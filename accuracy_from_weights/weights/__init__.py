@@ -1,4 +1,4 @@
-"""Any model or file, read into one neutral description of its layers.
+"""Reading of any model or file into one description of its layers.
 
 No framework is imported here: PyTorch and Keras are looked up among the modules that the user's
 own code has already imported.

@@ -1,4 +1,4 @@
-"""Adapters of fine-tuning: LoRA is merged where its scale is known, everything else is refused.
+"""Adapters of fine-tuning (LoRA): merged where the scale is known, refused where it is not.
 
 A network with unmerged adapters computes with ``W + scale * B A``, of which its layers hold ``W``
 only; a file of adapters holds no network at all. Names of tensors are those of peft

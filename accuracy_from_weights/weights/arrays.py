@@ -1,4 +1,4 @@
-"""Any framework's tensor as a numpy array, without waking a framework that is not in use.
+"""Tensors of any framework as numpy arrays, without importing a framework that is not in use.
 
 A tensor of PyTorch can only exist where PyTorch is already imported, so it is recognised by the
 name of its type's module, and nothing is imported here.
@@ -43,7 +43,7 @@ def known_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def to_numpy(value: Any, name: str) -> Array | None:
-    """Read one tensor.
+    """Return the values of one tensor.
 
     Parameters
     ----------

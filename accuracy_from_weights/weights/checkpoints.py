@@ -1,4 +1,4 @@
-"""Which network of a checkpoint is read: wrappers are opened, and several networks are refused.
+"""Choice of the one network in a checkpoint; several networks are refused.
 
 A training script's checkpoint holds a state dict among other things: the optimiser's state, random
 states, counters. It may also hold a second network: a teacher, an averaged copy, a discriminator.
@@ -123,7 +123,7 @@ def _wrapper(level: Mapping[Any, Any]) -> str | None:
 
 
 def is_split_by_flax(source: Mapping[Any, Any]) -> bool:
-    """Whether the variables of one layer lie in several collections, as Flax keeps them."""
+    """Return whether the variables of one layer lie in several collections, as Flax keeps them."""
     return all(isinstance(source.get(name), Mapping) for name in COLLECTIONS)
 
 

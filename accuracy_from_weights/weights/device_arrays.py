@@ -1,4 +1,4 @@
-"""A large tensor that stays where it is: on a GPU, until somebody asks for its values.
+"""Large tensors that stay on their GPU until their values are asked for.
 
 What is done to a tensor while a network is read (axes swapped, a fused kernel taken apart) is done
 to a view of it on its device. Whatever else numpy is asked to do with it works too, on a copy.

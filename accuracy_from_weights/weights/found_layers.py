@@ -1,4 +1,4 @@
-"""What the readers find, before normalisations are folded: kernels and normalisations in order."""
+"""Kernels and normalisations in order, as the readers find them, before anything is folded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras 3 models, on any backend."""
+"""Reading of Keras 3 models, on any backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONFIG = ("epsilon", "equation", "center", "scale")
 
 
 def parts_of_keras_model(model: Any) -> list[Part]:
-    """Kernels and normalisations of a ``keras.Model`` or ``keras.Layer``, in order.
+    """Return the kernels and normalisations of a ``keras.Model`` or ``keras.Layer``, in order.
 
     A functional or sequential model knows its graph. The order of any other is worked out from
     names and shapes, as it is for its files. A layer that is used twice is read once.
@@ -130,7 +130,7 @@ def _children(layer: Any) -> list[Any]:
 
 
 def _keras_class(layer: Any) -> str:
-    """Name of the nearest class that Keras itself defines."""
+    """Return the name of the nearest class that Keras itself defines."""
     for base in type(layer).__mro__:
         if base.__module__.split(".")[0] == "keras":
             return base.__name__

@@ -1,4 +1,4 @@
-"""The neutral description of a network that everything after reading works on."""
+"""Description of a network's layers, the same for every framework and file format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantised weights: dequantised where that is exact, and refused by name where it is not.
+"""Dequantisation of weights where that is exact; other formats are refused by name.
 
 A weight of integers is a code, not a value. Read as values it would give a confident wrong
 estimate, so every kernel of integers is either multiplied by the scale that lies beside it, one a
@@ -152,7 +152,7 @@ def _dequantised(path: Path, tensor: Any, tensors: Mapping[Path, Any], used: set
 
 
 def _scales(path: Path) -> list[tuple[Path, Dequantise]]:
-    """Where the scale of a weight may lie, and how it is applied."""
+    """Return where the scale of a weight may lie, and how it is applied."""
     *around, leaf = path
     if leaf == "_data":
         return [((*around, "_scale"), _by_groups)]
@@ -168,7 +168,7 @@ def _scales(path: Path) -> list[tuple[Path, Dequantise]]:
 
 
 def _zeros(path: Path) -> list[Path]:
-    """Where the code of zero may lie."""
+    """Return where the code of zero may lie."""
     *around, leaf = path
     names = ("_shift",) if leaf == "_data" else (f"{leaf}_zero_point", f"{leaf}_zp", f"{leaf}_zero")
     return [(*around, name) for name in names]

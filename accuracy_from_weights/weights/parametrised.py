@@ -1,4 +1,4 @@
-"""Weights that PyTorch computes from others: weight and spectral normalisation, pruning masks.
+"""Weights that PyTorch computes from other tensors: weight norm, spectral norm, pruning masks.
 
 A state dict holds what the optimiser moves; the network feels what is computed from it. Both
 generations of names are known: ``weight_g``/``weight_v``, ``weight_orig``/``weight_u``, and

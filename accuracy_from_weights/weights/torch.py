@@ -1,4 +1,4 @@
-"""PyTorch modules: their state dict, and what the modules know that a state dict does not say."""
+"""Reading of PyTorch modules: the state dict, and the kinds and groups of its layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WRAPPED = ("_orig_mod", "module")
 
 
 def parts_of_torch_module(module: nn.Module) -> list[Part]:
-    """Kernels and normalisations of a module, in the order in which they run.
+    """Return the kernels and normalisations of a module, in the order in which they run.
 
     Where the module's graph cannot be found, the order is that of its state dict.
     """

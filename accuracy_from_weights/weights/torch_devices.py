@@ -1,4 +1,4 @@
-"""A network's large kernels, sent to a device of PyTorch to be described there."""
+"""Large kernels of a network on a device of PyTorch, to be described there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accuracy_from_weights.weights.layers import Array, Layer, NetworkWeights
 
 
 def check_device(name: str) -> None:
-    """See whether PyTorch can compute on a device.
+    """Check that PyTorch can compute on a device.
 
     Parameters
     ----------

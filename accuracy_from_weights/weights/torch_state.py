@@ -1,4 +1,4 @@
-"""What a PyTorch module computes with, as a state dict: adapters merged, packed layers unpacked."""
+"""State dict of a PyTorch module with adapters merged and packed layers unpacked."""
 
 from __future__ import annotations
 

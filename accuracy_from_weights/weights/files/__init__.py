@@ -60,7 +60,7 @@ _SIGNATURES = {
 def parts_of_file(
     path: str | os.PathLike[str] | os.PathLike[bytes], part: str | None = None
 ) -> list[Part]:
-    """Kernels and normalisations of a saved network, in order.
+    """Return the kernels and normalisations of a saved network, in order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""PyTorch's ``.pt2`` archives, as ``torch.export.save`` writes them and MLflow keeps models in.
+"""Reading of PyTorch's ``.pt2`` archives, which ``torch.export.save`` and MLflow write.
 
 The weights are raw bytes beside a JSON file that describes them, so they are read without PyTorch,
 and neither the program nor the pickled inputs that lie beside them are touched.
@@ -26,7 +26,7 @@ _BFLOAT16 = 13
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations in the order of the state dict that was exported."""
+    """Return the kernels and normalisations in the order of the state dict that was exported."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:

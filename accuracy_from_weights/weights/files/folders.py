@@ -1,4 +1,4 @@
-"""Folders of weights: which file in a folder holds the network."""
+"""Folders of weights: which file holds the network."""
 
 from __future__ import annotations
 

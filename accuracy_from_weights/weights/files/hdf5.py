@@ -1,4 +1,4 @@
-"""HDF5 files of Keras: ``.weights.h5`` and the older ``.h5``.
+"""Reading of Keras's HDF5 files: ``.weights.h5`` and the older ``.h5``.
 
 A ``.weights.h5`` file names layers by class and counter (``conv2d``, ``conv2d_1``, ``dense``) and
 variables by number, and says nothing of the order across classes. Two things tell it all the same.
@@ -54,7 +54,7 @@ _NO_LAYERS = ("optimizer", "optimizer_weights", "seed_generator", "metrics", "_m
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations of a ``.weights.h5`` or ``.h5`` file."""
+    """Return the kernels and normalisations of a ``.weights.h5`` or ``.h5`` file."""
     parts = _all_parts(path, size)
     return parts if part is None else parts_under(parts, part)
 
@@ -76,7 +76,7 @@ def _all_parts(path: str, size: int) -> list[Part]:
 
 
 def parts_of_store(file: SafeHdf5, config: LayerConfig | None) -> list[Part]:
-    """Kernels and normalisations of Keras 3's own layout.
+    """Return the kernels and normalisations of Keras 3's own layout.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _in_order(
     groups: Mapping[str, Any],
     config: LayerConfig | None,
 ) -> list[Block]:
-    """Layers of one model or composite layer, whose parts are given by their names in the file."""
+    """Return the layers of one model or composite layer in order."""
     first = [name for name in COMPOSITE_ATTRIBUTES if name in inside]
     if config is not None and config.layers:
         first = [name for name in config.layers if name in inside]
@@ -193,7 +193,7 @@ def _agrees_with_counters(names: list[str]) -> bool:
 def _listed_groups(
     file: SafeHdf5, model: Any, configs: Mapping[str, LayerConfig]
 ) -> Iterator[KerasGroup]:
-    """Layers of an older ``.h5`` file, which lists them in order and names their variables."""
+    """Yield the layers of an older ``.h5`` file, in the order in which it lists them."""
     layers = file.children(model)
     for layer_name in _listed(model, "layer_names"):
         if layer_name not in layers:

@@ -1,4 +1,4 @@
-"""HDF5's texts of any length, looked through before its library reads them.
+"""Checks of an HDF5 file's texts of variable length, made before its library reads them.
 
 Keras names layers by such texts. They lie in "global heaps": a head of 16 bytes, then objects of a
 size each; an attribute holds a text's length and its place. Of both the library (up to 2.0 at
@@ -64,7 +64,7 @@ def _has_endless_heap(content: bytes | mmap.mmap) -> bool:
 
 
 def _lengths(content: bytes | mmap.mmap) -> Iterator[int]:
-    """Lengths that attributes of a single text declare."""
+    """Yield the lengths that attributes of a single text declare."""
     for found in _places(content, _TEXT_TYPE, 64):
         if found < 3 or content[found - 3] & 0x0F != _VARIABLE_LENGTH:
             continue
@@ -77,7 +77,7 @@ def _lengths(content: bytes | mmap.mmap) -> Iterator[int]:
 
 
 def _places(content: bytes | mmap.mmap, pattern: bytes, room: int) -> Iterator[int]:
-    """Where a pattern stands with so many bytes from its beginning to the file's end."""
+    """Yield where a pattern stands with so many bytes from its beginning to the file's end."""
     place = content.find(pattern)
     while 0 <= place <= len(content) - room:
         yield place

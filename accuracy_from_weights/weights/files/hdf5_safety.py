@@ -1,4 +1,4 @@
-"""HDF5 without its traps: links to other places and files, loops, datasets that unpack absurdly."""
+"""Safe reading of HDF5: no links to other places and files, no loops, no absurd datasets."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SafeHdf5:
         self.root.close()
 
     def children(self, group: Any) -> dict[str, Any]:
-        """Members of a group by name, in the file's order.
+        """Return the members of a group by name, in the file's order.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class SafeHdf5:
         return {name: group[name] for name in group}
 
     def visit(self, group: Any) -> dict[str, Any]:
-        """Members of a group that is to be read once only.
+        """Return the members of a group that is to be read once only.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class SafeHdf5:
         return self.children(group)
 
     def address(self, item: Any) -> int:
-        """Where in the file the metadata of a group or dataset begin, in bytes."""
+        """Return where in the file the metadata of a group or dataset begin, in bytes."""
         address: int = self._h5py.h5o.get_info(item.id).addr
         return address
 
@@ -127,7 +127,7 @@ class SafeHdf5:
         return values
 
     def last_address(self, item: Any) -> int:
-        """Where in the file the last piece of metadata of a group that was visited lies.
+        """Return where in the file the last piece of metadata of a group that was visited lies.
 
         A piece may be put into space that was free before, but the last one marks how far the
         file had grown.

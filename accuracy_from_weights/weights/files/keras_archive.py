@@ -1,4 +1,4 @@
-"""``.keras`` archives: a configuration as JSON, and the weights as HDF5.
+"""Reading of ``.keras`` archives: a configuration as JSON, and the weights as HDF5.
 
 Only the names of classes and their numbers are taken from the configuration: nothing in it is
 made into an object, so that a Lambda layer's code stays text.
@@ -23,7 +23,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations in the order of the model's configuration."""
+    """Return the kernels and normalisations in the order of the model's configuration."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, size)
@@ -42,7 +42,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
 
 
 def parts_of_folder(path: str, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations of an archive that was never packed.
+    """Return the kernels and normalisations of an archive that was never packed.
 
     ``keras.saving.save_model(..., zipped=False)`` and KerasHub write such folders.
 

@@ -1,4 +1,4 @@
-"""numpy's ``.npz`` archives: state dicts, Keras's or Flax's names, and networks of a zoo.
+"""Reading of ``.npz`` archives: state dicts, Keras's or Flax's names, and networks of a zoo.
 
 A zoo's file holds all checkpoints of one training run: ``weights/NAME`` is the tensor of that name
 with a leading axis, the checkpoints, and ``header`` is JSON, in which ``steps`` lists the epochs
@@ -33,7 +33,7 @@ _KINDS = f"{NUMBERS_AND_TEXTS}cVSM"
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations in the order in which the arrays were written."""
+    """Return the kernels and normalisations in the order in which the arrays were written."""
     arrays: Arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:

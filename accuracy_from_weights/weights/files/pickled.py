@@ -1,4 +1,4 @@
-"""PyTorch's files, read by its weights-only loader, which knows tensors and containers only."""
+"""Reading of PyTorch's files by its weights-only loader: tensors and containers only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations of a state dict, or of a checkpoint that holds one."""
+    """Return the kernels and normalisations of a state dict, or of a checkpoint that holds one."""
     return parts_of_mapping(check_is_mapping(tensors_of_file(path, size)), part=part)
 
 
@@ -78,7 +78,7 @@ def _refuse_plain_pickle(path: str, size: int) -> None:
 
 
 def _first_global(file: BinaryIO) -> str | None:
-    """Name of the first function or class that a pickle would call."""
+    """Return the name of the first function or class that a pickle would call."""
     strings: list[str] = []
     try:
         for opcode, argument, _ in pickletools.genops(file):

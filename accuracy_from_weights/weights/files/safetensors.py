@@ -1,4 +1,4 @@
-"""The safetensors format, read without its library, which cannot give bfloat16 to numpy.
+"""Reading of ``.safetensors`` files without their library, which cannot give bfloat16 to numpy.
 
 Eight bytes give the length of a JSON header, little-endian; the header gives each tensor's dtype,
 shape and place in the bytes that follow. The format is defined at
@@ -42,7 +42,7 @@ _DTYPES = {
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Kernels and normalisations in the order that names and shapes tell.
+    """Return the kernels and normalisations in the order that names and shapes tell.
 
     The format's own writer sorts tensors by dtype and name, whatever their order was.
     """
@@ -121,7 +121,7 @@ def _are_counts(value: Any) -> bool:
 
 
 def _decoded(raw: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
-    """Half-size formats as float32: bfloat16 and float8 are cut-off wider floats, or a table."""
+    """Return bfloat16 and float8 as float32: cut-off wider floats, or a table."""
     if dtype == "BF16":
         return (raw.astype(np.uint32) << 16).view(np.float32)
     if dtype == "F8_E5M2":
@@ -132,7 +132,7 @@ def _decoded(raw: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
 
 
 def _e4m3_values() -> np.ndarray[Any, Any]:
-    """All 256 values of float8 e4m3fn: 4 bits of exponent (bias 7), 3 of mantissa, no infinity."""
+    """Return the 256 values of float8 e4m3fn: 4 bits of exponent (bias 7), 3 of mantissa."""
     code = np.arange(256)
     exponent, mantissa = (code >> 3) & 15, code & 7
     normal = np.ldexp(1 + mantissa / 8, exponent - 7)

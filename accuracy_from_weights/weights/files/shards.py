@@ -1,4 +1,4 @@
-"""Networks in several files: read through the index that lies beside them, or refused.
+"""Reading of networks in several files (shards), through the index that lies beside them.
 
 transformers splits ``model.safetensors`` into ``model-00001-of-00002.safetensors`` and so on, and
 writes ``model.safetensors.index.json``, whose ``weight_map`` tells each tensor's file. Keras splits
@@ -68,7 +68,7 @@ def index_of(path: str) -> str | None:
 
 
 def parts_of_index(path: str, part: str | None) -> list[Part]:
-    """Kernels and normalisations of a network whose tensors lie in several files.
+    """Return the kernels and normalisations of a network whose tensors lie in several files.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _weight_map(path: str) -> Mapping[str, Any]:
 
 
 def _files(path: str, weight_map: Mapping[str, Any]) -> list[str]:
-    """Names of the files that an index names, in its order, all of them beside it."""
+    """Return the names of an index's files, in its order, all of them beside it."""
     named = [f for files in weight_map.values() for f in ([files] if _is_text(files) else files)]
     for file in dict.fromkeys(named):
         if not _is_text(file) or os.path.basename(file) != file or file in ("", ".", ".."):
@@ -155,7 +155,7 @@ def _parts_of_keras(path: str, weight_map: Mapping[str, Any]) -> list[Part]:
 
 
 def _variables(shard: SafeHdf5, group: Any, place: str) -> list[tuple[str, Any]]:
-    """Places of all layers in a shard with the groups of their variables, as they were written."""
+    """Return the places of all layers in a shard with their variables, in the order of writing."""
     found: list[tuple[str, Any]] = []
     for name, member in shard.visit(group).items():
         if name == "vars":

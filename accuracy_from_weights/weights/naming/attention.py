@@ -39,7 +39,7 @@ def is_fused(path: tuple[str, ...]) -> bool:
 
 
 def split_projections(name: str, kernel: Array, bias: Array | None) -> list[Kernel]:
-    """Three kernels, as views, of one that computes query, key and value one after another.
+    """Return three kernels, as views, of one that computes query, key and value one after another.
 
     Parameters
     ----------

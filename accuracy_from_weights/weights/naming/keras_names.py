@@ -87,12 +87,12 @@ class KerasGroup:
 
 
 def blocks_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Block]:
-    """Kernels and normalisations of each layer, in the order given."""
+    """Return the kernels and normalisations of each layer, in the order given."""
     return [Block(group.path, tuple(_parts(group))) for group in _with_attention(groups)]
 
 
 def parts_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Part]:
-    """Kernels and normalisations of layers given in the order of data flow."""
+    """Return the kernels and normalisations of layers given in the order of data flow."""
     return [part for block in blocks_of_keras_groups(groups) for part in block.parts]
 
 
@@ -105,7 +105,7 @@ def class_from_name(name: str) -> str:
 
 
 def attention_projections(names: Iterable[str]) -> list[str]:
-    """Names of attention's projections: query, key, value, out, where all of the first three are.
+    """Return the names of attention's projections: query, key, value and out.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def _einsum_kernel(group: KerasGroup, kernel: Array, bias: Array | None, equatio
 
 
 def _equation_axes(equation: str, n_axes: int) -> tuple[int, ...] | None:
-    """Axes of the kernel that reach the output, for an equation such as ``abc,cde->abde``."""
+    """Return the kernel's axes that reach the output of an equation such as ``abc,cde->abde``."""
     match = re.fullmatch(r"([^,]+),([^,]+)->(.+)", equation.replace("...", "").replace(" ", ""))
     if match is None or len(match[2]) != n_axes:
         return None

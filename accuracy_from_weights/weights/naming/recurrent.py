@@ -21,7 +21,7 @@ def recurrent_kernels(
     bias: Array | None,
     recurrent_bias: Array | None,
 ) -> list[Kernel]:
-    """Both kernels of one direction of one recurrent layer, laid out as PyTorch lays them out.
+    """Return both kernels of one direction of a recurrent layer, in PyTorch's layout.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def parts_of_mapping(
     graph: Graph | None = None,
     part: str | None = None,
 ) -> list[Part]:
-    """Kernels and normalisations of a state dict or a nested mapping, in order.
+    """Return the kernels and normalisations of a state dict or a nested mapping, in order.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _follows_keras(group: Mapping[str, Array]) -> bool:
 
 
 def _flat(source: Mapping[Any, Any]) -> list[tuple[Path, Any]]:
-    """Names and values of all tensors of the one network in a checkpoint."""
+    """Return the names and values of all tensors of the one network in a checkpoint."""
     network = network_in(source)
     is_split = is_split_by_flax(network)
     flat = []
@@ -179,7 +179,7 @@ def _without_markers(path: Path) -> Path:
 
 
 def _common_prefix(paths: list[Path]) -> Path:
-    """Leading names that are a wrapper's: ``module.``, ``model.``, ... before every layer.
+    """Return leading names that are a wrapper's: ``module.``, ``model.``, ... before every layer.
 
     A wrapper's own tensors, such as the weights of a loss, do not lie in a layer of many.
     """

@@ -62,7 +62,7 @@ NO_HINT = Hint()
 def parts_of_torch_group(
     path: tuple[str, ...], tensors: Mapping[str, Array], hint: Hint = NO_HINT
 ) -> list[Part]:
-    """Kernels and normalisations of one module's own tensors.
+    """Return the kernels and normalisations of one module's own tensors.
 
     Parameters
     ----------
