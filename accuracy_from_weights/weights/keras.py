@@ -8,6 +8,7 @@ from typing import Any
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.checkpoints import no_such_part
+from accuracy_from_weights.weights.files.keras_config import snake_case
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.keras_names import (
@@ -19,6 +20,7 @@ from accuracy_from_weights.weights.naming.keras_names import (
 from accuracy_from_weights.weights.naming.keras_variables import named_variables
 from accuracy_from_weights.weights.order.graph import with_graph
 from accuracy_from_weights.weights.order.keras_graph import Step, graph_of_steps
+from accuracy_from_weights.weights.order.layer_order import in_order_of_flow
 from accuracy_from_weights.weights.packed import unpacked
 
 _CONFIG = ("epsilon", "equation", "center", "scale")
@@ -30,7 +32,9 @@ def parts_of_keras_model(model: Any) -> list[Part]:
     A functional or sequential model knows its graph. The order of any other is worked out from
     names and shapes, as it is for its files. A layer that is used twice is read once.
     """
-    blocks = blocks_of_keras_groups(list(_groups(model, (), set())))
+    known: set[tuple[str, ...]] = set()
+    blocks = blocks_of_keras_groups(list(_groups(model, (), set(), known)))
+    blocks = in_order_of_flow(blocks, known=known)
     steps = _steps(model)
     if steps:
         blocks = with_graph(blocks, graph_of_steps(steps))
@@ -102,10 +106,17 @@ def _named_layers(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
             yield from _named_layers(child, inner, seen)
 
 
-def _groups(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[KerasGroup]:
+def _groups(
+    layer: Any, path: tuple[str, ...], seen: set[int], known: set[tuple[str, ...]]
+) -> Iterator[KerasGroup]:
+    """Yield the variables of all layers, and add to `known` where their order is the data's."""
     if id(layer) in seen:
         return
     seen.add(id(layer))
+    places = {} if type(layer).__module__.startswith("keras.") else _attributes(layer)
+    if not places or _steps(layer):
+        known.add(path)
+        places = {}
     class_name = _keras_class(layer)
     config = {key: getattr(layer, key) for key in _CONFIG if hasattr(layer, key)}
     variables = _own_variables(layer, path)
@@ -116,7 +127,33 @@ def _groups(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[Keras
         for suffix, named in named_variables(class_name, arrays, config):
             yield KerasGroup((*path, suffix) if suffix else path, named, class_name, config)
     for child in _children(layer):
-        yield from _groups(child, (*path, str(child.name)), seen)
+        place = places.get(id(child), (str(child.name),))
+        yield from _groups(child, (*path, *place), seen, known)
+
+
+def _attributes(layer: Any) -> dict[int, tuple[str, ...]]:
+    """Return under which attribute a layer of the user's keeps each layer, as Keras' files do.
+
+    Returns
+    -------
+    dict of int to tuple of str
+        By ``id``: the attribute; of a list, also the class and a counter.
+    """
+    places: dict[int, tuple[str, ...]] = {}
+    for name in sorted({*vars(layer), *(getattr(layer, "_modules", None) or {})}):
+        value = getattr(layer, name, None)
+        if name.startswith("_") or name == "layers":
+            continue
+        items = list(value.values()) if isinstance(value, Mapping) else value
+        if not isinstance(items, list | tuple):
+            places.setdefault(id(value), (name,))
+            continue
+        counts: dict[str, int] = {}
+        for item in items:
+            key = snake_case(type(item).__name__)
+            n = counts[key] = counts.get(key, -1) + 1
+            places.setdefault(id(item), (name, f"{key}_{n}" if n else key))
+    return places
 
 
 def _children(layer: Any) -> list[Any]:

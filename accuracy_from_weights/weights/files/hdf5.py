@@ -44,7 +44,12 @@ from accuracy_from_weights.weights.naming.keras_variables import (
 )
 from accuracy_from_weights.weights.order.graph import with_before, with_graph
 from accuracy_from_weights.weights.order.keras_graph import before_by_names, graph_of_steps
-from accuracy_from_weights.weights.order.layer_order import Block, chained, counter, family
+from accuracy_from_weights.weights.order.layer_order import (
+    Block,
+    counter,
+    family,
+    in_order_of_flow,
+)
 from accuracy_from_weights.weights.packed import unpacked, unpacked_in_order
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -84,7 +89,8 @@ def parts_of_store(file: SafeHdf5, config: LayerConfig | None) -> list[Part]:
     config : LayerConfig or None
         Of the whole model, where it is known.
     """
-    blocks = _stored_blocks(file, file.root, (), config)
+    known: set[tuple[str, ...]] = set()
+    blocks = in_order_of_flow(_stored_blocks(file, file.root, (), config, known), known=known)
     if config is not None and config.layers:
         blocks = with_graph(blocks, graph_of_steps(config.steps, has_keys=True))
     return [part for block in blocks for part in block.parts]
@@ -104,8 +110,10 @@ def _stored_blocks(
     group: Any,
     place: tuple[str, ...],
     config: LayerConfig | None,
+    known: set[tuple[str, ...]],
     is_attention: bool = False,
 ) -> list[Block]:
+    """Return the blocks of one group, and add to `known` where their order is the data's."""
     members = file.visit(group)
     own = members.pop("vars", None)
     blocks = []
@@ -122,8 +130,13 @@ def _stored_blocks(
         if name not in _NO_LAYERS and not name.startswith("seed_generator"):
             inner = config.layer(name) if config is not None else None
             is_projection = name in attention
-            inside[name] = _stored_blocks(file, member, (*place, name), inner, is_projection)
-    return blocks + _in_order(file, inside, members, config)
+            inner_place = (*place, name)
+            inside[name] = _stored_blocks(file, member, inner_place, inner, known, is_projection)
+    first = _in_order(file, inside, members, config)
+    rest = [name for name, found in inside.items() if found and name not in first]
+    if not rest:
+        known.add(place)
+    return blocks + [block for name in [*first, *rest] for block in inside[name]]
 
 
 def _in_order(
@@ -131,8 +144,8 @@ def _in_order(
     inside: dict[str, list[Block]],
     groups: Mapping[str, Any],
     config: LayerConfig | None,
-) -> list[Block]:
-    """Return the layers of one model or composite layer in order."""
+) -> list[str]:
+    """Return the names of a model's or composite layer's parts, as far as their order is known."""
     first = [name for name in COMPOSITE_ATTRIBUTES if name in inside]
     if config is not None and config.layers:
         first = [name for name in config.layers if name in inside]
@@ -144,8 +157,7 @@ def _in_order(
             first = written
             for name, before in before_by_names(listed).items():
                 inside[name] = [with_before(block, before) for block in inside[name]]
-    rest = chained({name: blocks for name, blocks in inside.items() if name not in first})
-    return [*(block for name in first for block in inside[name]), *rest]
+    return first
 
 
 def _own_group(

@@ -59,7 +59,7 @@ def layer_config(node: Any) -> LayerConfig:
         config, key = layer_config(inner), ""
         # Functions used as layers stand in the configuration, but not in the store.
         if not str(inner.get("module")).startswith(_FUNCTIONS):
-            key = _snake_case(config.class_name)
+            key = snake_case(config.class_name)
             n = counts[key] = counts.get(key, -1) + 1
             key = f"{key}_{n}" if n else key
             layers[key] = config
@@ -125,7 +125,7 @@ def _sources(call: Any) -> Iterator[str]:
                 yield from _sources(value)
 
 
-def _snake_case(class_name: str) -> str:
+def snake_case(class_name: str) -> str:
     """Return the name under which Keras stores a class's first layer: ``Conv2D`` -> ``conv2d``."""
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)

@@ -31,7 +31,6 @@ from accuracy_from_weights.weights.order.block_order import registered_in_flow
 from accuracy_from_weights.weights.order.graph import Graph, with_graph
 from accuracy_from_weights.weights.order.layer_order import (
     Block,
-    in_chaining_order,
     in_order_of_flow,
     is_sorted_by_name,
 )
@@ -103,14 +102,16 @@ def parts_of_mapping(
         _without_prefix(_without_markers(path), prefix): hint
         for path, hint in (hints or {}).items()
     }
-    blocks = _blocks(groups, hints, order_is_known)
-    if graph is not None:
-        blocks = registered_in_flow(with_graph(blocks, _renamed(graph, prefix)))
+    graph = None if graph is None else _renamed(graph, prefix)
+    blocks = _blocks(groups, hints, order_is_known, graph)
     return [part for block in blocks for part in block.parts]
 
 
 def _blocks(
-    groups: Mapping[Path, Mapping[str, Array]], hints: Mapping[Path, Hint], order_is_known: bool
+    groups: Mapping[Path, Mapping[str, Array]],
+    hints: Mapping[Path, Hint],
+    order_is_known: bool,
+    graph: Graph | None,
 ) -> list[Block]:
     keras_like = {path for path, group in groups.items() if _follows_keras(group)}
     if len(keras_like) == len(groups):
@@ -127,10 +128,10 @@ def _blocks(
     if keras_blocks and torch_blocks:
         positions = {path: i for i, path in enumerate(groups)}
         blocks.sort(key=lambda block: positions[block.path])
-    if not order_is_known:
-        blocks = in_order_of_flow(blocks)
-    elif not hints and is_sorted_by_name(list(groups)):
-        blocks = in_chaining_order(blocks)
+    if graph is None:
+        blocks = in_order_of_flow(blocks, order_is_known)
+    else:
+        blocks = with_graph(blocks, graph)
     return registered_in_flow(blocks)
 
 

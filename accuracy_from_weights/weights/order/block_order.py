@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from accuracy_from_weights.weights.found_layers import Kernel
 from accuracy_from_weights.weights.order.layer_order import Block
 
 Path = tuple[str, ...]
+
+
+_BEFORE_PARTS = (
+    ("input_layernorm", "self_attn", "post_attention_layernorm"),
+    ("layernorm_before", "attention", "layernorm_after"),
+)
+"""Llama's and ViT's blocks: a normalisation, the attention, and a normalisation before the MLP."""
 
 
 def registered_in_flow(blocks: Sequence[Block]) -> list[Block]:
@@ -27,8 +35,9 @@ def registered_in_flow(blocks: Sequence[Block]) -> list[Block]:
     for path in by_path:
         if path[-1:] == ("linear2",):
             moved.update(_after_each_part(path[:-1], by_path))
-        elif path[-1:] == ("input_layernorm",):
-            moved.update(_before_each_part(path[:-1], by_path))
+        for names in _BEFORE_PARTS:
+            if path[-1:] == names[:1]:
+                moved.update(_before_each_part(path[:-1], by_path, names))
     followers = {after: norm for norm, after in moved.items()}
     ordered: list[Block] = []
     for block in blocks:
@@ -53,20 +62,27 @@ def _after_each_part(outer: Path, by_path: Mapping[Path, Block]) -> dict[Path, P
     return {norm: after for norm, after in zip(norms, anchors, strict=True) if norm in by_path}
 
 
-def _before_each_part(outer: Path, by_path: Mapping[Path, Block]) -> dict[Path, Path]:
-    """Llama's blocks: input_layernorm, self_attn, post_attention_layernorm, mlp.
+def _before_each_part(
+    outer: Path, by_path: Mapping[Path, Block], names: tuple[str, str, str]
+) -> dict[Path, Path]:
+    """Return where the two normalisations of a pre-norm block belong.
 
-    Of these, the second is what comes after the last of ``self_attn``. The first comes after
-    whatever stands before the block.
+    The first one comes after the last kernel before the block, the second one after the last
+    layer of the attention.
     """
+    first, part, second_name = names
     paths = list(by_path)
     inside = [i for i, path in enumerate(paths) if path[: len(outer)] == outer]
     moved: dict[Path, Path] = {}
-    before = [path for path in paths[: inside[0]] if not "".join(path[-1:]).endswith("layernorm")]
-    if before and paths[inside[0]] != (*outer, "input_layernorm"):
-        moved[(*outer, "input_layernorm")] = before[-1]
-    attention = [paths[i] for i in inside if paths[i][: len(outer) + 1] == (*outer, "self_attn")]
-    second = (*outer, "post_attention_layernorm")
+    before = [path for path in paths[: inside[0]] if _has_kernel(by_path[path])]
+    if before and paths[inside[0]] != (*outer, first):
+        moved[(*outer, first)] = before[-1]
+    attention = [paths[i] for i in inside if paths[i][: len(outer) + 1] == (*outer, part)]
+    second = (*outer, second_name)
     if attention and second in by_path:
         moved[second] = attention[-1]
     return moved
+
+
+def _has_kernel(block: Block) -> bool:
+    return any(isinstance(part, Kernel) for part in block.parts)

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from accuracy_from_weights.weights.found_layers import Kernel, Normalisation, Part
+
+Path: TypeAlias = tuple[str, ...]
 
 _RANKS = ("embedding", "conv", "depthwise_conv", "transposed_conv", "recurrent", "attention")
 """Of layers that chain equally well, the earlier kind comes first; dense ones are the last."""
@@ -38,6 +41,10 @@ _HABITS = (
 """How people name what comes first and what comes last; decides between what chains equally."""
 
 _NO_CHAIN = 6
+
+_MAX_SEARCHED = 64
+"""Layers beside each other of which every order is tried, at most."""
+_MAX_STEPS = 2000
 
 _PICTURE = 4
 """Channels of a picture, at most."""
@@ -78,18 +85,60 @@ class _Unit:
         return next((i for i in found if i != _NO_HABIT), _NO_HABIT)
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether it is known, or called, a depthwise convolution."""
+        is_named = re.search(r"dw|depthwise", self.name, re.IGNORECASE) is not None
+        return self.rank == _RANKS.index("depthwise_conv") or (self.is_convolution and is_named)
+
+    @property
     def is_convolution(self) -> bool:
         return 1 <= self.rank <= 3
 
 
-def in_order_of_flow(blocks: Sequence[Block]) -> list[Block]:
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What is known of all units beside each other.
+
+    Attributes
+    ----------
+    produced : set of int or None
+        Widths that kernels give out.
+    owners : dict of str to str
+        By the name of a normalisation, the kernel whose name it begins with: ``conv1_bn``.
+    """
+
+    produced: set[int | None]
+    owners: dict[str, str]
+
+    @classmethod
+    def of(cls, units: Sequence[_Unit]) -> _Level:
+        kernels = [unit for unit in units if not unit.is_normalisation]
+        owners = {
+            norm.name: kernel.name
+            for norm in units
+            if norm.is_normalisation
+            for kernel in kernels
+            if norm.n_out == kernel.n_out and re.match(rf"{re.escape(kernel.name)}\D", norm.name)
+        }
+        return cls({kernel.n_out for kernel in kernels}, owners)
+
+
+def in_order_of_flow(
+    blocks: Sequence[Block], order_is_given: bool = False, known: Collection[Path] = ()
+) -> list[Block]:
     """Sort layers by data flow, as far as names and shapes tell.
 
     Parameters
     ----------
     blocks : sequence of Block
+    order_is_given : bool, default=False
+        Whether the order may be the data's: then it stays, level by level, unless another one
+        chains better or agrees better with the counters in the names.
+    known : collection of tuple of str, optional
+        Names of the models and layers whose parts are in order already.
     """
-    return _ordered([block for block in blocks if block.parts], 0, False)
+    given = None if order_is_given else {*known}
+    return _ordered([block for block in blocks if block.parts], 0, False, given)
 
 
 def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
@@ -97,71 +146,144 @@ def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
     return len(paths) > 1 and list(paths) == sorted(paths)
 
 
-def in_chaining_order(blocks: Sequence[Block]) -> list[Block]:
-    """Sort layers by data flow where their own order cannot be it and the sorted one can.
-
-    For an order that is the alphabet's, yet might be the network's as well.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-    """
-    if _chains(blocks):
-        return list(blocks)
-    by_flow = in_order_of_flow(blocks)
-    return by_flow if _chains(by_flow) else list(blocks)
-
-
-def _chains(blocks: Sequence[Block]) -> bool:
-    """Whether each layer can take what the layer before gives: one path, no shortcuts."""
-    units = [_unit(".".join(block.path), [block]) for block in blocks if block.parts]
-    units = [unit for unit in units if not unit.is_normalisation]
-    return all(_takes(unit, last) for last, unit in itertools.pairwise(units))
-
-
-def _takes(unit: _Unit, last: _Unit) -> bool:
-    n_out = max(last.n_out or 1, 1)
-    is_dense = unit.rank == len(_RANKS)
-    if unit.is_convolution and last.rank == len(_RANKS):
-        # A generator's features, made into an image: of more channels than a picture has.
-        return unit.n_in is not None and unit.n_in > _PICTURE and n_out % unit.n_in == 0
-    if unit.n_in is None:
-        return last.is_convolution and unit.n_out is not None and unit.n_out % n_out == 0
-    is_flattened = is_dense and last.is_convolution and unit.n_in % n_out == 0
-    return unit.n_in == n_out or is_flattened
-
-
-def chained(members: Mapping[str, Sequence[Block]]) -> list[Block]:
-    """Sort layers, each in order inside, by data flow."""
-    units = [_unit(name, blocks) for name, blocks in members.items() if blocks]
-    return [block for unit in _merged(units, False) for block in unit.blocks]
-
-
 def family(name: str) -> str:
     """Drop the counter at a name's end: ``conv2d_1`` -> ``conv2d``, ``fc2`` -> ``fc``."""
-    return re.sub(r"_?\d+$", "", name)
+    return re.sub(r"[._]?\d+$", "", name)
 
 
 def counter(name: str) -> tuple[int, str]:
     """Sort key of the names of one family: the number at the end, 0 where there is none."""
-    match = re.search(r"_?(\d+)$", name)
+    match = re.search(r"[._]?(\d+)$", name)
     return (int(match[1]) if match else 0), name
 
 
-def _ordered(blocks: Sequence[Block], depth: int, is_pre_norm: bool) -> list[Block]:
-    own: list[Block] = []
+def _ordered(
+    blocks: Sequence[Block], depth: int, is_pre_norm: bool, known: set[Path] | None
+) -> list[Block]:
+    """Sort one level and those inside it; `known` is None where the order may be the data's."""
     members: dict[str, list[Block]] = {}
-    for block in blocks:
+    places: dict[str, int] = {}
+    own: list[tuple[int, _Unit]] = []
+    for place, block in enumerate(blocks):
         if len(block.path) <= depth:
-            own.append(block)
+            own.append((place, _unit("", [block])))
         else:
             members.setdefault(block.path[depth], []).append(block)
-    units = []
-    ends_in_norm = is_pre_norm or bool(_last_norms([_unit(*item) for item in members.items()]))
+            places.setdefault(block.path[depth], place)
+    is_pre = is_pre_norm or bool(_last_norms([_unit(*item) for item in members.items()]))
+
+    def unit(name: str, inside: Sequence[Block], inner_depth: int) -> _Unit:
+        if len(inside) > 1:
+            inside = _ordered(inside, inner_depth, is_pre, known)
+        return _unit(name, inside)
+
+    lists = _side_by_side(members, depth)
+    placed: list[tuple[int, _Unit]] = []
+    rows: list[list[_Unit]] = [[] for _ in next(iter(lists.values()), {})]
     for name, inside in members.items():
-        inner = _ordered(inside, depth + 1, ends_in_norm) if len(inside) > 1 else inside
-        units.append(_unit(name, inner))
-    return own + [block for unit in _merged(units, is_pre_norm) for block in unit.blocks]
+        items = [unit(name, inside, depth + 1)] if name not in lists else []
+        for row, (i, item) in zip(rows, lists.get(name, {}).items(), strict=False):
+            items.append(unit(f"{name}.{i}", item, depth + 2))
+            row.append(items[-1])
+        placed += [(places[name], item) for item in items]
+    units = [item for _, item in placed]
+    first = [item for _, item in own]
+    given = [item for _, item in sorted([*own, *placed], key=lambda pair: pair[0])]
+    if known and blocks[0].path[:depth] in known:
+        return [block for item in first + units for block in item.blocks]
+    candidates = [given] if known is None else []
+    candidates.append(first + _merged(units, is_pre_norm))
+    if rows:
+        listed = {id(item) for row in rows for item in row}
+        at = next(k for k, item in enumerate(units) if id(item) in listed)
+        interleaved = [item for row in rows for item in _merged(row, is_pre_norm)]
+        rest = [item for item in units[at:] if id(item) not in listed]
+        candidates.append(first + units[:at] + interleaved + rest)
+    best = min(candidates, key=_faults)
+    if _faults(best)[0]:
+        best = min([best, first + _searched(units)], key=_faults)
+    return [block for item in best for block in item.blocks]
+
+
+def _side_by_side(
+    members: Mapping[str, Sequence[Block]], depth: int
+) -> dict[str, dict[int, list[Block]]]:
+    """Return lists of equal length beside each other, such as of patch embeddings and of stages.
+
+    Parameters
+    ----------
+    members : mapping of str to sequence of Block
+    depth : int
+        At which the members' names stand in the paths.
+
+    Returns
+    -------
+    dict of str to dict of int to list of Block
+        The items of each list by their numbers; nothing where there are not two such lists.
+    """
+    lists: dict[str, dict[int, list[Block]]] = {}
+    for name, inside in members.items():
+        items: dict[str, list[Block]] = {}
+        for block in inside:
+            items.setdefault("".join(block.path[depth + 1 : depth + 2]), []).append(block)
+        if len(items) > 1 and all(number.isdigit() for number in items):
+            lists[name] = {int(number): items[number] for number in sorted(items, key=int)}
+    lengths = [len(items) for items in lists.values()]
+    usual = next((n for n in lengths if lengths.count(n) > 1), 0)
+    return {name: items for name, items in lists.items() if len(items) == usual}
+
+
+def _faults(units: Sequence[_Unit]) -> tuple[int, int, int]:
+    """Count what is wrong with an order: units that do not follow, side steps, counters' steps."""
+    level = _Level.of(units)
+    misfits = side_steps = 0
+    last: _Unit | None = None
+    for at, unit in enumerate(units):
+        if unit.is_normalisation:
+            following = next((u for u in units[at + 1 :] if not u.is_normalisation), None)
+            fits = last is not None and units[at - 1] is last and unit.n_out == last.n_out
+            misfits += not fits and (following is None or following.n_in != unit.n_out)
+            side_steps += last is not None and level.owners.get(unit.name, last.name) != last.name
+            continue
+        misfits += _misfit(unit, last, units[:at], level) >= _NO_CHAIN
+        side_steps += last is not None and unit.n_in is not None and unit.n_in != last.n_out
+        last = unit
+    numbers: dict[str, list[int]] = {}
+    for unit in units:
+        numbers.setdefault(family(unit.name), []).append(counter(unit.name)[0])
+    down = sum(a > b for found in numbers.values() for a, b in itertools.pairwise(found))
+    return misfits, side_steps, down
+
+
+def _searched(units: Sequence[_Unit]) -> list[_Unit]:
+    """Return an order in which every unit follows from the one before, if one is found soon.
+
+    Parameters
+    ----------
+    units : sequence of _Unit
+        In the order that is preferred where several chain equally well.
+    """
+    level = _Level.of(units)
+    n_left = _MAX_STEPS
+
+    def extended(ordered: list[_Unit], rest: list[_Unit]) -> list[_Unit] | None:
+        nonlocal n_left
+        if not rest:
+            return ordered
+        last = next((unit for unit in reversed(ordered) if not unit.is_normalisation), None)
+        costs = [_cost(unit, last, ordered, level) for unit in rest]
+        for at in sorted(range(len(rest)), key=costs.__getitem__):
+            n_left -= 1
+            if costs[at][0] >= _NO_CHAIN or n_left < 0:
+                break
+            found = extended([*ordered, rest[at]], rest[:at] + rest[at + 1 :])
+            if found is not None:
+                return found
+        return None
+
+    if len(units) > _MAX_SEARCHED:
+        return list(units)
+    return extended([], list(units)) or list(units)
 
 
 def _last_norms(units: Sequence[_Unit]) -> list[_Unit]:
@@ -187,6 +309,8 @@ def _unit(name: str, blocks: Sequence[Block]) -> _Unit:
     n_in: int | None = first.kernel.shape[1]
     if first.kind == "embedding" or (n_in == 1 and first.kernel.ndim > 2):
         n_in = None  # takes indices; or is depthwise, or sees a single channel
+    if first.kind == "depthwise_conv" and first is not last:
+        n_in = first.kernel.shape[0]  # of a separable convolution, with one kernel a channel
     n_out = last.kernel.shape[0]
     if last.kind == "recurrent":
         directions = sum(part.name.endswith(".state") for part in kernels)
@@ -202,8 +326,8 @@ def _merged(units: Sequence[_Unit], is_pre_norm: bool) -> list[_Unit]:
     for unit in units:
         families.setdefault(family(unit.name), []).append(unit)
     queues = [sorted(members, key=lambda unit: counter(unit.name)) for members in families.values()]
-    produced = {unit.n_out for unit in units if not unit.is_normalisation}
-    waiting = {id(unit) for unit in _last_norms(units)}
+    level = _Level.of(units)
+    waiting = set() if is_pre_norm else {id(unit) for unit in _last_norms(units)}
     ordered: list[_Unit] = []
     last: _Unit | None = None  # the last unit with a kernel
     while queues:
@@ -215,7 +339,7 @@ def _merged(units: Sequence[_Unit], is_pre_norm: bool) -> list[_Unit]:
         costs = [
             (9, 0, 0, 0)
             if id(head) in waiting or (is_adding and head.is_normalisation)
-            else _cost(head, last, ordered, produced)
+            else _cost(head, last, ordered, level)
             for head in heads
         ]
         best = costs.index(min(costs))
@@ -240,24 +364,32 @@ def _norm_before(heads: Sequence[_Unit], best: int, is_pre_norm: bool) -> int:
 
 
 def _cost(
-    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
+    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], level: _Level
 ) -> tuple[int, int, int, int]:
     """How badly a unit fits next; the smaller the better."""
-    misfit = _misfit(unit, last, ordered, produced)
+    misfit = _misfit(unit, last, ordered, level)
     # Where nothing chains (after a concatenation), counters go on across families.
     number = counter(unit.name)[0] if misfit >= _NO_CHAIN else 0
     return misfit, unit.habit, number, unit.rank
 
 
-def _misfit(
-    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], produced: set[int | None]
-) -> int:
+def _misfit(unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], level: _Level) -> int:
     if unit.is_normalisation:
         fits = last is not None and ordered[-1] is last and unit.n_out == last.n_out
+        if fits and last is not None and level.owners.get(unit.name, last.name) != last.name:
+            return 5
         return 0 if fits else _NO_CHAIN + 1
+    if last is None and unit.is_depthwise:
+        return 3
     if last is None or last.n_out is None:
-        is_first = unit.rank <= 1 if unit.n_in is None else unit.n_in not in produced
+        is_first = unit.rank <= 1 if unit.n_in is None else unit.n_in not in level.produced
         return 1 if is_first else 2
+    if unit.is_convolution and last.rank == len(_RANKS):
+        if unit.n_in is None:
+            return 1 if unit.is_depthwise and unit.n_out == last.n_out else _NO_CHAIN
+        # A generator's features, made into an image: of more channels than a picture has.
+        is_image = unit.n_in > _PICTURE and last.n_out % unit.n_in == 0
+        return 5 if is_image else _NO_CHAIN
     if unit.n_in is None:
         # Embeddings stand together at the beginning; a depthwise convolution keeps its channels,
         # or gives several for each.
@@ -265,6 +397,8 @@ def _misfit(
         is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and keeps)
         return 1 if is_next else _NO_CHAIN
     is_dense = unit.rank == len(_RANKS)
+    if unit.n_in == last.n_in and unit.rank == last.rank == _RANKS.index("attention"):
+        return 1  # queries, keys and values, which may be of fewer heads
     if unit.n_in == last.n_out:
         # After the last convolution only: a dense layer does not lead back to images.
         return 3 if is_dense and last.is_convolution else 1
