@@ -42,14 +42,10 @@ from accuracy_from_weights.weights.naming.keras_variables import (
     WITH_KERNEL,
     named_variables,
 )
+from accuracy_from_weights.weights.order.chaining import Block, counter, family
 from accuracy_from_weights.weights.order.graph import with_before, with_graph
 from accuracy_from_weights.weights.order.keras_graph import before_by_names, graph_of_steps
-from accuracy_from_weights.weights.order.layer_order import (
-    Block,
-    counter,
-    family,
-    in_order_of_flow,
-)
+from accuracy_from_weights.weights.order.layer_order import in_order_of_flow
 from accuracy_from_weights.weights.packed import unpacked, unpacked_in_order
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")

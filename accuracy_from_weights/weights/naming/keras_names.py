@@ -22,7 +22,7 @@ from accuracy_from_weights.weights.found_layers import (
 )
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.recurrent import from_keras_gru, recurrent_kernels
-from accuracy_from_weights.weights.order.layer_order import Block
+from accuracy_from_weights.weights.order.chaining import Block
 
 COMPOSITE_ATTRIBUTES = (
     "query_dense",

@@ -28,12 +28,9 @@ from accuracy_from_weights.weights.naming.keras_names import (
 )
 from accuracy_from_weights.weights.naming.torch_names import NO_HINT, Hint, parts_of_torch_group
 from accuracy_from_weights.weights.order.block_order import registered_in_flow
+from accuracy_from_weights.weights.order.chaining import Block
 from accuracy_from_weights.weights.order.graph import Graph, with_graph
-from accuracy_from_weights.weights.order.layer_order import (
-    Block,
-    in_order_of_flow,
-    is_sorted_by_name,
-)
+from accuracy_from_weights.weights.order.layer_order import in_order_of_flow, is_sorted_by_name
 from accuracy_from_weights.weights.packed import unpacked
 from accuracy_from_weights.weights.parametrised import effective_weights
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from accuracy_from_weights.weights.found_layers import Kernel
-from accuracy_from_weights.weights.order.layer_order import Block
+from accuracy_from_weights.weights.order.chaining import Block
 
 Path = tuple[str, ...]
 

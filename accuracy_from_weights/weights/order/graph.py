@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from accuracy_from_weights.weights.found_layers import Normalisation
-from accuracy_from_weights.weights.order.layer_order import Block
+from accuracy_from_weights.weights.order.chaining import Block
 
 Path: TypeAlias = tuple[str, ...]
 

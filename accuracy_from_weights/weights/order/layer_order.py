@@ -1,126 +1,27 @@
-"""The order of layers where a file stores none: worked out from names and from shapes.
+"""The order of layers, worked out from names and from shapes.
 
 Flax's parameters, ``.safetensors`` files and Keras's subclassed models come sorted by name, which
 puts ``batch_normalization`` before ``conv2d``, ``bn1`` before ``conv1`` and ``conv2d_10`` before
-``conv2d_2``. Within one family of names the counters give the order. Families are merged by
-chaining: what comes next takes in as many channels as the layer before gives out (a dense layer
-after a convolution may take a multiple, since flattening multiplies), and a normalisation follows
-a kernel of its width. A convolution that takes in what an earlier one took and gives out what the
-last one gives is taken for its shortcut. Composite layers and blocks are put in order inside
-first, and then chained as one.
-
-Where several merges chain, the one chosen need not be the network's.
+``conv2d_2``. A module may register its layers in another order than it runs them. Composite layers
+and blocks are put in order inside first, and then chained as one. Within one family of names the
+counters give the order. Lists of equal length beside each other are run in turns, where that chains
+better. Where several orders chain, the one chosen need not be the network's.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
-from accuracy_from_weights.weights.found_layers import Kernel, Normalisation, Part
-
-Path: TypeAlias = tuple[str, ...]
-
-_RANKS = ("embedding", "conv", "depthwise_conv", "transposed_conv", "recurrent", "attention")
-"""Of layers that chain equally well, the earlier kind comes first; dense ones are the last."""
-
-
-_HABITS = (
-    r"stem|inputs?|inc|patch_embed\w*|(?:.*_)?(?:token|word|tok)s?(?:_emb\w*)?|wte|embed_tokens",
-    r"(?:.*_)?pos(?:ition|itional)?(?:_emb\w*)?|wpe|embed_positions",
-    r"embeddings?|embed|q_proj|query|to_q|self|self_attn|gate_proj|encoder|down",
-    r"k_proj|key|to_k|multihead_attn|cross_attn|up_proj|bottleneck|middle|mid",
-    r"v_proj|value|to_v|down_proj|decoder",
-    r".*",
-    r"(?:o|out)_proj|to_out|output|out|proj",
-    r"heads?|lm_head|classifier|logits|outc|fc_out|predictions?",
+from accuracy_from_weights.weights.order.chaining import (
+    Block,
+    Path,
+    Unit,
+    faults,
+    last_norms,
+    merged,
+    searched,
+    unit_of,
 )
-"""How people name what comes first and what comes last; decides between what chains equally."""
-
-_NO_CHAIN = 6
-
-_MAX_SEARCHED = 64
-"""Layers beside each other of which every order is tried, at most."""
-_MAX_STEPS = 2000
-
-_PICTURE = 4
-"""Channels of a picture, at most."""
-
-_NO_HABIT = _HABITS.index(r".*")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Block:
-    """The parts of one layer, under its name."""
-
-    path: tuple[str, ...]
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Unit:
-    """One layer, or a composite layer, block or model that is in order inside."""
-
-    name: str
-    blocks: tuple[Block, ...]
-    rank: int
-    n_in: int | None
-    n_out: int | None
-    is_normalisation: bool
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether it is one layer with a kernel, with nothing around it; embeddings aside."""
-        is_single = len(self.blocks) == 1 and self.blocks[0].path[-1:] == (self.name,)
-        return is_single and self.rank > 0 and not self.is_normalisation
-
-    @property
-    def habit(self) -> int:
-        """How early, by its name, people mean it to come."""
-        name = family(self.name).lower()
-        found = (i for i, names in enumerate(_HABITS) if re.fullmatch(names, name))
-        return next((i for i in found if i != _NO_HABIT), _NO_HABIT)
-
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether it is known, or called, a depthwise convolution."""
-        is_named = re.search(r"dw|depthwise", self.name, re.IGNORECASE) is not None
-        return self.rank == _RANKS.index("depthwise_conv") or (self.is_convolution and is_named)
-
-    @property
-    def is_convolution(self) -> bool:
-        return 1 <= self.rank <= 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """What is known of all units beside each other.
-
-    Attributes
-    ----------
-    produced : set of int or None
-        Widths that kernels give out.
-    owners : dict of str to str
-        By the name of a normalisation, the kernel whose name it begins with: ``conv1_bn``.
-    """
-
-    produced: set[int | None]
-    owners: dict[str, str]
-
-    @classmethod
-    def of(cls, units: Sequence[_Unit]) -> _Level:
-        kernels = [unit for unit in units if not unit.is_normalisation]
-        owners = {
-            norm.name: kernel.name
-            for norm in units
-            if norm.is_normalisation
-            for kernel in kernels
-            if norm.n_out == kernel.n_out and re.match(rf"{re.escape(kernel.name)}\D", norm.name)
-        }
-        return cls({kernel.n_out for kernel in kernels}, owners)
 
 
 def in_order_of_flow(
@@ -146,40 +47,29 @@ def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
     return len(paths) > 1 and list(paths) == sorted(paths)
 
 
-def family(name: str) -> str:
-    """Drop the counter at a name's end: ``conv2d_1`` -> ``conv2d``, ``fc2`` -> ``fc``."""
-    return re.sub(r"[._]?\d+$", "", name)
-
-
-def counter(name: str) -> tuple[int, str]:
-    """Sort key of the names of one family: the number at the end, 0 where there is none."""
-    match = re.search(r"[._]?(\d+)$", name)
-    return (int(match[1]) if match else 0), name
-
-
 def _ordered(
     blocks: Sequence[Block], depth: int, is_pre_norm: bool, known: set[Path] | None
 ) -> list[Block]:
     """Sort one level and those inside it; `known` is None where the order may be the data's."""
     members: dict[str, list[Block]] = {}
     places: dict[str, int] = {}
-    own: list[tuple[int, _Unit]] = []
+    own: list[tuple[int, Unit]] = []
     for place, block in enumerate(blocks):
         if len(block.path) <= depth:
-            own.append((place, _unit("", [block])))
+            own.append((place, unit_of("", [block])))
         else:
             members.setdefault(block.path[depth], []).append(block)
             places.setdefault(block.path[depth], place)
-    is_pre = is_pre_norm or bool(_last_norms([_unit(*item) for item in members.items()]))
+    is_pre = is_pre_norm or bool(last_norms([unit_of(*item) for item in members.items()]))
 
-    def unit(name: str, inside: Sequence[Block], inner_depth: int) -> _Unit:
+    def unit(name: str, inside: Sequence[Block], inner_depth: int) -> Unit:
         if len(inside) > 1:
             inside = _ordered(inside, inner_depth, is_pre, known)
-        return _unit(name, inside)
+        return unit_of(name, inside)
 
     lists = _side_by_side(members, depth)
-    placed: list[tuple[int, _Unit]] = []
-    rows: list[list[_Unit]] = [[] for _ in next(iter(lists.values()), {})]
+    placed: list[tuple[int, Unit]] = []
+    rows: list[list[Unit]] = [[] for _ in next(iter(lists.values()), {})]
     for name, inside in members.items():
         items = [unit(name, inside, depth + 1)] if name not in lists else []
         for row, (i, item) in zip(rows, lists.get(name, {}).items(), strict=False):
@@ -192,16 +82,16 @@ def _ordered(
     if known and blocks[0].path[:depth] in known:
         return [block for item in first + units for block in item.blocks]
     candidates = [given] if known is None else []
-    candidates.append(first + _merged(units, is_pre_norm))
+    candidates.append(first + merged(units, is_pre_norm))
     if rows:
         listed = {id(item) for row in rows for item in row}
         at = next(k for k, item in enumerate(units) if id(item) in listed)
-        interleaved = [item for row in rows for item in _merged(row, is_pre_norm)]
+        interleaved = [item for row in rows for item in merged(row, is_pre_norm)]
         rest = [item for item in units[at:] if id(item) not in listed]
         candidates.append(first + units[:at] + interleaved + rest)
-    best = min(candidates, key=_faults)
-    if _faults(best)[0]:
-        best = min([best, first + _searched(units)], key=_faults)
+    best = min(candidates, key=faults)
+    if faults(best)[0]:
+        best = min([best, first + searched(units)], key=faults)
     return [block for item in best for block in item.blocks]
 
 
@@ -231,183 +121,3 @@ def _side_by_side(
     lengths = [len(items) for items in lists.values()]
     usual = next((n for n in lengths if lengths.count(n) > 1), 0)
     return {name: items for name, items in lists.items() if len(items) == usual}
-
-
-def _faults(units: Sequence[_Unit]) -> tuple[int, int, int]:
-    """Count what is wrong with an order: units that do not follow, side steps, counters' steps."""
-    level = _Level.of(units)
-    misfits = side_steps = 0
-    last: _Unit | None = None
-    for at, unit in enumerate(units):
-        if unit.is_normalisation:
-            following = next((u for u in units[at + 1 :] if not u.is_normalisation), None)
-            fits = last is not None and units[at - 1] is last and unit.n_out == last.n_out
-            misfits += not fits and (following is None or following.n_in != unit.n_out)
-            side_steps += last is not None and level.owners.get(unit.name, last.name) != last.name
-            continue
-        misfits += _misfit(unit, last, units[:at], level) >= _NO_CHAIN
-        side_steps += last is not None and unit.n_in is not None and unit.n_in != last.n_out
-        last = unit
-    numbers: dict[str, list[int]] = {}
-    for unit in units:
-        numbers.setdefault(family(unit.name), []).append(counter(unit.name)[0])
-    down = sum(a > b for found in numbers.values() for a, b in itertools.pairwise(found))
-    return misfits, side_steps, down
-
-
-def _searched(units: Sequence[_Unit]) -> list[_Unit]:
-    """Return an order in which every unit follows from the one before, if one is found soon.
-
-    Parameters
-    ----------
-    units : sequence of _Unit
-        In the order that is preferred where several chain equally well.
-    """
-    level = _Level.of(units)
-    n_left = _MAX_STEPS
-
-    def extended(ordered: list[_Unit], rest: list[_Unit]) -> list[_Unit] | None:
-        nonlocal n_left
-        if not rest:
-            return ordered
-        last = next((unit for unit in reversed(ordered) if not unit.is_normalisation), None)
-        costs = [_cost(unit, last, ordered, level) for unit in rest]
-        for at in sorted(range(len(rest)), key=costs.__getitem__):
-            n_left -= 1
-            if costs[at][0] >= _NO_CHAIN or n_left < 0:
-                break
-            found = extended([*ordered, rest[at]], rest[:at] + rest[at + 1 :])
-            if found is not None:
-                return found
-        return None
-
-    if len(units) > _MAX_SEARCHED:
-        return list(units)
-    return extended([], list(units)) or list(units)
-
-
-def _last_norms(units: Sequence[_Unit]) -> list[_Unit]:
-    """Normalisations beside blocks that no single layer beside them feeds.
-
-    Pre-norm transformers and pre-activation ResNets need one after the last block. The one of
-    a post-norm network's stem, on the other hand, has a convolution of its width beside it.
-    """
-    if not any(len(unit.blocks) > 1 for unit in units):
-        return []
-    fed = {unit.n_out for unit in units if unit.is_leaf}
-    return [unit for unit in units if unit.is_normalisation and unit.n_out not in fed]
-
-
-def _unit(name: str, blocks: Sequence[Block]) -> _Unit:
-    parts = [part for block in blocks for part in block.parts]
-    kernels = [part for part in parts if isinstance(part, Kernel)]
-    if not kernels:
-        width = max((p.n_channels for p in parts if isinstance(p, Normalisation)), default=None)
-        return _Unit(name, tuple(blocks), len(_RANKS), width, width, True)
-    first, last = kernels[0], kernels[-1]
-    rank = _RANKS.index(first.kind) if first.kind in _RANKS else len(_RANKS)
-    n_in: int | None = first.kernel.shape[1]
-    if first.kind == "embedding" or (n_in == 1 and first.kernel.ndim > 2):
-        n_in = None  # takes indices; or is depthwise, or sees a single channel
-    if first.kind == "depthwise_conv" and first is not last:
-        n_in = first.kernel.shape[0]  # of a separable convolution, with one kernel a channel
-    n_out = last.kernel.shape[0]
-    if last.kind == "recurrent":
-        directions = sum(part.name.endswith(".state") for part in kernels)
-        n_out = last.kernel.shape[1] * max(directions, 1)
-    elif last.kind == "attention" and last.name.endswith(("query", "key", "value")):
-        n_out = last.kernel.shape[1]  # the output's projection is a layer of its own
-    return _Unit(name, tuple(blocks), rank, n_in, n_out, False)
-
-
-def _merged(units: Sequence[_Unit], is_pre_norm: bool) -> list[_Unit]:
-    """Merge families of names, each in the order of its counters, by chaining shapes."""
-    families: dict[str, list[_Unit]] = {}
-    for unit in units:
-        families.setdefault(family(unit.name), []).append(unit)
-    queues = [sorted(members, key=lambda unit: counter(unit.name)) for members in families.values()]
-    level = _Level.of(units)
-    waiting = set() if is_pre_norm else {id(unit) for unit in _last_norms(units)}
-    ordered: list[_Unit] = []
-    last: _Unit | None = None  # the last unit with a kernel
-    while queues:
-        heads = [queue[0] for queue in queues]
-        if not any(len(unit.blocks) > 1 for queue in queues for unit in queue):
-            waiting.clear()
-        # What embeddings are added up to is normalised, not each of them.
-        is_adding = last is not None and last.rank == 0 and any(head.rank == 0 for head in heads)
-        costs = [
-            (9, 0, 0, 0)
-            if id(head) in waiting or (is_adding and head.is_normalisation)
-            else _cost(head, last, ordered, level)
-            for head in heads
-        ]
-        best = costs.index(min(costs))
-        if not ordered:
-            best = _norm_before(heads, best, is_pre_norm)
-        unit = queues[best].pop(0)
-        queues = [queue for queue in queues if queue]
-        ordered.append(unit)
-        if not unit.is_normalisation:
-            last = unit
-    return ordered
-
-
-def _norm_before(heads: Sequence[_Unit], best: int, is_pre_norm: bool) -> int:
-    """Whether a block begins with a normalisation: one of its first kernel's inputs only."""
-    kernel = heads[best]
-    for i, head in enumerate(heads):
-        fits = head.is_normalisation and head.n_out == kernel.n_in
-        if fits and (is_pre_norm or kernel.n_in != kernel.n_out):
-            return i
-    return best
-
-
-def _cost(
-    unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], level: _Level
-) -> tuple[int, int, int, int]:
-    """How badly a unit fits next; the smaller the better."""
-    misfit = _misfit(unit, last, ordered, level)
-    # Where nothing chains (after a concatenation), counters go on across families.
-    number = counter(unit.name)[0] if misfit >= _NO_CHAIN else 0
-    return misfit, unit.habit, number, unit.rank
-
-
-def _misfit(unit: _Unit, last: _Unit | None, ordered: Sequence[_Unit], level: _Level) -> int:
-    if unit.is_normalisation:
-        fits = last is not None and ordered[-1] is last and unit.n_out == last.n_out
-        if fits and last is not None and level.owners.get(unit.name, last.name) != last.name:
-            return 5
-        return 0 if fits else _NO_CHAIN + 1
-    if last is None and unit.is_depthwise:
-        return 3
-    if last is None or last.n_out is None:
-        is_first = unit.rank <= 1 if unit.n_in is None else unit.n_in not in level.produced
-        return 1 if is_first else 2
-    if unit.is_convolution and last.rank == len(_RANKS):
-        if unit.n_in is None:
-            return 1 if unit.is_depthwise and unit.n_out == last.n_out else _NO_CHAIN
-        # A generator's features, made into an image: of more channels than a picture has.
-        is_image = unit.n_in > _PICTURE and last.n_out % unit.n_in == 0
-        return 5 if is_image else _NO_CHAIN
-    if unit.n_in is None:
-        # Embeddings stand together at the beginning; a depthwise convolution keeps its channels,
-        # or gives several for each.
-        keeps = unit.n_out is not None and unit.n_out % max(last.n_out, 1) == 0
-        is_next = unit.rank == last.rank == 0 or (unit.rank > 0 and keeps)
-        return 1 if is_next else _NO_CHAIN
-    is_dense = unit.rank == len(_RANKS)
-    if unit.n_in == last.n_in and unit.rank == last.rank == _RANKS.index("attention"):
-        return 1  # queries, keys and values, which may be of fewer heads
-    if unit.n_in == last.n_out:
-        # After the last convolution only: a dense layer does not lead back to images.
-        return 3 if is_dense and last.is_convolution else 1
-    if (unit.n_in, unit.n_out, unit.rank) == (last.n_in, last.n_out, last.rank):
-        return 1  # side by side: neither can come after the other
-    if unit.is_convolution and unit.n_out == last.n_out:
-        return 2 if any(unit.n_in == other.n_in for other in ordered) else _NO_CHAIN
-    n_groups, rest = divmod(last.n_out, max(unit.n_in, 1))
-    if unit.is_convolution and rest == 0 and n_groups and (unit.n_out or 0) % n_groups == 0:
-        return 5  # each group of its outputs sees a group of its inputs
-    is_flattened = is_dense and last.rank < unit.rank and unit.n_in % max(last.n_out, 1) == 0
-    return 4 if is_flattened else _NO_CHAIN
