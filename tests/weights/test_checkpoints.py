@@ -214,7 +214,7 @@ def test_a_live_keras_model_that_carries_its_teacher_and_its_files(tmp_path: Pat
 
     pair = Pair()
     pair(np.ones((1, 6), np.float32))
-    with pytest.raises(UnsupportedModelError, match="'small_one' and 'teacher'"):
+    with pytest.raises(UnsupportedModelError, match="'student' and 'teacher'"):
         read_weights(pair)
     assert_same_layers(read_weights(pair, "student"), read_weights(pair.student))
     assert_same_layers(read_weights(pair, "teacher"), read_weights(pair.teacher))
