@@ -19,6 +19,7 @@ from accuracy_from_weights.callbacks.failures import Guarded
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, positive_int
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import check_feature_set
+from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.io.logged_names import FINAL_SUFFIXES
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Judge:
                 raise InvalidArgumentError(
                     "`predictor` has no method `anchor`, so `anchor_every` cannot be used with it."
                 )
-        self.input_shape = checked_shape(input_shape)
+        self.input_shape: tuple[int, ...] | InputSpec | None = checked_shape(input_shape)
 
     @property
     def wants_input_shape(self) -> bool:

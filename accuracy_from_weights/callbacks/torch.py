@@ -196,11 +196,10 @@ class Monitor(AccuracyCallback):
         if self._shapes is not None:
             self._judge.input_shape = self._shapes.of(model)
         if self._judge.input_shape is None:
-            raise InvalidArgumentError(
-                "the model has had no forward pass with images, signals or vectors since the "
-                "monitor was made, so the shape of an input is not known; pass `input_shape`, the "
-                "shape of one example without the batch axis"
-            )
+            from accuracy_from_weights.features.probes import input_spec
+
+            # Tokens are found from the model's first layer, as are tables and signals.
+            self._judge.input_shape = input_spec(model)
         self._shapes = None
 
 

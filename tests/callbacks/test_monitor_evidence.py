@@ -21,6 +21,7 @@ from tests.callbacks.scripted import (
     random_states,
 )
 from tests.callbacks.scripted import raw_accuracy as raw
+from tests.features.probes.asked_modules import TokenLSTM, table_mlp
 
 SHAPE = (1, 8, 8)
 
@@ -287,3 +288,10 @@ def test_a_log_of_unknown_names_is_one_sentence_with_a_suggestion():
         monitor.update(network(), log={"acuracy": 0.5, "loss": 2.0})
     assert len(ours_among(caught)) == 1
     assert monitor.update(network(), log={"train_acc": 0.5, "train_loss": 2.0})[KEY] > 0
+
+
+def test_networks_of_tokens_and_tables_need_no_shape(recwarn):
+    for make in (TokenLSTM, table_mlp):
+        monitor = Monitor(features="weights+probes")
+        assert monitor.update(make())[KEY] > 0
+    assert ours_among(recwarn.list) == []

@@ -90,5 +90,5 @@ def test_what_cannot_be_asked() -> None:
     with pytest.raises(UnsupportedModelError, match="not built"):
         probe(keras.Sequential([layers.Dense(2)]))
     open_size = model(keras.Input((None, None, 3)), layers.Conv2D(4, 3))
-    with pytest.raises(UnsupportedModelError, match="input_shape"):
+    with pytest.raises(UnsupportedModelError, match="`input_shape`"):
         probe(open_size)

@@ -53,7 +53,7 @@ def test_the_shape_tells_what_the_first_layer_leaves_open() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 3))
     assert input_spec(flat, (28, 28)) == InputSpec("image", (28, 28))
     assert input_spec(TokenLSTM(), (9,)).shape == (9,)
-    with pytest.raises(UnsupportedModelError, match="input_shape"):
+    with pytest.raises(UnsupportedModelError, match="`input_shape`"):
         probe(image_cnn())
 
 
