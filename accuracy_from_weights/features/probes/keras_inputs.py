@@ -86,8 +86,8 @@ def _own_shape(model: Any, declared: Any, kind: str) -> tuple[int, ...]:
         shape = (USUAL_TOKENS,)
     if shape is None or None in shape:
         raise UnsupportedModelError(
-            f"{model.name} does not tell the shape of its inputs, {shape}; pass `input_shape`, that "
-            "of one input without the batch axis, such as input_shape=(28, 28, 1)."
+            f"{model.name} does not tell the shape of its inputs, {shape}; pass `input_shape`, "
+            "that of one input without the batch axis, such as input_shape=(28, 28, 1)."
         )
     return shape
 

@@ -89,8 +89,8 @@ def _own_shape(module: nn.Module, first: nn.Module | None) -> tuple[int, ...]:
     if isinstance(first, nn.Conv2d) and isinstance(size, int):
         return first.in_channels, size, size
     raise UnsupportedModelError(
-        f"{type(module).__name__} does not tell the shape of its inputs; pass `input_shape`, that of "
-        "one input without the batch axis, such as input_shape=(3, 32, 32)."
+        f"{type(module).__name__} does not tell the shape of its inputs; pass `input_shape`, that "
+        "of one input without the batch axis, such as input_shape=(3, 32, 32)."
     )
 
 
