@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.callbacks.evidence import (
     VALIDATION,
+    FirstExamples,
     LogReader,
     input_shape_of,
     undisturbed,
@@ -77,9 +78,11 @@ class AccuracyCallback(CommonParameters):
         self._own_keys = tuple(self.name + suffix for suffix in SUFFIXES)
         self._forecasts = Forecasts(bool(self.forecast), self.name, self, self.forecast_advice)
         self._truths = Truths(self.anchor_every, self, self.anchor_advice)
+        needs_anchor = self.anchor_every is not None
         self._judge = Judge(
-            self.predictor, self.features, self.input_shape, self.anchor_every is not None
+            self.predictor, self.features, self.input_shape, self.sample, needs_anchor
         )
+        self._examples = FirstExamples()
         self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)
         self._decision: Decision | None = None
         self._values: dict[str, float] | None = None
@@ -147,6 +150,7 @@ class AccuracyCallback(CommonParameters):
         self._task, self._classifies = None, True
         self._forecasts.clear()
         if not resumed:
+            self._judge.sample, self._examples = self.sample, FirstExamples()
             self._decision = None
             self._truths.clear()
             if self.stopping is not None:
@@ -154,16 +158,29 @@ class AccuracyCallback(CommonParameters):
 
     @property
     def wants_batch(self) -> bool:
-        """Whether the shape of an input is needed and no batch was looked at; see `see_batch`."""
+        """Whether a batch of training examples is still needed; see `see_batch`."""
+        return self._wants_shape or self._wants_examples
+
+    @property
+    def _wants_shape(self) -> bool:
         lacks = self._judge.wants_input_shape and self._judge.input_shape is None
         return lacks and not self._saw_batch
 
+    @property
+    def _wants_examples(self) -> bool:
+        lacks = self._judge.wants_sample and self._judge.sample is None
+        return lacks and not self._examples.is_complete
+
     def see_batch(self, batch: Any) -> None:
-        """Take the shape of an input from a batch, if `wants_batch`."""
-        if self.wants_batch:
+        """Take the shape of an input and training examples from a batch, if `wants_batch`."""
+        if self._wants_shape:
             self._saw_batch = True
             self._judge.input_shape = self.guard(
                 "reading the shape of a batch", lambda: input_shape_of(batch), "the estimate"
+            )
+        if self._wants_examples:
+            self.guard(
+                "keeping training examples", lambda: self._examples.add(batch), "the estimate"
             )
 
     def estimate_epoch(
@@ -315,6 +332,8 @@ class AccuracyCallback(CommonParameters):
             except UnsupportedModelError:
                 self._classifies = False  # and will not in a later epoch
                 raise
+        if self._judge.wants_sample and self._judge.sample is None:
+            self._judge.sample, self._examples = self._examples.examples(), FirstExamples()
         return self._judge.describe(self.network(run), log, self._task)
 
     def _learn(self, epoch: int, row: Row, truth: Callable[[], float | None]) -> None:

@@ -12,18 +12,25 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from accuracy_from_weights.errors import invalid_argument
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument
+from accuracy_from_weights.features.input_spec import on_host
 from accuracy_from_weights.features.log_columns import (
     LOG_SPELLINGS,
     TRAINING_PREFIXES,
     plain_spelling,
 )
 from accuracy_from_weights.features.probes.undisturbed import preserved_random_states
+from accuracy_from_weights.features.training_sample.sample import SAMPLE_SIZE
 
 VALIDATION = ("val_", "valid_", "validation_", "eval_")
 """What stands before the name of a metric on validation data."""
 
 _USUAL_INPUTS = ("pixel_values", "image", "images", "inputs", "input", "x")
+_USUAL_CLASSES = ("labels", "label", "targets", "target", "y")
+_LARGEST_BYTES = 1 << 26
 
 
 class LogReader:
@@ -190,6 +197,81 @@ def input_shape_of(batch: Any) -> tuple[int, ...] | None:
     elif isinstance(batch, (tuple, list)):
         parts = batch
     return next((shape for part in parts if (shape := input_shape_of(part)) is not None), None)
+
+
+class FirstExamples:
+    """Training examples with their classes from the first batches of a run.
+
+    Up to 1,024 of them are kept, from which a sample is chosen that is balanced over the classes;
+    fewer where they are large.
+    """
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[dict[str, Any], Any]] = []
+        self._count = self._bytes = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no further batch is needed."""
+        enough = self._count >= SAMPLE_SIZE
+        return enough and (self._count >= 4 * SAMPLE_SIZE or self._bytes >= _LARGEST_BYTES)
+
+    def add(self, batch: Any) -> None:
+        """Keep copies of the inputs and classes of a batch.
+
+        Parameters
+        ----------
+        batch
+            (inputs, classes), or a mapping with the classes under a usual name. Anything else is
+            refused by `InvalidArgumentError`.
+        """
+        inputs, classes = _inputs_and_classes(batch)
+        kept = {name: np.array(on_host(values)) for name, values in inputs.items()}
+        self._batches.append((kept, np.array(on_host(classes))))
+        self._count += len(self._batches[-1][1])
+        self._bytes += sum(values.nbytes for values in kept.values())
+
+    def examples(self) -> tuple[Any, NDArray[Any]] | None:
+        """Return inputs and classes; None where no batch was kept."""
+        if not self._batches:
+            return None
+        first = self._batches[0][0]
+        joined: dict[str, Any] = {}
+        for name in first:
+            parts = [_as_wide(inputs[name], first, name) for inputs, _ in self._batches]
+            joined[name] = np.concatenate(parts)
+        # One array alone is the network's first argument, whatever the batch calls it.
+        inputs = joined if len(joined) > 1 else next(iter(joined.values()))
+        return inputs, np.concatenate([classes for _, classes in self._batches])
+
+
+def _as_wide(values: NDArray[Any], first: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """Return sequences of tokens as long as those of the first batch: each batch has its length."""
+    if values.ndim != 2 or values.shape[1] == first[name].shape[1]:
+        return values
+    width = first[name].shape[1]
+    return np.pad(values[:, :width], ((0, 0), (0, max(width - values.shape[1], 0))))
+
+
+def _inputs_and_classes(batch: Any) -> tuple[dict[str, Any], Any]:
+    """Return inputs by name, which is empty for an array alone, and classes."""
+    classes = None
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        batch, classes = batch
+    elif isinstance(batch, Mapping):
+        name = next((name for name in _USUAL_CLASSES if name in batch), None)
+        classes = None if name is None else batch[name]
+        batch = {key: value for key, value in batch.items() if key != name}
+    if isinstance(batch, Mapping):
+        inputs = {key: value for key, value in batch.items() if hasattr(value, "shape")}
+    else:
+        inputs = {"": batch} if hasattr(batch, "shape") else {}
+    if not inputs or not hasattr(classes, "shape"):
+        raise InvalidArgumentError(
+            "no inputs and classes were found in the first batch; pass sample=(x, y) with a few "
+            "hundred training examples"
+        )
+    return inputs, classes
 
 
 @contextlib.contextmanager

@@ -198,14 +198,20 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
         return seen
 
     def _watch(self, model: Any) -> None:
-        """Look at the inputs of the model's next forward pass."""
+        """Look at what the model is given in its next forward passes, for as long as needed."""
         self._leave()
 
         def look(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            self._leave()
-            self.see_batch([named, *inputs])
+            batch = named or inputs
+            self.guard("reading a batch", lambda: self._look(module, batch), "the estimate")
 
         self._hook = model.register_forward_pre_hook(look, with_kwargs=True)
+
+    def _look(self, module: Any, batch: Any) -> None:
+        if module.training:
+            self.see_batch(batch)
+        if not self.wants_batch:
+            self._leave()
 
     def _leave(self) -> None:
         hook, self._hook = self._hook, None

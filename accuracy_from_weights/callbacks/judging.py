@@ -20,6 +20,7 @@ from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument,
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.training_sample import take_sample
 from accuracy_from_weights.io.logged_names import FINAL_SUFFIXES
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Judge:
         A feature set, or None for that of `predictor`, and for the weights without one.
     input_shape
         Shape of one example, without the batch axis, or None.
+    sample
+        Training examples with their classes, ``(x, y)``, or None.
     needs_anchor
         Whether the predictor has to have a method ``anchor``.
 
@@ -73,7 +76,12 @@ class Judge:
     """
 
     def __init__(
-        self, predictor: Any, features: Any, input_shape: Any = None, needs_anchor: bool = False
+        self,
+        predictor: Any,
+        features: Any,
+        input_shape: Any = None,
+        sample: Any = None,
+        needs_anchor: bool = False,
     ) -> None:
         self.predictor = _checked_predictor(predictor)
         self.features = "weights" if features is None else check_feature_set(features)
@@ -89,6 +97,7 @@ class Judge:
                     "`predictor` has no method `anchor`, so `anchor_every` cannot be used with it."
                 )
         self.input_shape: tuple[int, ...] | InputSpec | None = checked_shape(input_shape)
+        self.sample = sample
 
     @property
     def wants_input_shape(self) -> bool:
@@ -99,6 +108,11 @@ class Judge:
     def wants_log(self) -> bool:
         """Whether the predictor reads training accuracy and loss."""
         return "log" in self.features
+
+    @property
+    def wants_sample(self) -> bool:
+        """Whether the predictor reads answers on training examples."""
+        return "sample" in self.features
 
     def load(self) -> Any:
         """Return the predictor; the one that ships where there is no other."""
@@ -117,6 +131,10 @@ class Judge:
             evidence["input_shape"] = self.input_shape
         if self.wants_log:
             evidence["log"] = log
+        if self.wants_sample:
+            if isinstance(self.sample, tuple):
+                self.sample = take_sample(network, *self.sample)  # once, and the same for the run
+            evidence["sample"] = self.sample
         return describe_network(network, self.features, task=task, **evidence)
 
     def judge(self, predictor: Any, row: Row, progress: float | None = None) -> Estimate:

@@ -145,7 +145,7 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
         return share_done(self._epoch + 1, (self.params or {}).get("epochs"))
 
     def _find_input_shape(self) -> None:
-        if self.wants_batch:
+        if self._wants_shape:
             shape = getattr(self.model, "input_shape", None)
             if isinstance(shape, tuple) and len(shape) > 1 and all(shape[1:]):
                 self._judge.input_shape = tuple(shape[1:])

@@ -32,6 +32,7 @@ class CommonParameters(Guarded):
         features: str | None = None,
         task: str | None = None,
         input_shape: tuple[int, ...] | None = None,
+        sample: tuple[Any, Any] | None = None,
         log_keys: tuple[str | None, str | None] | None = None,
         anchor_every: int | None = None,
         anchor_on: str | None = None,
@@ -61,8 +62,9 @@ class CommonParameters(Guarded):
         features : str, optional
             What the predictor that ships reads. ``"weights"``: the weights alone.
             ``"weights+probes"``: also the network's answers to synthetic inputs.
-            ``"weights+probes+log"``: also training accuracy and loss. Defaults to what `predictor`
-            was fitted to, and to ``"weights"`` without one.
+            ``"weights+probes+log"``: also training accuracy and loss.
+            ``"weights+probes+log+sample"``: also its answers on 256 training examples. Defaults to
+            what `predictor` was fitted to, and to ``"weights"`` without one.
         task : {"binary", "multiclass"}, optional
             What the network is trained for, where neither it nor its loss tells. A network that is
             known to classify nothing (a regression, a detector, an autoencoder, ...) gets one
@@ -70,6 +72,10 @@ class CommonParameters(Guarded):
         input_shape : tuple of int, optional
             For probes: shape of one example, without the batch axis. Defaults to that of the model
             or of the first batch.
+        sample : (x, y), optional
+            Training inputs as the network takes them and their classes, a few hundred, of which 256
+            are chosen once a run. Defaults to the first batches that pass; Keras and a loop of your
+            own do not show them, so they need it.
         log_keys : (str or None, str or None), optional
             Names of the training accuracy and the training loss among what is logged. Defaults to
             a search for usual names.
@@ -110,6 +116,7 @@ class CommonParameters(Guarded):
         self.features = features
         self.task = task
         self.input_shape = input_shape
+        self.sample = sample
         self.log_keys = log_keys
         self.anchor_every = anchor_every
         self.anchor_on = anchor_on
@@ -138,6 +145,11 @@ class CommonParameters(Guarded):
             )
         flag("verbose", self.verbose)
         check_task(self.task)
+        pair = isinstance(self.sample, tuple) and len(self.sample) == 2
+        if self.sample is not None and not pair:
+            raise InvalidArgumentError(
+                "`sample` is no pair; pass training inputs and their classes, sample=(x, y)."
+            )
         if self.planned_epochs is not None:
             positive_int("planned_epochs", self.planned_epochs)
         if self.validate is not None and self.anchor_every is None:

@@ -36,7 +36,10 @@ ESSENTIAL = {
     "share_done",
 }
 # What users call, what stands in for an estimate, and what a Trainer of Lightning asks for.
-ENTRANCES = {"update", "attach", "nothing_known", "state_key", "state_dict", "load_state_dict"}
+ENTRANCES = {
+    *("update", "attach", "initialize", "nothing_known"),
+    *("state_key", "state_dict", "load_state_dict", "_get_param_names"),
+}
 ALL_FEATURES = {
     "features": "weights+probes+log",
     "anchor_every": 1,

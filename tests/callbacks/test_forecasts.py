@@ -99,7 +99,7 @@ def test_a_resumed_run_has_the_last_forecast():
 def test_a_predictor_that_cannot_forecast_is_asked_once_and_its_estimates_stay(predictor_file):
     for predictor, sentence in (
         (Scripted([0.5]), "unexpected keyword argument"),
-        (predictor_file, "Expected for horizon='final' a predictor that was fitted to runs"),
+        (predictor_file, "fitted to runs of one checkpoint each"),
     ):
         monitor = Monitor(predictor, forecast=True, planned_epochs=3)
         with pytest.warns(AccuracyFromWeightsWarning, match=sentence) as caught:

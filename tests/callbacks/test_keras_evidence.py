@@ -180,6 +180,7 @@ def test_a_model_compiled_without_accuracy_is_told_so_once():
     ("arguments", "expected"),
     [
         ({"features": "log"}, r"`features='log'` cannot be used"),
+        ({"sample": X}, r"`sample` is no pair; pass training inputs"),
         ({"validate": HELD_OUT}, r"`validate` is not used without `anchor_every`"),
         ({"log_keys": "accuracy"}, r"`log_keys='accuracy'` cannot be used"),
         ({"anchor_every": True}, r"`anchor_every=True` .* an integer"),
@@ -188,6 +189,16 @@ def test_a_model_compiled_without_accuracy_is_told_so_once():
 def test_bad_arguments_are_told_at_construction(arguments, expected):
     with pytest.raises(AccuracyFromWeightsError, match=expected):
         AccuracyFromWeights(**arguments)
+
+
+def test_training_examples_are_given(described):
+    features = "weights+probes+log+sample"
+    fit(network(), [AccuracyFromWeights(Informed(features=features), sample=(X, Y))], 2)
+    assert [len(given["sample"]) for given in described] == [128] * 2
+    with pytest.warns(AccuracyFromWeightsWarning, match=r"pass sample=\(x, y\)") as caught:
+        history = fit(network(), [AccuracyFromWeights(Informed(features=features))], 2).history
+    assert len(ours_among(caught)) == 1
+    assert KEY not in history
 
 
 def regression(outputs: int = 1, loss: str = "mse") -> keras.Model:

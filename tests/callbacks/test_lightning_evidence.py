@@ -124,7 +124,7 @@ def test_metrics_of_other_names_are_read_under_the_names_given(described):
 def test_training_with_probes_log_and_anchor_is_bit_for_bit_the_same(validate):
     ends = []
     for with_ours in (False, True):
-        predictor = Informed(features="weights+probes+log")
+        predictor = Informed(features="weights+probes+log+sample")
         more = {"anchor_every": 2} if validate else {}
         ours = AccuracyFromWeights(predictor, stopping=Patience(99), **more)
         trainer, network = fit(
@@ -261,6 +261,17 @@ def test_a_plateau_scheduler_neither_misses_its_key_nor_counts_a_failure():
     with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
         trainer, _ = fit(root, [ours], 4, network=with_plateau("max")())
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.05
+
+
+def test_training_examples_are_those_of_the_first_batches_and_stay_the_same(described):
+    ours = AccuracyFromWeights(Informed(features="weights+probes+log+sample"))
+    fit(root, [ours], 3, network=measuring())
+    samples = [given["sample"] for given in described]
+    assert len(samples) == 3
+    assert all(sample is samples[0] for sample in samples)
+    assert len(samples[0]) == 128
+    assert samples[0].x.shape[1:] == (1, 8, 8)
+    assert len(set(samples[0].classes)) == 10
 
 
 def test_bad_arguments_are_told_at_construction():

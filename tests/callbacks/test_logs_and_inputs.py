@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from accuracy_from_weights.callbacks.evidence import VALIDATION, LogReader, input_shape_of
+from accuracy_from_weights.callbacks.evidence import (
+    VALIDATION,
+    FirstExamples,
+    LogReader,
+    input_shape_of,
+)
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 
 IMAGES = torch.zeros(4, 3, 8, 8)
@@ -110,3 +115,47 @@ def test_names_that_cannot_be_names_are_told_at_once(keys):
 )
 def test_the_shape_of_an_input_is_that_of_the_first_thing_that_can_be_one(batch, expected):
     assert input_shape_of(batch) == expected
+
+
+def kept(*batches) -> tuple:
+    first = FirstExamples()
+    for batch in batches:
+        first.add(batch)
+    return first.examples()
+
+
+def test_examples_of_several_batches_are_joined_and_copied():
+    images = torch.zeros(4, 3, 8, 8)
+    x, y = kept((images, LABELS), [images + 1, LABELS + 1])
+    images += 9
+    assert x.shape == (8, 3, 8, 8)
+    assert (x[:4] == 0).all()
+    assert y.tolist() == [0] * 4 + [1] * 4
+    x, _ = kept({"image": images, "label": LABELS})
+    assert x.shape == (4, 3, 8, 8)
+    assert FirstExamples().examples() is None
+
+
+def test_sequences_of_tokens_get_one_length():
+    mask = torch.ones_like(TOKENS)
+    long, short = ({"input_ids": TOKENS[:, :n], "attention_mask": mask[:, :n]} for n in (16, 9))
+    x, y = kept({**short, "labels": LABELS}, {**long, "labels": LABELS})
+    assert x["input_ids"].shape == x["attention_mask"].shape == (8, 9)
+    x, _ = kept({**long, "labels": LABELS}, {**short, "labels": LABELS})
+    assert x["attention_mask"][-1].tolist() == [1] * 9 + [0] * 7
+    assert len(y) == 8
+
+
+def test_enough_examples_are_enough():
+    first = FirstExamples()
+    large = torch.zeros(64, 3, 200, 200)
+    for _ in range(4):
+        assert not first.is_complete
+        first.add((large, torch.zeros(64, dtype=torch.long)))
+    assert first.is_complete  # 256, which are more than 64 MiB
+
+
+@pytest.mark.parametrize("batch", [IMAGES, (IMAGES,), {"pixel_values": IMAGES}, (IMAGES, "a")])
+def test_a_batch_without_classes_is_refused(batch):
+    with pytest.raises(AccuracyFromWeightsError, match=r"pass sample=\(x, y\)"):
+        FirstExamples().add(batch)

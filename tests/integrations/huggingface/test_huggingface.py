@@ -342,3 +342,10 @@ def test_the_number_of_training_samples_is_part_of_the_log(tmp_path, described):
     ours = AccuracyFromWeights(listener, input_shape=(64,), log_keys=("learning_rate", "loss"))
     train(tmp_path, [ours], logging_strategy="steps", logging_steps=1)
     assert [evidence["log"]["samples"] for evidence in described] == [128, 128]
+
+
+def test_training_examples_are_those_of_the_first_batches(tmp_path, described):
+    listener = Informed("weights+probes+log+sample")
+    ours = AccuracyFromWeights(listener, log_keys=("learning_rate", "loss"))
+    train(tmp_path, [ours], logging_strategy="steps", logging_steps=1)
+    assert [len(evidence["sample"]) for evidence in described] == [128] * 2

@@ -257,3 +257,13 @@ def test_the_number_of_training_samples_is_part_of_the_log(described):
     AccuracyFromWeights(listener, input_shape=(1, 8, 8)).attach(run.trainer, run.model)
     run.go()
     assert [evidence["log"]["samples"] for evidence in described] == [128, 128]
+
+
+def test_training_examples_are_those_of_the_first_batches(described):
+    run = Run(None)
+    run.trainer.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda: run.trainer.state.metrics.update(accuracy=0.5)
+    )
+    AccuracyFromWeights(Informed("weights+probes+log+sample")).attach(run.trainer, run.model)
+    run.go()
+    assert [len(evidence["sample"]) for evidence in described] == [128] * 2

@@ -322,3 +322,9 @@ def test_the_number_of_training_samples_is_part_of_the_log(split, expected, desc
     scoring = EpochScoring("accuracy", name="train_acc", on_train=True)
     fit([scoring, AccuracyFromWeights(listener, input_shape=(64,))], train_split=split)
     assert [evidence["log"]["samples"] for evidence in described] == [expected] * 2
+
+
+def test_training_examples_are_those_of_the_first_batches(described):
+    scoring = EpochScoring("accuracy", name="train_acc", on_train=True)
+    fit([scoring, AccuracyFromWeights(Informed("weights+probes+log+sample"))])
+    assert [len(evidence["sample"]) for evidence in described] == [128] * 2
