@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 
 import lightning
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_model
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -223,6 +225,24 @@ def test_sparse_and_quantised_tensors() -> None:
     for tensor in (dense.to_sparse(), dense.to_sparse_csr(), quantised):
         layer = read_weights({"fc.weight": tensor}).layers[0]
         np.testing.assert_array_equal(layer.kernel, dense)
+
+
+def test_tied_weights_are_read_once(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(9, 6)
+            self.encoder = nn.ModuleDict({"embed": self.embedding, "fc": nn.Linear(6, 8)})
+            self.head = nn.Linear(8, 3)
+            self.same = self.encoder  # one module under two names, not two networks
+
+    module = Tied()
+    torch.save(module.state_dict(), tmp_path / "model.pt")
+    save_model(module, str(tmp_path / "model.safetensors"))
+    for source in (module, module.state_dict(), tmp_path / "model.pt"):
+        assert [layer.shape for layer in read_weights(source).layers] == [(6, 9), (8, 6), (3, 8)]
+    stored = read_weights(tmp_path / "model.safetensors")
+    assert_same_layers(stored, read_weights(module))
 
 
 def test_nothing_to_read() -> None:

@@ -88,7 +88,7 @@ def parts_of_mapping(
         prefix = _prefix_of_part(part, [path for path, _ in flat], prefix)
         flat = [(path, value) for path, value in flat if path[: len(prefix)] == prefix]
     tensors = {}
-    for path, value in merged(unpacked(dict(flat))).items():
+    for path, value in merged(unpacked(_without_ties(flat))).items():
         array = to_numpy(value, ".".join(path))
         if array is not None:
             tensors[_without_prefix(path, prefix)] = array
@@ -159,6 +159,34 @@ def _flat(source: Mapping[Any, Any]) -> list[tuple[Path, Any]]:
         if bare and not _BUFFERS.fullmatch(bare[-1]):
             flat.append((bare, value))
     return flat
+
+
+def _without_ties(flat: list[tuple[Path, Any]]) -> dict[Path, Any]:
+    """Return each tensor of PyTorch once, under the first of its names.
+
+    Tied weights are one tensor under several names in a module and in its ``.pt`` file, while
+    ``.safetensors`` files hold them once.
+    """
+    tensors: dict[Path, Any] = {}
+    met: set[tuple[Any, ...]] = set()
+    for path, value in flat:
+        place = _place(value)
+        if place is None or place not in met:
+            tensors[path] = value
+        if place is not None:
+            met.add(place)
+    return tensors
+
+
+def _place(tensor: Any) -> tuple[Any, ...] | None:
+    """Return where a tensor of PyTorch lies in memory; None for any other one."""
+    if type(tensor).__name__ not in ("Tensor", "Parameter"):
+        return None
+    try:
+        pointer = tensor.data_ptr()
+        return (tensor.device, pointer, tensor.shape, tensor.stride()) if pointer else None
+    except (RuntimeError, NotImplementedError, AttributeError):  # sparse, fake, or not PyTorch's
+        return None
 
 
 def _prefix_of_part(part: str, paths: list[Path], prefix: Path) -> Path:
