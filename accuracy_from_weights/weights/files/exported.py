@@ -1,7 +1,8 @@
 """Reading of PyTorch's ``.pt2`` archives, which ``torch.export.save`` and MLflow write.
 
 The weights are raw bytes beside a JSON file that describes them, so they are read without PyTorch,
-and neither the program nor the pickled inputs that lie beside them are touched.
+and the pickled inputs that lie beside them are not touched. The program, JSON as well, tells the
+order of the layers and what lies between them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from accuracy_from_weights.io.archives import check_members
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
+from accuracy_from_weights.weights.order.exported_graph import graph_of_program
+from accuracy_from_weights.weights.order.graph import Graph
 
 _INDEX = "/data/weights/model_weights_config.json"
 
@@ -26,7 +29,7 @@ _BFLOAT16 = 13
 
 
 def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Return the kernels and normalisations in the order of the state dict that was exported."""
+    """Return the kernels and normalisations in the order in which the program runs them."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -44,9 +47,20 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
                     raise unreadable(path, f"{name!r} is a pickle, not an array")
                 raw = archive.read(root + entry["path_name"])
                 arrays[name] = _array(path, name, entry["tensor_meta"], raw, order)
+            graph = _graph(archive, names)
     except zipfile.BadZipFile:
         raise unreadable(path, "it is damaged or truncated") from None
-    return parts_of_mapping(arrays, part=part)
+    return parts_of_mapping(arrays, graph=graph, part=part)
+
+
+def _graph(archive: zipfile.ZipFile, names: list[str]) -> Graph | None:
+    program = next((name for name in names if name.endswith("/models/model.json")), None)
+    if program is None:
+        return None
+    try:
+        return graph_of_program(json.loads(archive.read(program)))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _byte_order(archive: zipfile.ZipFile, names: list[str]) -> str:

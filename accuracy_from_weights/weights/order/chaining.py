@@ -108,15 +108,16 @@ class Level:
     @classmethod
     def of(cls, units: Sequence[Unit]) -> Level:
         """Return what is known of these units."""
-        kernels = [unit for unit in units if not unit.is_normalisation]
-        owners = {
-            norm.name: kernel.name
-            for norm in units
-            if norm.is_normalisation
-            for kernel in kernels
-            if norm.n_out == kernel.n_out and re.match(rf"{re.escape(kernel.name)}\D", norm.name)
-        }
-        return cls({kernel.n_out for kernel in kernels}, owners)
+        kernels = {unit.name: unit for unit in units if not unit.is_normalisation}
+        owners: dict[str, str] = {}
+        for norm in units:
+            if norm.is_normalisation:
+                for end in range(1, len(norm.name)):
+                    kernel = kernels.get(norm.name[:end])
+                    is_whole = not norm.name[end].isdigit()
+                    if kernel is not None and is_whole and kernel.n_out == norm.n_out:
+                        owners[norm.name] = kernel.name
+        return cls({kernel.n_out for kernel in kernels.values()}, owners)
 
 
 def family(name: str) -> str:
@@ -133,18 +134,24 @@ def counter(name: str) -> tuple[int, str]:
 def faults(units: Sequence[Unit]) -> tuple[int, int, int]:
     """Count what is wrong with an order: units that do not follow, side steps, counters' steps."""
     level = Level.of(units)
+    following: list[Unit | None] = []
+    for unit in reversed(units):
+        behind = following[-1] if following else None
+        following.append(behind if unit.is_normalisation else unit)
+    following.reverse()
     misfits = side_steps = 0
     last: Unit | None = None
-    for at, unit in enumerate(units):
+    before: list[Unit] = []
+    for unit, behind in zip(units, following, strict=True):
         if unit.is_normalisation:
-            following = next((u for u in units[at + 1 :] if not u.is_normalisation), None)
-            fits = last is not None and units[at - 1] is last and unit.n_out == last.n_out
-            misfits += not fits and (following is None or following.n_in != unit.n_out)
+            fits = last is not None and before[-1] is last and unit.n_out == last.n_out
+            misfits += not fits and (behind is None or behind.n_in != unit.n_out)
             side_steps += last is not None and level.owners.get(unit.name, last.name) != last.name
-            continue
-        misfits += _misfit(unit, last, units[:at], level) >= _NO_CHAIN
-        side_steps += last is not None and unit.n_in is not None and unit.n_in != last.n_out
-        last = unit
+        else:
+            misfits += _misfit(unit, last, before, level) >= _NO_CHAIN
+            side_steps += last is not None and unit.n_in is not None and unit.n_in != last.n_out
+            last = unit
+        before.append(unit)
     numbers: dict[str, list[int]] = {}
     for unit in units:
         numbers.setdefault(family(unit.name), []).append(counter(unit.name)[0])
@@ -228,9 +235,10 @@ def merged(units: Sequence[Unit], is_pre_norm: bool) -> list[Unit]:
     waiting = set() if is_pre_norm else {id(unit) for unit in last_norms(units)}
     ordered: list[Unit] = []
     last: Unit | None = None  # the last unit with a kernel
+    n_composite = sum(len(unit.blocks) > 1 for unit in units)
     while queues:
         heads = [queue[0] for queue in queues]
-        if not any(len(unit.blocks) > 1 for queue in queues for unit in queue):
+        if n_composite == 0:
             waiting.clear()
         # What embeddings are added up to is normalised, not each of them.
         is_adding = last is not None and last.rank == 0 and any(head.rank == 0 for head in heads)
@@ -244,6 +252,7 @@ def merged(units: Sequence[Unit], is_pre_norm: bool) -> list[Unit]:
         if not ordered:
             best = _norm_before(heads, best, is_pre_norm)
         unit = queues[best].pop(0)
+        n_composite -= len(unit.blocks) > 1
         queues = [queue for queue in queues if queue]
         ordered.append(unit)
         if not unit.is_normalisation:

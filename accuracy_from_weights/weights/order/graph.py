@@ -97,8 +97,21 @@ class Graph:
             )
         )
 
-    def before(self, path: Path) -> str | None:
+    def calls(self) -> dict[Path, list[int]]:
+        """Return the numbers of the steps at which each layer runs."""
+        calls: dict[Path, list[int]] = {}
+        for at, node in enumerate(self.nodes):
+            if node.path is not None:
+                calls.setdefault(node.path, []).append(at)
+        return calls
+
+    def before(self, calls: Sequence[int]) -> str | None:
         """Return what lies between a layer and the layer, or the input, that feeds it.
+
+        Parameters
+        ----------
+        calls : sequence of int
+            Numbers of the steps at which the layer runs.
 
         Returns
         -------
@@ -106,7 +119,6 @@ class Graph:
             ``"pass"``, ``"rectifier"`` or ``"activation"``; None after a sum, a concatenation or
             an unknown function, and for a layer that runs twice.
         """
-        calls = [at for at, node in enumerate(self.nodes) if node.path == path]
         if len(calls) != 1:
             return None
         met = {PASS}
@@ -143,20 +155,19 @@ def with_graph(blocks: Sequence[Block], graph: Graph) -> list[Block]:
     graph : Graph
         A block that it does not run stays behind the one that it was given after.
     """
-    first: dict[Path, int] = {}
-    for at, node in enumerate(graph.nodes):
-        if node.path is not None:
-            first.setdefault(node.path, at)
+    calls = graph.calls()
     places: list[tuple[int, int]] = []
     for number, block in enumerate(blocks):
         # What runs may be a layer around the block: PyTorch's own transformer layers are one step.
-        inside = (block.path[:n] for n in range(len(block.path), 0, -1) if block.path[:n] in first)
-        around = block.path if block.path in first else next(inside, None)
-        place = first[around] if around is not None else places[-1][0] if places else -1
+        inside = (block.path[:n] for n in range(len(block.path), 0, -1) if block.path[:n] in calls)
+        around = block.path if block.path in calls else next(inside, None)
+        place = calls[around][0] if around is not None else places[-1][0] if places else -1
         places.append((place, number))
     is_chain = graph.is_chain
     ordered = [blocks[number] for _, number in sorted(places)]
-    return [with_before(block, graph.before(block.path), is_chain) for block in ordered]
+    return [
+        with_before(block, graph.before(calls.get(block.path, ())), is_chain) for block in ordered
+    ]
 
 
 def with_before(block: Block, before: str | None, is_chain: bool = False) -> Block:

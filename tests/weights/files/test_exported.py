@@ -105,3 +105,34 @@ def test_the_head_of_an_archive_is_not_enough(exported, tmp_path):
     path.write_bytes(exported.read_bytes()[:3000])
     with pytest.raises(UnreadableFileError, match="damaged"):
         read_weights(path)
+
+
+class OtherOrder(torch.nn.Module):
+    """Layers of one shape that are registered in another order than they run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beta, self.alpha = torch.nn.Linear(6, 6), torch.nn.Linear(6, 6)
+        self.norm = torch.nn.BatchNorm1d(6)
+
+    def forward(self, x):
+        return self.beta(self.norm(torch.tanh(self.alpha(x))))
+
+
+def test_the_program_tells_the_order_and_what_lies_between(tmp_path) -> None:
+    torch.manual_seed(0)
+    module = OtherOrder()
+    module(torch.randn(16, 6))
+    program = torch.export.export(module.eval(), (torch.zeros(2, 6),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    network = read_weights(tmp_path / "model.pt2")
+    assert [layer.name for layer in network.layers] == ["alpha", "beta"]
+    assert network.is_chain
+    assert not network.is_rectified
+    assert_same_layers(network, read_weights(module))
+    broken = rewritten(
+        tmp_path / "model.pt2",
+        tmp_path / "broken.pt2",
+        lambda name, data: b"{}" if name.endswith("/models/model.json") else data,
+    )
+    assert not read_weights(broken).is_chain
