@@ -12,6 +12,7 @@ import click
 
 from accuracy_from_weights.cli.options import jobs_option, predictor_option, seed_option
 from accuracy_from_weights.cli.progress import progress_bar
+from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from accuracy_from_weights.cli.demo_training import EpochSeen, Watched
@@ -65,14 +66,15 @@ def command(
     Training stops early on the estimate, which no data but the training images went into. The
     true accuracy is measured on held-out images, to be shown beside it and for nothing else.
     """
-    from accuracy_from_weights import demo, load_predictor
+    from accuracy_from_weights import load_predictor
+    from accuracy_from_weights.cli import demo_training as demo
     from accuracy_from_weights.plots.training_run import require_matplotlib
 
     # Whatever is missing should be named before a minute has passed, not after.
     demo.import_keras()
     require_matplotlib()
     data = demo.load_digits()
-    predictors: dict[str, AccuracyPredictor | None] = {demo.NAME: load_predictor(predictor_file)}
+    predictors: dict[str, AccuracyPredictor | None] = {DEFAULT_NAME: load_predictor(predictor_file)}
     if full:
         zoo_data, data = _halve_held_out(data)
         predictors = {_RETRAINED: _retrain(zoo_data, networks, jobs, seed), **predictors}
