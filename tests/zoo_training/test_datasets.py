@@ -140,7 +140,7 @@ def test_two_members_of_one_name(tmp_path: Path) -> None:
     path = save(tmp_path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x_test.npy", archive.read("x_train.npy"))
-    with pytest.raises(UnreadableFileError, match="two members of one name"):
+    with pytest.raises(UnreadableFileError, match="two members named"):
         load_images(path)
 
 
