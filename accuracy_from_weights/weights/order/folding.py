@@ -76,7 +76,7 @@ def _sound(part: Part) -> Part | None:
 
 
 def _with_depthwise(parts: Sequence[Part]) -> list[Part]:
-    """Tell depthwise convolutions from those of one input channel, by what comes before.
+    """Return the parts with depthwise convolutions told from those of one input channel.
 
     Both have kernels of shape (out, 1, *spatial), but only the depthwise one is fed several
     channels, and it has a whole number of outputs for each.

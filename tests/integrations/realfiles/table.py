@@ -108,7 +108,7 @@ FILES = (
         "Whether a sound is speech",
         "A spectrum as a convolution, and a recurrent layer",
         8,
-        (512, 128),
+        (1, 128, 1),
     ),
     RealFile("silero_vad/data/*.onnx", "The same", GRAPH),
     RealFile("silero_vad/data/*.jit", "The same", "TorchScript, which holds code"),
