@@ -45,6 +45,11 @@ def mlflow_command(
     Each run gains the metric accuracy_from_weights, with _low, _high and _in_family, at the step of
     its model. Nothing else is touched; a second call changes nothing. Models that cannot be read
     are named on stderr, and the others are estimated all the same. No code in a model is run.
+
+    \b
+    Examples:
+      accuracy-from-weights annotate mlflow --experiment sweep
+      accuracy-from-weights annotate mlflow --experiment sweep --tracking-uri sqlite:///mlflow.db
     """
     from accuracy_from_weights import load_predictor
 

@@ -65,6 +65,11 @@ def command(
 
     Training stops early on the estimate, which no data but the training images went into. The
     true accuracy is measured on held-out images, to be shown beside it and for nothing else.
+
+    \b
+    Examples:
+      accuracy-from-weights demo
+      accuracy-from-weights demo --full --networks 200 --output demo.png
     """
     from accuracy_from_weights import load_predictor
     from accuracy_from_weights.cli import demo_training as demo

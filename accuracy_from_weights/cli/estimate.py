@@ -38,6 +38,7 @@ _FILES_WORTH_A_BAR = 20
     type=click.Choice(("binary", "multiclass")),
     help="What the networks were trained for: needed for those of one output.",
 )
+@click.option("--sort", "best_first", is_flag=True, help="Print the best estimate first.")
 @predictor_option
 @json_option
 @jobs_option
@@ -53,6 +54,7 @@ def command(
     files: tuple[Path, ...],
     part: str | None,
     task: str | None,
+    best_first: bool,
     predictor_file: Path | None,
     as_json: bool,
     jobs: int,
@@ -60,8 +62,14 @@ def command(
 ) -> None:
     """Estimate the accuracy of saved networks from their weights.
 
-    FILE is a .keras, .weights.h5, .pt, .pth, .ckpt, .pt2, .safetensors or .npz file. Files that
-    cannot be read are named on stderr, and the others are estimated all the same.
+    FILE is a .keras, .weights.h5, .pt, .pth, .ckpt, .pt2, .safetensors or .npz file, the folder of
+    one checkpoint of transformers or Keras, or a folder of such files, which are all estimated.
+    Files that cannot be read are named on stderr, and the others are estimated all the same.
+
+    \b
+    Examples:
+      accuracy-from-weights estimate model.safetensors
+      accuracy-from-weights estimate checkpoints/ --sort
     """
     from accuracy_from_weights import load_predictor
 
@@ -75,8 +83,11 @@ def command(
         from accuracy_from_weights.weights.torch_devices import check_device
 
         check_device(device)
+    files = tuple(file for path in files for file in _files_of(path))
     found = _estimate_files(files, predictor, jobs, device, part, task)
     results = list(zip(files, found, strict=True))
+    if best_first:
+        results.sort(key=lambda result: getattr(result[1], "accuracy", -1.0), reverse=True)
     if as_json:
         click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))
     else:
@@ -100,6 +111,18 @@ def command(
         ctx.exit(max(error.exit_code for _, error in errors))
     if outside:
         ctx.exit(OUTSIDE_FAMILY)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the files of weights in a folder of checkpoints; else the path itself."""
+    from accuracy_from_weights.weights.files import EXTENSIONS
+    from accuracy_from_weights.weights.files.folders import is_checkpoint
+
+    if not path.is_dir() or is_checkpoint(path):
+        return [path]
+    inside = sorted(path.iterdir())
+    found = [file for file in inside if file.suffix.lower() in EXTENSIONS or is_checkpoint(file)]
+    return found or [path]
 
 
 def _estimate_files(

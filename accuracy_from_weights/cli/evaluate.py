@@ -73,6 +73,11 @@ def command(
 
     Without --predictor, predictors are fitted to a part of the runs and scored on the rest, in
     turn. With it, the given predictor is scored on all networks of the zoo, by what it reads.
+
+    \b
+    Examples:
+      accuracy-from-weights evaluate my-zoo --report report.html
+      accuracy-from-weights evaluate runs.csv --predictor my.predictor
     """
     from accuracy_from_weights import load_predictor
     from accuracy_from_weights.evaluation import cross_validate, format_evaluations

@@ -67,6 +67,11 @@ def command(
     What the result is worth is measured by cross-validation over training runs, printed, and
     written into the file. Where runs have several checkpoints, it also learns to forecast how they
     will end.
+
+    \b
+    Examples:
+      accuracy-from-weights retrain runs.csv --output my.predictor
+      accuracy-from-weights retrain my-zoo --from-scratch --output my.predictor
     """
     import numpy as np
 

@@ -102,8 +102,14 @@ def build(
     """Train networks and keep their checkpoints.
 
     Can be stopped at any moment, also by kill -9; the same command goes on from there.
+
+    \b
+    Examples:
+      accuracy-from-weights zoo build --data digits --recipe paper --networks 100
+      accuracy-from-weights zoo build --data universe --networks 500 --jobs -1
     """
     from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
+    from accuracy_from_weights.zoo.store import ZooStore
     from accuracy_from_weights.zoo_training.builder import build_zoo
 
     recipe = recipe or _usual_recipe(data)
@@ -126,7 +132,8 @@ def build(
             dtype=dtype,
             progress=report,
         )
-    click.echo(f"{networks} networks in {output}", err=True)
+    held = len(ZooStore(output).indices())
+    click.echo(f"{held} networks in {output}, {networks} wanted", err=True)
 
 
 @command.command()
@@ -152,6 +159,11 @@ def rebuild(
 
     With the data, recipe and seed of the zoo it comes out as it did there. Its last checkpoint is
     written as a state dict, and the history is printed as JSON.
+
+    \b
+    Examples:
+      accuracy-from-weights zoo rebuild 7 --data digits --output network.npz
+      accuracy-from-weights zoo rebuild 7 --data mine.npz --recipe wild --output network.npz
     """
     from accuracy_from_weights.zoo.network_file import write_state_dict
     from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
@@ -195,6 +207,11 @@ def import_(published: Path, output: Path, dtype: str) -> None:
 
     PUBLISHED is a folder with weights.npy, metrics.csv.gz and layout.csv. Retraining needs no
     import: it reads such folders as they are.
+
+    \b
+    Examples:
+      accuracy-from-weights zoo import small_cnn_zoo/mnist --output mnist-zoo
+      accuracy-from-weights zoo import small_cnn_zoo/mnist --output mnist-zoo --dtype float16
     """
     from accuracy_from_weights.zoo.exchange import import_zoo
 
@@ -207,7 +224,13 @@ def import_(published: Path, output: Path, dtype: str) -> None:
 @click.option("--output", required=True, type=_PATH, help="Folder to write the three files to.")
 @dtype_option
 def export(zoo: Path, output: Path, dtype: str) -> None:
-    """Write ZOO in the published format: weights.npy, metrics.csv.gz and layout.csv."""
+    """Write ZOO in the published format: weights.npy, metrics.csv.gz and layout.csv.
+
+    \b
+    Examples:
+      accuracy-from-weights zoo export my-zoo --output published
+      accuracy-from-weights zoo export my-zoo --output published --dtype float16
+    """
     from accuracy_from_weights.zoo.exchange import export_zoo
 
     with progress_bar(f"Exporting {zoo}") as report:
@@ -247,6 +270,11 @@ def describe(
     ZOO is a zoo, a folder of zoos, or a CSV file with the columns file, run and accuracy that
     lists checkpoints of your own. All commands that take a zoo take the table as well, which
     holds no weights and is read in a moment.
+
+    \b
+    Examples:
+      accuracy-from-weights zoo describe my-zoo --output table.npz
+      accuracy-from-weights zoo describe my-zoo --output table.npz --probes --compact
     """
     from accuracy_from_weights.cli.zoos import read_zoos
     from accuracy_from_weights.errors import ZooError
@@ -274,7 +302,13 @@ def describe(
 @json_option
 @click.option("--plot", type=_PATH, help="Draw the accuracies to this file, e.g. zoo.png.")
 def info(zoo: Path, as_json: bool, plot: Path | None) -> None:
-    """Show what ZOO (a zoo, a table or a folder of them) holds: counts, accuracies, recipes."""
+    """Show what ZOO (a zoo, a table or a folder of them) holds: counts, accuracies, recipes.
+
+    \b
+    Examples:
+      accuracy-from-weights zoo info my-zoo
+      accuracy-from-weights zoo info table.npz --json
+    """
     from accuracy_from_weights.zoo.summary import as_text, summarise
 
     summaries = summarise(zoo)

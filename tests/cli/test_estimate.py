@@ -51,6 +51,25 @@ def test_json(cli, network):
     assert result.code == (0 if first["in_family"] else 3)
 
 
+def test_a_folder_of_checkpoints_is_estimated_best_first(cli, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for seed in range(3):
+        save_network(folder / f"{seed}.npz", seed=seed)
+    (folder / "notes.txt").write_text("no network")
+    as_named = json.loads(cli("estimate", folder, "--json").out)
+    assert [one["file"] for one in as_named] == [str(folder / f"{seed}.npz") for seed in range(3)]
+    best_first = json.loads(cli("estimate", folder, "--sort", "--json").out)
+    accuracies = [one["accuracy"] for one in as_named]
+    assert [one["accuracy"] for one in best_first] == sorted(accuracies, reverse=True)
+
+
+def test_a_folder_without_checkpoints_is_refused_in_one_sentence(cli, tmp_path):
+    result = cli("estimate", tmp_path)
+    assert result.code == 4
+    assert "it is a folder without a checkpoint" in result.err
+
+
 def test_part_picks_one_of_several_networks(cli, tmp_path):
     one, other = (
         dict(np.load(save_network(tmp_path / f"{seed}.npz", seed=seed))) for seed in (0, 1)

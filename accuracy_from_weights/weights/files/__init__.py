@@ -33,6 +33,9 @@ _READERS = {
     ".npz": "npz",
 }
 
+EXTENSIONS = tuple(_READERS)
+"""Of the files that can be read."""
+
 _REFUSED = {
     ".onnx": "a graph that was exported; give the weights of the model it was exported from",
     ".tflite": "a graph that was exported; give the weights of the model it was exported from",

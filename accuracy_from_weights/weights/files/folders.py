@@ -33,6 +33,13 @@ _OTHERS = (
 )  # fmt: skip
 
 
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a folder that stands for one network, readable or not."""
+    names = os.listdir(path) if os.path.isdir(path) else []
+    known = {*_WEIGHTS, "adapter_config.json", *(name for name, _ in _OTHERS)}
+    return not known.isdisjoint(names)
+
+
 def weights_in(folder: str) -> str:
     """Return the path of the network's file in a folder, or of the index of its files.
 
