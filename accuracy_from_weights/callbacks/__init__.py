@@ -1,5 +1,6 @@
-"""One file a framework: each adds the estimate to what that framework logs at each epoch.
+"""Callbacks that add the estimate to what a framework logs at each epoch, one file a framework.
 
-A file imports its framework when it is itself imported, and nothing here imports a file, so that
-``from accuracy_from_weights.callbacks.keras import AccuracyFromWeights`` needs Keras alone.
+A file imports its framework when it is itself imported, so that
+``from accuracy_from_weights.callbacks.keras import AccuracyFromWeights`` needs Keras alone. `base`
+is the public base class of all of them.
 """

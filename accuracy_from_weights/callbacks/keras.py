@@ -169,6 +169,7 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
                     "that yourself.",
                 )
         self.review(watchers(others), ours)
+        self._review_averaging()
         before = self._neighbours[: _place(self, self._neighbours)]
         for cb in before:
             if cb in ours and cb.name == self.name:
@@ -186,6 +187,23 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
             else:
                 continue
             self.warn_once(text, text)
+
+    def _review_averaging(self) -> None:
+        """Warn where the optimizer averages the weights and the average is not what is read."""
+        place = _place(self, self._neighbours)
+        swaps = [
+            cb
+            for cb in self._neighbours[:place]
+            if type(cb).__name__ == "SwapEMAWeights" and getattr(cb, "swap_on_epoch", False)
+        ]
+        if getattr(self.model.optimizer, "use_ema", False) and not swaps:
+            self.warn_once(
+                "averaging",
+                "the optimizer averages the weights (use_ema=True) and puts the average into the "
+                "model when training ends. The estimates are of the weights before that; to "
+                "estimate the average, put keras.callbacks.SwapEMAWeights(swap_on_epoch=True) "
+                "first.",
+            )
 
     def _is_in_a_file_name(self) -> bool:
         paths = [str(getattr(cb, "filepath", "")) for cb in self._neighbours]

@@ -85,7 +85,7 @@ def complaints(
 def hold_patience(
     callbacks: Iterable[Any], counter: str, patience_attribute: str = "patience"
 ) -> None:
-    """Give each callback the epoch of patience back that a repeated value is about to cost it.
+    """Return to each callback the epoch of patience that a repeated value is about to cost it.
 
     Where an estimate failed, the last value is repeated. Without this, early stopping would take
     a failure of ours for a run that no longer improves, and end it.

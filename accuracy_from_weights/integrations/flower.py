@@ -93,8 +93,9 @@ class AccuracyFromWeights(Strategy):
 
     Notes
     -----
-    An update whose estimate fails is kept, with one warning. Never are all updates of a round left
-    out; where anything is to be, those whose weights hold NaN or infinity are.
+    An update whose estimate fails is kept, with one warning. At least one update of a round is
+    always kept. With any of the three rules, updates whose weights hold NaN or infinity are left
+    out first.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a stopping rule is, and what it answers."""
+"""The base class of stopping rules, and the decisions that they return."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Estimated(Protocol):
 
 
 class StopReason(str, enum.Enum):
-    """Why a rule stopped, or that it did not; compares equal to its plain text."""
+    """Reason for which a rule stopped, or that it did not; compares equal to its plain text."""
 
     RUNNING = "running"
     NO_IMPROVEMENT = "no improvement"
@@ -73,10 +73,10 @@ GO_ON = Decision(stop=False)
 
 
 class StoppingRule(ABC):
-    """Base of all rules: `update`, `reset`, and a state of plain numbers, strings and lists.
+    """Base class of all stopping rules, for rules of your own, too.
 
-    The state survives JSON and PyTorch's weights-only loading, so a resumed run goes on counting
-    where it was.
+    The state is made of plain numbers, strings and lists, so that it survives JSON and PyTorch's
+    weights-only loading, and a resumed run goes on counting where it was.
     """
 
     horizon = "now"
@@ -88,7 +88,7 @@ class StoppingRule(ABC):
         return self.horizon == "final"
 
     def decide(self, estimate: Estimated, forecast: Estimated | None, step: float) -> Decision:
-        """Take whichever of the two the rule judges; a forecast that is missing goes unjudged."""
+        """Take whichever of the two the rule judges, and decide; without a forecast, go on."""
         judged = forecast if self.reads_forecast else estimate
         return GO_ON if judged is None else self.update(judged, step)
 
@@ -115,4 +115,4 @@ class StoppingRule(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` returned."""

@@ -1,8 +1,8 @@
-"""Early-stopping rules on estimates; every decision carries its reason.
+"""Early-stopping rules that read estimates; every decision carries its reason.
 
-A rule is fed one estimate after another, ``rule.update(estimate, step)``, and answers with a
+A rule is given one estimate after another, ``rule.update(estimate, step)``, and returns a
 `Decision`. It works alone, in a `Monitor`, and as the ``stopping`` argument of every callback of
-this package. The rules never look at data; what they know is the estimate and its interval.
+this package. The rules never look at data, only at the estimate and its interval.
 
 ===========  =================================================================================
 Rule         Stops when
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import (
-    InvalidArgumentError,
     flag,
+    invalid_argument,
     number_between,
     positive_int,
 )
@@ -55,8 +55,8 @@ class Patience(StoppingRule):
         What has to rise: ``"accuracy"``, or the interval's ``"low"`` (cautious: a rise that comes
         with a wider interval does not count) or ``"high"``. Defaults to ``"accuracy"``.
     only_in_family
-        Whether an estimate outside the predictor's family is passed over: it neither counts as a
-        rise nor uses up patience. Defaults to False.
+        Whether an estimate outside the predictor's family is ignored: it neither counts as a rise
+        nor uses up patience. Defaults to False.
     """
 
     def __init__(
@@ -69,10 +69,7 @@ class Patience(StoppingRule):
         self.patience = positive_int("patience", patience)
         self.min_delta = number_between("min_delta", min_delta, 0.0, 1.0)
         if bound not in BOUNDS:
-            raise InvalidArgumentError(
-                f"Invalid value for argument `bound`. Expected one of {BOUNDS}. "
-                f"Received: {bound!r}."
-            )
+            raise invalid_argument("bound", bound, f"one of {', '.join(map(repr, BOUNDS))}")
         self.bound = bound
         self.only_in_family = flag("only_in_family", only_in_family)
         self.reset()
@@ -106,7 +103,7 @@ class Patience(StoppingRule):
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` returned."""
         self.best, self.best_step = state["best"], state["best_step"]
         self.waited = int(state["waited"])
 
@@ -130,10 +127,8 @@ class Plateau(StoppingRule):
     def __init__(self, window: int = 5, share: float = 0.1) -> None:
         self.window = positive_int("window", window)
         if self.window < 2:
-            raise InvalidArgumentError(
-                "Invalid value for argument `window`. Expected an integer of at least 2, because "
-                f"one estimate alone is always level. Received: {window!r}."
-            )
+            wanted = "an integer of at least 2, since one estimate alone is always level"
+            raise invalid_argument("window", window, wanted)
         self.share = number_between("share", share, 0.0, 1.0)
         self.reset()
 
@@ -164,22 +159,22 @@ class Plateau(StoppingRule):
         return {"recent": [list(pair) for pair in self._recent]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` returned."""
         self._recent = [(float(value), float(width)) for value, width in state["recent"]]
 
 
 class Hopeless(StoppingRule):
     """Stop when the interval's top stays below what other runs had reached by the same step.
 
-    Every run begins low, so a bar for the final accuracy would end good runs too: give the bar as
+    Every run begins low, so a bar for the final accuracy would end good runs, too: pass the bar as
     a function of the step (`best_so_far` makes one from recorded runs), or `after`.
 
     Parameters
     ----------
     reached
         The accuracy that other runs had reached, fraction in [0, 1]: a number, or a function of
-        the step, which may change while a search goes on. Where the function gives NaN or None
-        (nothing known there), the run goes on.
+        the step, which may change while a search goes on. Where the function returns NaN or None
+        (nothing is known there), the run goes on.
     patience
         How many estimates in a row must stay below. Defaults to 2.
     after
@@ -198,10 +193,7 @@ class Hopeless(StoppingRule):
         horizon: str = "now",
     ) -> None:
         if horizon not in HORIZONS:
-            raise InvalidArgumentError(
-                f"Invalid value for argument `horizon`. Expected one of {HORIZONS}. "
-                f"Received: {horizon!r}."
-            )
+            raise invalid_argument("horizon", horizon, "'now' or 'final'")
         self.horizon = horizon
         self.reached = reached if callable(reached) else number_between("reached", reached, 0, 1)
         self.patience = positive_int("patience", patience)
@@ -236,7 +228,7 @@ class Hopeless(StoppingRule):
         return {"below": self.below}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` returned."""
         self.below = int(state["below"])
 
 
@@ -268,10 +260,8 @@ class FirstOf(StoppingRule):
     def __init__(self, *rules: StoppingRule) -> None:
         wrong = [rule for rule in rules if not isinstance(rule, StoppingRule)]
         if not rules or wrong:
-            raise InvalidArgumentError(
-                "Expected one or more stopping rules, such as FirstOf(Patience(5), Diverged()). "
-                f"Received: {(wrong or rules)!r}."
-            )
+            wanted = "one or more stopping rules, as in FirstOf(Patience(5), Diverged())"
+            raise invalid_argument("rules", tuple(wrong or rules), wanted)
         self.rules = rules
 
     def reset(self) -> None:
@@ -289,7 +279,7 @@ class FirstOf(StoppingRule):
         return any(rule.reads_forecast for rule in self.rules)
 
     def decide(self, estimate: Estimated, forecast: Estimated | None, step: float) -> Decision:
-        """Give each rule what it judges; see `StoppingRule.decide`."""
+        """Hand each rule what it judges; see `StoppingRule.decide`."""
         return _first_stop([rule.decide(estimate, forecast, step) for rule in self.rules])
 
     def state_dict(self) -> dict[str, Any]:
@@ -297,7 +287,7 @@ class FirstOf(StoppingRule):
         return {"rules": [rule.state_dict() for rule in self.rules]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` returned."""
         for rule, its_state in zip(self.rules, state["rules"], strict=True):
             rule.load_state_dict(its_state)
 
@@ -309,7 +299,7 @@ def _first_stop(decisions: Sequence[Decision]) -> Decision:
 def best_so_far(
     runs: Sequence[Mapping[float, float]], quantile: float = 0.5
 ) -> Callable[[float], float]:
-    """Make the bar of `Hopeless` from recorded runs: a quantile of their best by each step.
+    """Return the bar of `Hopeless` that recorded runs set: a quantile of their best by each step.
 
     With the default this is the median stopping rule (Golovin et al., "Google Vizier", 2017, 3.2)
     with the interval's top in the place of the measured value.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import (
     AccuracyFromWeightsError,
-    AccuracyFromWeightsWarning,
     UnreadableFileError,
     ZooError,
+    warn,
 )
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
@@ -197,11 +196,7 @@ def _report_left_out(path: Path, described: list[Any]) -> None:
         return
     if len(errors) == len(described):
         raise ZooError(f"None of the files that {path} lists can be read. {errors[0]}")
-    warnings.warn(
-        f"{len(errors)} of {len(described)} files of {path} were left out. {errors[0]}",
-        AccuracyFromWeightsWarning,
-        stacklevel=3,
-    )
+    warn(f"{len(errors)} of {len(described)} files of {path} were left out. {errors[0]}")
 
 
 def _stack_paper(files: list[_DescribedFile]) -> NDArray[np.float32] | None:

@@ -6,7 +6,6 @@ import csv
 import gzip
 import hashlib
 import io
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
+from accuracy_from_weights.errors import ZooError, warn
 from accuracy_from_weights.io.archives import DamagedArchiveError, check_expansion
 
 METRICS_FILES = ("metrics.csv.gz", "metrics.csv")
@@ -230,11 +229,9 @@ def _find_runs(
     stand, unless a step comes twice in it. Otherwise the rows of a run are taken to follow each
     other: a new one begins where the step does not grow or the recipe changes.
     """
-    warnings.warn(
+    warn(
         f"{path} has no column modeldir, so that the runs were told apart by their recipes and "
-        f"steps; name the run of each line in modeldir to be sure.",
-        AccuracyFromWeightsWarning,
-        stacklevel=2,
+        f"steps; name the run of each line in modeldir to be sure."
     )
     same_recipe = np.zeros(len(steps), dtype=np.intp)
     for values in recipe.values():

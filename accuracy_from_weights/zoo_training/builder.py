@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import joblib
 import numpy as np
 
-from accuracy_from_weights.errors import AccuracyFromWeightsWarning, ZooError
+from accuracy_from_weights.errors import ZooError, warn
 from accuracy_from_weights.zoo.network_file import StoredNetwork, from_training
 from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
@@ -250,11 +249,7 @@ def _train_in_workers(
                     f"{lost_in_a_row} died one after another, as happens when the memory is full; "
                     f"try fewer jobs. The networks done are safe."
                 ) from error
-            warnings.warn(
-                "A worker died; the networks that it was training are trained again.",
-                AccuracyFromWeightsWarning,
-                stacklevel=2,
-            )
+            warn("A worker died; the networks that it was training are trained again.")
 
 
 def _train_batch(

@@ -226,3 +226,21 @@ def test_one_output_is_a_classifier_of_two_classes_where_that_is_known(described
     told = AccuracyFromWeights(Informed(), task="binary", name="told")
     assert "told" in regression().fit(*data, verbose=0, callbacks=[told]).history
     assert [given["task"] for given in described] == ["binary"] * 2
+
+
+def test_weights_that_the_optimizer_averages_are_named_or_read():
+    def averaging() -> keras.Model:
+        model = network()
+        model.compile(keras.optimizers.SGD(0.1, use_ema=True), model.loss, metrics=["accuracy"])
+        return model
+
+    with pytest.warns(AccuracyFromWeightsWarning, match="use_ema=True") as caught:
+        plain = fit(averaging(), [AccuracyFromWeights(Informed())], 2).history[KEY]
+    assert len(ours_among(caught)) == 1
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    saved = Snapshots()
+    model = averaging()
+    averaged = fit(model, [swap, AccuracyFromWeights(Informed()), saved], 2).history[KEY]
+    assert averaged != plain
+    model.set_weights(saved.weights[1])
+    assert averaged[1] == pytest.approx(raw_accuracy(model))

@@ -144,7 +144,7 @@ def test_updates_that_cannot_be_estimated_are_kept_with_one_warning(predictor_fi
     ("arguments", "sentence"),
     [
         ((None,), r"`strategy=None`.* such as FedAvg\(\)"),
-        ((FedAvg(), object()), "`predictor`"),
+        ((FedAvg(), object()), "`predictor="),
     ],
 )
 def test_bad_arguments_are_told_at_construction(arguments, sentence):
