@@ -165,7 +165,7 @@ def _describe_portion(
     alike: dict[tuple[Any, ...], dict[int, NetworkWeights]] = {}
     for k, file in enumerate(files):
         try:
-            network = as_classifier(read_weights(file, part), task)
+            network = as_classifier(read_weights(file, part), task or declared_task(file))
         except AccuracyFromWeightsError as error:
             rows[k] = error
             continue

@@ -7,6 +7,7 @@ it. Where there is no accuracy, `UnsupportedModelError` gives the reason.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import UnsupportedModelError, invalid_argument
+from accuracy_from_weights.weights.files.keras_loss import losses_of_file
 from accuracy_from_weights.weights.layers import Layer, NetworkWeights
 
 TASKS = ("binary", "multiclass")
@@ -105,8 +107,9 @@ def declared_task(model: Any, loss: Any = None, logged: Iterable[Any] = ()) -> s
     Parameters
     ----------
     model : object
-        A PyTorch module, with the losses and metrics that it holds, or a Keras model, with those
-        that it is compiled with. Anything else declares nothing.
+        A PyTorch module, with the losses and metrics that it holds, a Keras model, with those
+        that it is compiled with, or the path of a Keras file, with its loss. Anything else
+        declares nothing.
     loss : object, optional
         The loss that it is trained with, where the model does not hold it: a module, a function, a
         class or a name.
@@ -124,15 +127,15 @@ def declared_task(model: Any, loss: Any = None, logged: Iterable[Any] = ()) -> s
     UnsupportedModelError
         When the task is another one, so that there is no accuracy to estimate.
     """
+    if isinstance(model, str | os.PathLike):
+        return _task_of_losses(losses_of_file(model))
     by_class = _task_of_class(model)
     if by_class is not None:
         return _classifying(by_class, f"its class, {type(model).__name__}, says so")
-    names = [_plain(_name_of(one)) for one in (loss, *_losses_of(model)) if one is not None]
-    found = [_MEANINGS[name] for name in names if name in _MEANINGS]
-    # A loss of classes beside another one: the other one only helps.
-    for task in ("multiclass", "binary", *dict.fromkeys(found)):
-        if task in found:
-            return _classifying(task, "its loss or metrics say so")
+    losses = [one for one in (loss, *_losses_of(model)) if one is not None]
+    by_loss = _task_of_losses([_name_of(one) for one in losses])
+    if by_loss is not None:
+        return by_loss
     words = [re.sub(r"[^a-z0-9]+", "_", str(name).lower()) for name in logged]
     if any(_ACCURACY.search(word) for word in words):
         return "multiclass"
@@ -141,6 +144,16 @@ def declared_task(model: Any, loss: Any = None, logged: Iterable[Any] = ()) -> s
         if seen:
             return _classifying(task, f"{seen[0]!r} is logged and no accuracy")
     return "binary" if _ends_in_a_sigmoid(model) else None
+
+
+def _task_of_losses(names: Iterable[str]) -> str | None:
+    """Return the task of losses and metrics with these names, or refuse it; None if unknown."""
+    found = [_MEANINGS[name] for name in map(_plain, names) if name in _MEANINGS]
+    # A loss of classes beside another one: the other one only helps.
+    for task in ("multiclass", "binary", *dict.fromkeys(found)):
+        if task in found:
+            return _classifying(task, "its loss or metrics say so")
+    return None
 
 
 def as_classifier(network: NetworkWeights, task: str | None = None) -> NetworkWeights:
@@ -180,6 +193,14 @@ def as_classifier(network: NetworkWeights, task: str | None = None) -> NetworkWe
     return network
 
 
+def _are_heads(layers: tuple[Layer, ...]) -> bool:
+    """Return whether two last layers take the same input, and neither the other one's output."""
+    if len(layers) < 2 or any(layer.kind not in ("dense", "conv") for layer in layers):
+        return False
+    (first, width, *sizes), (second, taken, *more) = (layer.shape for layer in layers)
+    return width == taken != first != second and {*sizes, *more} <= {1}
+
+
 def _two_classes(head: Layer) -> Layer:
     kernel = np.asarray(head.kernel) / 2
     bias = None if head.bias is None else np.asarray(head.bias) / 2
@@ -212,6 +233,12 @@ def _refuse_by_shape(network: NetworkWeights, outputs: int) -> None:
         and min(layer.shape[0] for layer in network.layers) < outputs
     ):
         reason = f"it has as many outputs as inputs, {outputs}, as an autoencoder has"
+    elif _are_heads(network.layers[-2:]):
+        before = network.layers[-2]
+        reason = (
+            f"it ends in several heads, {before.name!r} of {before.shape[0]} outputs and "
+            f"{last.name!r} of {outputs}, as a detector does"
+        )
     if reason is not None:
         raise UnsupportedModelError(
             f"The network does not look like a classifier: {reason}; pass task='multiclass' if it "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from accuracy_from_weights.errors import InvalidArgumentError, UnsupportedModelError
-from accuracy_from_weights.features.describing import describe_network
+from accuracy_from_weights.features.describing import describe_many, describe_network
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.task import as_classifier, declared_task
 from accuracy_from_weights.weights import read_weights
@@ -172,3 +174,53 @@ def test_models_of_transformers_by_class_and_problem_type(name, config, expected
             declared_task(model)
     else:
         assert declared_task(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "task"),
+    [
+        ("sparse_categorical_crossentropy", "multiclass"),
+        (keras.losses.CategoricalCrossentropy(), "multiclass"),
+        (["categorical_crossentropy"], "multiclass"),
+        ("binary_crossentropy", "binary"),
+        (None, None),
+    ],
+)
+def test_the_loss_in_a_keras_file_declares_the_task(
+    loss: object, task: str | None, tmp_path: Path
+) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    if loss is not None:
+        model.compile(loss=loss)
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        assert declared_task(tmp_path / name) == task
+    model.save_weights(tmp_path / "model.weights.h5")
+    assert declared_task(tmp_path / "model.weights.h5") is None
+
+
+def test_a_keras_file_of_a_regression_is_refused(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(loss=keras.losses.MeanSquaredError())
+    model.save(tmp_path / "model.keras")
+    (found,) = describe_many([tmp_path / "model.keras"])
+    assert isinstance(found, UnsupportedModelError)
+    assert "regression" in str(found)
+    assert declared_task(tmp_path / "missing.keras") is None
+
+
+def test_several_heads_are_no_classifier() -> None:
+    def with_heads(*sizes: int) -> nn.Module:
+        heads = (nn.Linear(8, size) for size in sizes)
+        return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 8), *heads)
+
+    with pytest.raises(UnsupportedModelError, match="several heads"):
+        as_classifier(read_weights(with_heads(2, 4)))
+    assert as_classifier(read_weights(with_heads(2, 4)), "multiclass").layers[-1].shape == (4, 8)
+    for network in (
+        with_heads(3),
+        with_heads(5, 5),  # an auxiliary classifier beside the main one
+        nn.Sequential(nn.LSTM(6, 8), nn.Linear(8, 3)),
+        nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)),
+    ):
+        assert as_classifier(read_weights(network)) is not None

