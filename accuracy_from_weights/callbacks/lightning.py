@@ -125,6 +125,10 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """See the shape of the inputs, where it is needed, in the first batch."""
+        # Without it there is no estimate: one warning for both.
+        self.guard("reading a batch", lambda: self._look(batch), "the estimate")
+
+    def _look(self, batch: Any) -> None:
         if self.wants_batch:
             self.see_batch(batch)
 
