@@ -83,5 +83,9 @@ def test_lightning(tmp_path):
     reached = check_every_fault(
         lambda: AccuracyFromWeights(**ALL_FEATURES, stopping=Patience(99)), train
     )
-    assert {"AccuracyFromWeights._hand_over", "input_shape_of", "network_of"} <= reached
+    assert {
+        "AccuracyFromWeights._hand_over",
+        "input_shape_of",
+        "AccuracyFromWeights.network",
+    } <= reached
     assert torch.load(tmp_path / "run.ckpt", weights_only=True)["epoch"] == 2
