@@ -68,3 +68,11 @@ def test_the_pages_of_the_api_name_what_there_is():
         except ModuleNotFoundError:
             module, _, attribute = name.rpartition(".")
             assert getattr(importlib.import_module(module), attribute).__doc__
+
+
+def test_the_menu_of_the_site_holds_every_page_once():
+    yaml = pytest.importorskip("yaml")
+    menu = yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    pages = [page for group in menu for entries in group.values() for page in entries]
+    named = sorted(name for page in pages for name in page.values())
+    assert named == sorted(path.name for path in DOCS.glob("*.md"))
