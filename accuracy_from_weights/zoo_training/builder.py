@@ -245,9 +245,9 @@ def _train_in_workers(
             lost_in_a_row += 1
             if lost_in_a_row == _LOST_IN_A_ROW:
                 raise ZooError(
-                    f"Expected workers that live long enough to train a network. Received: "
-                    f"{lost_in_a_row} died one after another, as happens when the memory is full; "
-                    f"try fewer jobs. The networks done are safe."
+                    f"{lost_in_a_row} workers died one after another, as happens when the memory "
+                    "is full. "
+                    "The networks done are safe: try again with fewer jobs."
                 ) from error
             warn("A worker died; the networks that it was training are trained again.")
 

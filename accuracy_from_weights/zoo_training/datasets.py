@@ -80,7 +80,7 @@ def load_images(
     """
     name, parts = _find(name_or_path)
     if not all(array.ndim for array in parts):
-        raise ZooError(f"Expected several images and labels in {name}. Received: a single number.")
+        raise ZooError(f"An array of {name} is a single number instead of images or labels.")
     x_train, y_train, x_test, y_test = parts
     y_train, y_test, n_classes = _number_classes(name, y_train, y_test)
     train = _choose(len(x_train), n_train, seed, f"training images of {name}")
@@ -139,8 +139,9 @@ def _find(name_or_path: str | Path) -> tuple[str, _Parts]:
     if path.suffix == ".npz" and path.is_file():
         return path.stem, _read_npz(path)
     raise ZooError(
-        f"Expected data to be a .npz file, a folder of idx files, digits or one of "
-        f"{', '.join(_DOWNLOADS)}. Received: {name}{'' if path.exists() else ', which is no file'}."
+        f"{name} is no data set{'' if path.exists() else ' and no file'}. Give a .npz file, a "
+        "folder of "
+        f"idx files, digits or one of {', '.join(_DOWNLOADS)}."
     )
 
 
@@ -161,13 +162,12 @@ def _read_npz(path: Path) -> _Parts:
             missing = [name for name in _ARRAYS if name not in archive.names]
             if missing:
                 raise ZooError(
-                    f"Expected {path} to hold the arrays {', '.join(_ARRAYS)}. "
-                    f"Received: no {', '.join(missing)}."
+                    f"{path} lacks the arrays {', '.join(missing)}; it needs {', '.join(_ARRAYS)}."
                 )
             x_train, y_train, x_test, y_test = (archive[name] for name in _ARRAYS)
     except DamagedArchiveError as error:
         raise UnreadableFileError(
-            f"Expected {path} to be a complete .npz file of plain arrays. Received: {error}."
+            f"{path} is not a complete .npz file of plain arrays: {error}."
         ) from error
     return x_train, y_train, x_test, y_test
 
@@ -181,8 +181,9 @@ def _download(source: str, name: str) -> _Parts:
     wanted = {source: sources[source]} if source else sources
     if not any(wanted.values()):
         raise ZooError(
-            f"Expected the name of a data set that can be downloaded: {', '.join(_DOWNLOADS)} "
-            f"(Keras has no kmnist and no svhn). Received: {source}:{name}."
+            f"{source}:{name} cannot be downloaded. Choose one of {', '.join(_DOWNLOADS)} (Keras "
+            "has no "
+            "kmnist and no svhn)."
         )
     failures = []
     for library, its_name in wanted.items():
@@ -194,12 +195,13 @@ def _download(source: str, name: str) -> _Parts:
                 failures.append(f"{library} failed with {type(error).__name__} ({error})")
     if failures:
         raise ZooError(
-            f"Expected to download {name}. Received: {'; '.join(failures)}. "
-            f"Without a connection, give a .npz file or digits."
+            f"{name} cannot be downloaded: {'; '.join(failures)}. "
+            "Without a connection, give a .npz file or digits."
         )
     raise MissingDependencyError(
-        f"Expected {' or '.join(key for key, value in wanted.items() if value)} to be installed to "
-        f"download {name}. Received: not installed. Install it, or give a .npz file or digits."
+        f"{name} is downloaded with {' or '.join(key for key, value in wanted.items() if value)}, "
+        "and "
+        "none is installed. Install it, or give a .npz file or digits."
     )
 
 
@@ -231,16 +233,14 @@ def _number_classes(
     for y in (y_train, y_test):
         if y.shape[1:] != (1,) or y.dtype.kind not in "iu" or not len(y):
             raise ZooError(
-                f"Expected the labels of {name} to be whole numbers, one an image. "
-                f"Received: shape {y.shape}, type {y.dtype}."
+                f"The labels of {name} have the shape {y.shape} and the type {y.dtype} instead of "
+                "one "
+                "whole number for each image."
             )
     labels = np.unique(y_train)
     unknown = np.setdiff1d(y_test, labels)
     if unknown.size:
-        raise ZooError(
-            f"Expected every class among the training labels of {name}. "
-            f"Received: {unknown.tolist()} among the test labels only."
-        )
+        raise ZooError(f"The classes {unknown.tolist()} of {name} are among the test labels only.")
     return (
         np.searchsorted(labels, y_train[:, 0]),
         np.searchsorted(labels, y_test[:, 0]),
@@ -252,7 +252,7 @@ def _choose(available: int, wanted: int | None, seed: int, what: str) -> NDArray
     if wanted is None:
         return slice(None)
     if not 0 < wanted <= available:
-        raise ZooError(f"Expected between 1 and {available} {what}. Received: {wanted}.")
+        raise ZooError(f"{wanted} {what} were asked for, and there are {available}.")
     return np.sort(np.random.default_rng(seed).permutation(available)[:wanted])
 
 
@@ -264,8 +264,9 @@ def _scaling(name: str, x: Images) -> tuple[float, float]:
     if low >= 0 and high <= 255:
         return (2, -1) if high <= 1 and x.dtype.kind == "f" else (2 / 255, -1)
     raise ZooError(
-        f"Expected the pixels of {name} to lie in [0, 255], [0, 1] or [-1, 1]. "
-        f"Received: values from {low:g} to {high:g}."
+        f"The pixels of {name} run from {low:g} to {high:g} instead of lying in [0, 255], [0, 1] "
+        "or "
+        "[-1, 1]."
     )
 
 
@@ -277,8 +278,9 @@ def _bring(name: str, x: Images, size: int | None, channels: int | None) -> Imag
         x = x[..., :3].transpose(0, 3, 1, 2)
     if x.ndim != 4 or not x.size:  # of nothing there may be absurdly much
         raise ZooError(
-            f"Expected the images of {name} to have the shape (n, height, width) or "
-            f"(n, height, width, channels). Received: {x.shape}."
+            f"The images of {name} have the shape {x.shape} instead of (n, height, width) or (n, "
+            "height, "
+            "width, channels)."
         )
     if channels == 1 and x.shape[1] > 1:
         grey = x.mean(axis=1, dtype=np.float32, keepdims=True)
@@ -286,10 +288,11 @@ def _bring(name: str, x: Images, size: int | None, channels: int | None) -> Imag
     elif channels == 3 and x.shape[1] == 1:
         x = np.repeat(x, 3, axis=1)
     elif channels not in (None, x.shape[1]):
-        raise ZooError(f"Expected channels to be 1 or 3 for {name}. Received: {channels}.")
+        raise ZooError(f"{channels} channels cannot be made of {name}. Choose 1 or 3.")
     if size is None and x.shape[2] != x.shape[3]:
         raise ZooError(
-            f"Expected square images, or a size to bring them to. Received: {name} with "
-            f"{x.shape[2]} x {x.shape[3]} pixels."
+            f"The images of {name} have {x.shape[2]} x {x.shape[3]} pixels and are not square. "
+            "Give a "
+            "size to bring them to."
         )
     return np.ascontiguousarray(x if size is None else resize(x, size))

@@ -95,12 +95,12 @@ def open_engine(
         When the engine's library is not installed.
     """
     if engine not in ENGINES:
-        raise ZooError(f"Expected engine to be one of {', '.join(ENGINES)}. Received: {engine!r}.")
+        raise ZooError(f"There is no engine {engine!r}. Choose one of {', '.join(ENGINES)}.")
     if engine == "local":
         if address is not None:
             raise ZooError(
-                f"Expected no address for the engine local. Received: {address}. "
-                f"Give the engine that answers there: dask or ray."
+                f"The engine local takes no address, and {address} was given. Name the engine that "
+                "answers there: dask or ray."
             )
         yield _local(data, n_jobs)
         return
@@ -254,12 +254,12 @@ def _knock(address: str | None) -> None:
 
 def _missing(extra: str, error: ImportError) -> MissingDependencyError:
     return MissingDependencyError(
-        f"Expected {extra} to be installed for the engine {extra}. Received: {error}. "
-        f'Install it with: pip install "accuracy-from-weights[{extra}]"'
+        f"The engine {extra} cannot be imported ({error}). Install it with: "
+        f"pip install 'accuracy-from-weights[{extra}]'"
     )
 
 
 def _no_answer(name: str, address: str | None, error: Exception) -> ZooError:
     where = "on this machine" if address is None else f"at {address}"
     reason = f"{type(error).__name__} ({error})"
-    return ZooError(f"Expected a {name} cluster {where}. Received: {reason}.")
+    return ZooError(f"There is no {name} cluster {where}: {reason}.")

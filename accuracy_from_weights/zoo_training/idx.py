@@ -43,8 +43,7 @@ def read_idx_folder(folder: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
         path = _file(folder, stem)
         if path is None:
             raise UnreadableFileError(
-                f"Expected {folder} to hold {stem}-idx*-ubyte, packed with gzip or not. "
-                f"Received: no such file."
+                f"{folder} holds no file {stem}-idx*-ubyte, packed with gzip or not."
             )
         parts.append(read_idx(path))
     return parts[0], parts[1], parts[2], parts[3]
@@ -70,9 +69,7 @@ def read_idx(path: Path) -> Bytes:
             check_expansion(len(unpacked), len(content))
             content = unpacked
     except (OSError, EOFError, zlib.error, DamagedArchiveError) as error:
-        raise UnreadableFileError(
-            f"Expected {path} to be a complete idx file. Received: {error}."
-        ) from error
+        raise UnreadableFileError(f"{path} is not a complete idx file: {error}.") from error
     n_axes = content[3] if len(content) > 3 else _MOST_AXES + 1
     if (
         content[:3] != bytes([0, 0, _UNSIGNED_BYTES])
@@ -80,14 +77,15 @@ def read_idx(path: Path) -> Bytes:
         or len(content) < 4 + 4 * n_axes
     ):
         raise UnreadableFileError(
-            f"Expected {path} to begin as an idx file of unsigned bytes. "
-            f"Received: {content[:4].hex() or 'nothing'}."
+            f"{path} begins with {content[:4].hex() or 'nothing'} instead of the head of an idx "
+            "file of "
+            "unsigned bytes."
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", n_axes, offset=4))
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes)
     if values.size != math.prod(shape):
         raise UnreadableFileError(
-            f"Expected {path} to hold {shape} values, as its head says. Received: {values.size}."
+            f"{path} holds {values.size} values, and its head promises {shape}."
         )
     return values.reshape(shape)
 

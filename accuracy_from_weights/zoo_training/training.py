@@ -60,23 +60,27 @@ class ImageData:
         ):
             if x.ndim != 4 or x.shape[2] != x.shape[3] or x.dtype not in (np.uint8, np.float32):
                 raise ZooError(
-                    f"Expected x_{part} of shape (n, channels, size, size), uint8 or float32. "
-                    f"Received: shape {x.shape}, {x.dtype}."
+                    f"x_{part} has the shape {x.shape} and the type {x.dtype} instead of (n, "
+                    "channels, size, "
+                    "size), uint8 or float32."
                 )
             if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
                 raise ZooError(
-                    f"Expected y_{part} to hold one integer label for each of {len(x)} images. "
-                    f"Received: shape {y.shape}, {y.dtype}."
+                    f"y_{part} has the shape {y.shape} and the type {y.dtype} instead of one "
+                    "integer label "
+                    f"for each of {len(x)} images."
                 )
             if len(y) == 0 or y.min() < 0 or y.max() >= self.n_classes:
                 raise ZooError(
-                    f"Expected y_{part} to hold labels from 0 to {self.n_classes - 1}. Received: "
-                    + ("none." if len(y) == 0 else f"{y.min()} to {y.max()}.")
+                    f"y_{part} holds no label."
+                    if len(y) == 0
+                    else f"y_{part} holds labels from {y.min()} to {y.max()} instead of 0 to "
+                    f"{self.n_classes - 1}."
                 )
         if self.x_train.shape[1:] != self.x_test.shape[1:]:
             raise ZooError(
-                "Expected training and test images of one shape. "
-                f"Received: {self.x_train.shape[1:]} and {self.x_test.shape[1:]}."
+                f"Training and test images differ in shape: {self.x_train.shape[1:]} and "
+                f"{self.x_test.shape[1:]}."
             )
 
     @property

@@ -126,13 +126,13 @@ def test_info_says_where_the_last_checkpoints_end(published_zoo: WriteZoo) -> No
         (
             ["zoo", "build", "--data", "nix", "--networks", "1", "--output", "{}"],
             1,
-            "Expected data to be",
+            "is no data set and no file",
         ),
         (
             ["zoo", "build", "--data", "digits", "--networks", "1", "--output", "{}",
              "--recipe", "{}/missing.toml"],
             4,
-            "Expected a recipe",
+            "is no recipe",
         ),
     ],
 )  # fmt: skip

@@ -93,7 +93,7 @@ def test_some_images_chosen_by_seed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(some.x_train, load_images(path, n_train=7).x_train)
     other = load_images(path, n_train=7, seed=1)
     assert not np.array_equal(some.x_train, other.x_train)
-    with pytest.raises(ZooError, match="between 1 and 20"):
+    with pytest.raises(ZooError, match="there are 20"):
         load_images(path, n_train=21)
 
 
@@ -107,17 +107,17 @@ def test_labels_of_any_numbers_and_shapes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_test": None, "y_test": None}, "no x_test, y_test"),
+        ({"x_test": None, "y_test": None}, "lacks the arrays x_test, y_test"),
         ({"y_train": np.arange(19)}, "one integer label for each"),
-        ({"y_train": np.linspace(0, 1, 20)}, "whole numbers"),
-        ({"y_test": np.full(20, 9)}, r"\[9\] among the test labels only"),
-        ({"x_train": np.zeros((20, 5, 6), np.uint8)}, "square images"),
+        ({"y_train": np.linspace(0, 1, 20)}, "one whole number"),
+        ({"y_test": np.full(20, 9)}, r"\[9\] of mine are among the test labels only"),
+        ({"x_train": np.zeros((20, 5, 6), np.uint8)}, "are not square"),
         ({"x_train": np.zeros((20, 36), np.uint8)}, "height, width"),
         ({"x_train": np.zeros((20, 0, 2**40), np.uint8)}, "height, width"),
         ({"x_train": np.uint8(1)}, "a single number"),
         ({"y_test": np.uint8(1)}, "a single number"),
         ({"x_train": np.full((20, 6, 6), 300.0)}, r"\[0, 255\]"),
-        ({"x_test": np.zeros((20, 7, 7), np.uint8)}, "one shape"),
+        ({"x_test": np.zeros((20, 7, 7), np.uint8)}, "differ in shape"),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path: Path, changes: dict, message: str) -> None:
@@ -247,13 +247,13 @@ def test_nothing_to_download_with(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_library(monkeypatch, "neither", "neither")
     with pytest.raises(MissingDependencyError, match="keras or torchvision"):
         load_images("mnist")
-    with pytest.raises(MissingDependencyError, match="Expected torchvision"):
+    with pytest.raises(MissingDependencyError, match="downloaded with torchvision"):
         load_images("svhn")
 
 
 @pytest.mark.parametrize("name", ["imagenet", "keras:svhn", "keras:imagenet", "missing.npz"])
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(ZooError, match="Expected"):
+    with pytest.raises(ZooError, match=r"is no data set|cannot be downloaded"):
         load_images(name)
 
 

@@ -166,7 +166,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence():
         next(train_networks([paper_recipe()], data, backend="caffe"))
     with pytest.raises(ZooError, match="'blobs'"):
         next(train_networks([paper_recipe()], dataclasses.replace(data, name="other")))
-    with pytest.raises(ZooError, match="labels from 0 to 3"):
+    with pytest.raises(ZooError, match="instead of 0 to 3"):
         dataclasses.replace(data, y_train=data.y_train + 1)
     with pytest.raises(ZooError, match="shape"):
         dataclasses.replace(data, x_test=data.x_test[0])

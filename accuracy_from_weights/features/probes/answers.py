@@ -94,8 +94,9 @@ def logits_of(outputs: NDArray[np.generic]) -> _Floats:
     values = np.asarray(outputs, np.float64)
     if values.ndim < 1 or values[0].size < 1 or max((1, *values.shape[2:])) > 1:
         raise UnsupportedModelError(
-            "Expected a classifier, whose outputs have the shape (inputs, classes). "
-            f"Received: outputs of shape {values.shape}."
+            f"The model's outputs have the shape {values.shape} instead of (inputs, classes), so "
+            "it is no "
+            "classifier of single inputs."
         )
     values = values.reshape(len(values), -1)
     with np.errstate(all="ignore"):

@@ -68,11 +68,11 @@ def distribution_from_dict(cls: type[D], values: Mapping[str, Any]) -> D:
     fields = sorted(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]  # D is always a dataclass
     unknown = sorted(set(given) - set(fields))
     if unknown:
-        raise ZooError(f"Expected recipe values among {fields}. Received: {unknown}.")
+        raise ZooError(f"A recipe has no values {unknown}; it has {fields}.")
     for name, value in given.items():
         default = getattr(cls, name)
         if not _is_alike(value, default):
-            raise ZooError(f"Expected {name} of the type of {default!r}. Received: {value!r}.")
+            raise ZooError(f"{name} is {value!r}, and it must be of the type of {default!r}.")
     return cls(**given)
 
 

@@ -59,12 +59,13 @@ class PaperRecipe:
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.n_train, self.n_test) < 1:
             raise ZooError(
-                "Expected epochs, batch_size, n_train and n_test of at least 1. Received: "
+                "A paper recipe needs epochs, batch_size, n_train and n_test of at least 1, and "
+                "it has "
                 f"{self.epochs}, {self.batch_size}, {self.n_train}, {self.n_test}."
             )
         if not self.checkpoints or max(self.checkpoints) > self.epochs:
             raise ZooError(
-                f"Expected checkpoints within {self.epochs} epochs. Received: {self.checkpoints}."
+                f"The checkpoints {self.checkpoints} are not within {self.epochs} epochs."
             )
 
     @property

@@ -167,8 +167,7 @@ class NetworkRecipe:
         ):
             if getattr(self, name) not in choices:
                 raise ZooError(
-                    f"Expected a recipe's {name} to be one of {choices}. "
-                    f"Received: {getattr(self, name)!r}."
+                    f"A recipe's {name} cannot be {getattr(self, name)!r}. Choose one of {choices}."
                 )
         if not 0 <= self.dropout < 1:
             raise ZooError(f"A dropout of {self.dropout} is outside [0, 1).")
@@ -176,9 +175,7 @@ class NetworkRecipe:
             raise ZooError(f"A batch_size of {self.batch_size} is too small; use at least 1.")
         kept = self.checkpoints
         if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] > self.epochs:
-            raise ZooError(
-                f"Expected rising checkpoints from 0 to {self.epochs} epochs. Received: {kept}."
-            )
+            raise ZooError(f"The checkpoints {kept} do not rise from 0 to {self.epochs} epochs.")
 
     @property
     def dropout_threshold(self) -> int:
@@ -303,15 +300,13 @@ def _build(cls: type, values: Any) -> Any:
     if isinstance(values, cls):
         return values
     if not isinstance(values, Mapping):
-        raise ZooError(f"Expected a table of {cls.__name__} values. Received: {values!r}.")
+        raise ZooError(f"{cls.__name__} needs a table of values, and {values!r} is none.")
     known = {f.name for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ZooError(
-            f"Expected {cls.__name__} values among {sorted(known)}. Received: {unknown}."
-        )
+        raise ZooError(f"{cls.__name__} has no values {unknown}; it has {sorted(known)}.")
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return cls(**given)
     except TypeError as error:
-        raise ZooError(f"Expected all values of {cls.__name__}. Received: {error}.") from error
+        raise ZooError(f"Values of {cls.__name__} are missing: {error}.") from error

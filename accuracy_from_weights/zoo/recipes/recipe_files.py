@@ -47,7 +47,7 @@ def load_recipe(name_or_path: str | Path) -> RecipeDistribution:
     except (OSError, ValueError, RecursionError) as error:
         # RecursionError: brackets within brackets within brackets
         raise UnreadableFileError(
-            f"Expected a recipe: {', '.join(FAMILIES)} or a TOML file. Received: {path} ({error})."
+            f"{path} is no recipe ({error}). Give {', '.join(FAMILIES)} or a TOML file."
         ) from error
     return recipe_from_dict(values)
 
@@ -63,7 +63,7 @@ def recipe_from_dict(values: dict[str, Any]) -> RecipeDistribution:
     family = values.get("family")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ZooError(
-            f"Expected a recipe to name its family: {' or '.join(FAMILIES)}. Received: {family!r}."
+            f"The recipe names the family {family!r}, which is none of {', '.join(FAMILIES)}."
         )
     module, name = FAMILIES[family]
     try:
@@ -71,9 +71,7 @@ def recipe_from_dict(values: dict[str, Any]) -> RecipeDistribution:
             values
         )
     except TypeError as error:
-        raise ZooError(
-            f"Expected values of the types that the recipe {family} has. Received: {error}."
-        ) from error
+        raise ZooError(f"A value of the recipe {family} has the wrong type: {error}.") from error
     return recipe
 
 
@@ -90,4 +88,4 @@ def save_recipe(recipe: RecipeDistribution, path: str | Path) -> None:
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:
-        raise ZooError(f"Expected to write a recipe to {path}. Received: {error}.") from error
+        raise ZooError(f"The recipe cannot be written to {path}: {error}.") from error

@@ -84,15 +84,16 @@ class WildRecipe:
     def __post_init__(self) -> None:
         if not all(0 <= share <= 1 for share in self.shares.values()):
             raise ZooError(
-                f"Expected shares from 0 to 1 with a sum of at most 1. Received: {self.shares}."
+                f"The shares {self.shares} do not lie between 0 and 1 with a sum of at most 1."
             )
         if min(self.n_test, self.n_train, self.max_steps) < 1 or not self.budget > 0:
             raise ZooError(
-                "Expected n_test, n_train and max_steps of at least 1, and a budget. Received: "
-                f"{self.n_test}, {self.n_train}, {self.max_steps}, {self.budget}."
+                "A wild recipe needs n_test, n_train and max_steps of at least 1 and a budget "
+                "above 0, and "
+                f"it has {self.n_test}, {self.n_train}, {self.max_steps}, {self.budget}."
             )
         if not self.sizes or min(self.sizes) < 8:
-            raise ZooError(f"Expected sizes of at least 8 pixels. Received: {self.sizes}.")
+            raise ZooError(f"The sizes {self.sizes} are not all at least 8 pixels.")
 
     @property
     def family(self) -> str:
