@@ -127,10 +127,10 @@ def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> Accuracy
             )
         with progress_bar("Describing them") as report:
             table = read_zoo(folder, n_jobs=jobs, progress=report)
-    click.echo("Fitting a predictor to them", err=True)
-    return AccuracyPredictor(random_state=seed, n_jobs=jobs).fit(
-        table.features, table.accuracy, groups=table.runs
-    )
+    with progress_bar("Fitting a predictor to them") as report:
+        return AccuracyPredictor(random_state=seed, n_jobs=jobs).fit(
+            table.features, table.accuracy, groups=table.runs, on_fold=report
+        )
 
 
 def _print_heading(names: Sequence[str]) -> None:

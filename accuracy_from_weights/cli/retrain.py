@@ -15,6 +15,7 @@ from accuracy_from_weights.cli.options import (
     seed_option,
     zoo_arguments,
 )
+from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.cli.zoos import read_zoos
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 from accuracy_from_weights.io.atomic import can_be_written
@@ -91,18 +92,19 @@ def command(
         err=True,
     )
     settings: dict[str, Any] = {"coverage": coverage, "random_state": seed, "n_jobs": jobs}
-    if from_scratch:
-        predictor = AccuracyPredictor(features, **settings).fit(
-            inputs,
-            table.accuracy,
-            table.runs,
-            tasks=table.tasks,
-            domains=table.domains,
-            progress=progress_of(table),
-        )
-    else:
-        base = load_predictor(features=features).set_params(**settings)
-        predictor = base.retrain(inputs, table.accuracy, table.runs, progress=progress_of(table))
+    known = (inputs, table.accuracy, table.runs)
+    with progress_bar("Fitting") as report:
+        if from_scratch:
+            predictor = AccuracyPredictor(features, **settings).fit(
+                *known,
+                tasks=table.tasks,
+                domains=table.domains,
+                progress=progress_of(table),
+                on_fold=report,
+            )
+        else:
+            base = load_predictor(features=features).set_params(**settings)
+            predictor = base.retrain(*known, progress=progress_of(table), on_fold=report)
     predictor.card_["zoo"] = {
         "fingerprint": table.fingerprint,
         "datasets": np.unique(table.datasets).tolist(),

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
 from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
-from accuracy_from_weights.predictor.folds import group_folds, last_rows
+from accuracy_from_weights.predictor.folds import Counter, Progress, group_folds, last_rows
 from accuracy_from_weights.predictor.models.ensemble import threads_for
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
-Progress = Callable[[int, int], None]
 Inspect = Callable[[str, Any, NDArray[Any], Rows], None]
 
 OURS = "accuracy-from-weights"
+_OURS_STEPS = 20
+"""Steps of progress that a fit of ours counts as; the more rows, the longer it takes."""
 # Kendall's tau of n rows costs n log n, and a bootstrap repeats it: about a second a predictor.
 _BOOTSTRAP_ROWS = 2_000_000
 
@@ -101,7 +102,8 @@ def cross_validate(
     random_state : int
         Seed of the folds, the baselines and the bootstrap. Defaults to 0.
     progress : callable, optional
-        Called with the fits done and the fits in all, before the first and after each.
+        Called with the steps done and the steps in all, before the first and after each. A
+        baseline's fit is one step, one of the predictor's is several.
     inspect : callable, optional
         Called with the data set's name, each fitted clone, the features of all rows of the table,
         and the numbers of the rows that are scored with it.
@@ -122,8 +124,8 @@ def cross_validate(
         for baseline in baselines
         if (inputs := baseline.inputs(table)) is not None
     ]
-    total = (len(seen) + 1) * sum(map(len, plan.values()))
-    report = _Counter(total, progress)
+    total = (len(seen) + _OURS_STEPS) * sum(map(len, plan.values()))
+    report = Counter(total, progress)
     evaluations = []
     for name, splits in plan.items():
         look = None if inspect is None else partial(inspect, name)
@@ -230,28 +232,13 @@ def score_predictor(
     return evaluations
 
 
-class _Counter:
-    """Count finished fits and report them to the caller's function."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.done = -1
-        self.total = total
-        self.progress = progress
-        self.one_more()
-
-    def one_more(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
 def _predictions(
     table: ZooTable,
     predictor: AccuracyPredictor,
     splits: Sequence[tuple[Rows, Rows]],
     baselines: Sequence[tuple[Baseline, Inputs]],
     random_state: int,
-    report: _Counter,
+    report: Counter,
     inspect: Callable[[Any, NDArray[Any], Rows], None] | None,
 ) -> Iterator[tuple[str, tuple[Floats, Floats | None]]]:
     """Yield each predictor's name, predictions for the tested rows (others NaN), and intervals."""
@@ -270,18 +257,24 @@ def _predictions(
     features = table.inputs(predictor.features)
     for train, test in splits:
         model = clone(predictor)
+        before = report.done
+
+        def on_fold(done: int, fits: int, before: int = before) -> None:
+            report.up_to(before + _OURS_STEPS * done // fits)
+
         model.fit(
             features[train],
             truth[train],
             groups=table.runs[train],
             tasks=table.tasks[train],
             domains=table.domains[train],
+            on_fold=on_fold,
         )
         predicted[test] = model.predict(features[test])
         bounds[test] = model.predict_interval(features[test])
         if inspect is not None:
             inspect(model, features, test)
-        report.one_more()
+        report.up_to(before + _OURS_STEPS)
     yield OURS, (predicted, bounds)
 
 

@@ -30,6 +30,7 @@ from accuracy_from_weights.predictor.fit_rows import (
 )
 from accuracy_from_weights.predictor.fitted_estimator import FittedEstimator
 from accuracy_from_weights.predictor.fitting import fit_state
+from accuracy_from_weights.predictor.folds import Progress
 from accuracy_from_weights.predictor.forecasting import checked_progress
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         progress: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         input_shape: Sequence[int] | None = None,
+        on_fold: Progress | None = None,
     ) -> AccuracyPredictor:
         """Fit to networks of known accuracy.
 
@@ -135,6 +137,8 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         input_shape : sequence of int, optional
             Shape of one input of the networks in `X`, without the batch axis: for probes, where the
             models do not know it.
+        on_fold : callable, optional
+            Called with the fits done and the fits in all, before the first and after each.
 
         Raises
         ------
@@ -155,7 +159,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
             progress=progress,
             sample_weight=sample_weight,
         )
-        self.state_ = fit_state(rows, names, self._settings())
+        self.state_ = fit_state(rows, names, self._settings(), on_fold)
         return self
 
     def retrain(
@@ -166,6 +170,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         *,
         progress: ArrayLike | None = None,
         input_shape: Sequence[int] | None = None,
+        on_fold: Progress | None = None,
     ) -> AccuracyPredictor:
         """Return a predictor that corrects this one's estimates by finished runs of known accuracy.
 
@@ -175,7 +180,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
 
         Parameters
         ----------
-        X, y, groups, progress, input_shape
+        X, y, groups, progress, input_shape, on_fold
             As in `fit`.
 
         Returns
@@ -191,7 +196,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         columns = self._rows(X, input_shape, "multiclass")
         rows = FitRows.of(columns, y, guess=np.zeros(len(columns)), runs=groups, progress=progress)
         retrained = copy.copy(self)
-        retrained.state_ = correct_state(self._fitted(), rows, self._settings())
+        retrained.state_ = correct_state(self._fitted(), rows, self._settings(), on_fold)
         return retrained
 
     def _settings(self) -> FitSettings:

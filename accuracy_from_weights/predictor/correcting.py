@@ -19,13 +19,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from scipy.stats import t
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.predictor.anchoring import Anchor
-from accuracy_from_weights.predictor.cross_fitting import CrossFit
+from accuracy_from_weights.predictor.cross_fitting import CrossFit, counted
 from accuracy_from_weights.predictor.family import FamilyCheck
 from accuracy_from_weights.predictor.fit_rows import (
     FEWEST_RUNS,
@@ -35,7 +35,8 @@ from accuracy_from_weights.predictor.fit_rows import (
     finite_rows,
 )
 from accuracy_from_weights.predictor.fitted_state import FittedState, with_column
-from accuracy_from_weights.predictor.folds import group_folds
+from accuracy_from_weights.predictor.fitting import counter_of
+from accuracy_from_weights.predictor.folds import Counter, Progress, group_folds
 from accuracy_from_weights.predictor.forecasting import Forecaster
 from accuracy_from_weights.predictor.intervals import conformal_widths, unit_weights, width_at
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
@@ -49,7 +50,12 @@ _LEVEL = 0.9
 """The coverage at which few runs set the scale of the widths."""
 
 
-def correct_state(base: FittedState, every_row: FitRows, settings: FitSettings) -> FittedState:
+def correct_state(
+    base: FittedState,
+    every_row: FitRows,
+    settings: FitSettings,
+    on_fold: Progress | None = None,
+) -> FittedState:
     """Fit a correction of a predictor's estimates.
 
     Parameters
@@ -60,6 +66,8 @@ def correct_state(base: FittedState, every_row: FitRows, settings: FitSettings) 
         Networks of known accuracy, of the base's columns. Diverged networks, rows with NaN, tell
         what an untrained network's accuracy is.
     settings : FitSettings
+    on_fold : callable, optional
+        See `AccuracyPredictor.fit`.
 
     Returns
     -------
@@ -82,13 +90,14 @@ def correct_state(base: FittedState, every_row: FitRows, settings: FitSettings) 
         untrained = np.quantile(every_row.y[~finite], (0.5, 0, 1))
         anchored = replace(anchored, untrained=untrained)
     if n_runs < FEWEST_RUNS:
+        Counter(1, on_fold).finish()
         return replace(anchored, card=card)
-    n_folds = settings.folds_for(len(np.unique(rows.units)))
+    n_folds = settings.folds_for(rows)
     folds = group_folds(rows.units, n_folds, settings.random_state)
     correcting = replace(settings, corrects_estimates=True)
-    left_out = Parallel(n_jobs=settings.n_jobs)(
-        delayed(_answers)(base, rows, train, test, correcting) for train, test in folds
-    )
+    count = counter_of(rows, settings, on_fold)
+    fits = (delayed(_answers)(base, rows, train, test, correcting) for train, test in folds)
+    left_out = counted(fits, settings.n_jobs, count)
     guesses, answers = np.empty((2, len(rows)))
     for (_, test), (guess, answer) in zip(folds, left_out, strict=True):
         guesses[test], answers[test] = guess, answer
@@ -99,10 +108,10 @@ def correct_state(base: FittedState, every_row: FitRows, settings: FitSettings) 
     card |= {"trust": trust, "quality": cross.quality(rows, settings.coverage)}
     forecaster = base.forecaster
     if rows.progress is not None:
-        own, worth = Forecaster.fit(rows, cross.predicted, len(folds), settings)
+        own, worth = Forecaster.fit(rows, cross.predicted, len(folds), settings, count)
         if own is not None:
             forecaster, card = own, card | {"forecast": worth}
-    return FittedState(
+    state = FittedState(
         names=base.names,
         n_features=base.n_features,
         ensemble=Ensemble.fit(read, correcting),
@@ -116,6 +125,8 @@ def correct_state(base: FittedState, every_row: FitRows, settings: FitSettings) 
         base=anchored,
         trust=trust,
     )
+    count.finish()
+    return state
 
 
 def anchor_to(base: FittedState, rows: FitRows, coverage: float) -> Anchor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 
 from accuracy_from_weights.predictor.expected_error import ExpectedError, power_of, raised
 from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings, RowNumbers
-from accuracy_from_weights.predictor.folds import group_folds, last_rows
+from accuracy_from_weights.predictor.folds import Counter, group_folds, last_rows
 from accuracy_from_weights.predictor.intervals import conformal_widths
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
@@ -69,19 +69,20 @@ class CrossFit:
     folds: Folds
 
     @classmethod
-    def of(cls, rows: FitRows, settings: FitSettings) -> CrossFit:
+    def of(cls, rows: FitRows, settings: FitSettings, count: Counter) -> CrossFit:
         """Fit an ensemble for each fold.
 
         Parameters
         ----------
         rows : FitRows
         settings : FitSettings
+        count : Counter
+            Told of each fold.
         """
-        n_folds = settings.folds_for(len(np.unique(rows.units)))
+        n_folds = settings.folds_for(rows)
         folds = group_folds(rows.units, n_folds, settings.random_state)
-        ensembles = Parallel(n_jobs=settings.n_jobs)(
-            delayed(Ensemble.fit)(rows.take(train), settings) for train, _ in folds
-        )
+        fits = (delayed(Ensemble.fit)(rows.take(train), settings) for train, _ in folds)
+        ensembles = counted(fits, settings.n_jobs, count)
         predicted = np.empty(len(rows))
         for ensemble, (_, test) in zip(ensembles, folds, strict=True):
             predicted[test] = ensemble.predict(rows.X[test], rows.guess[test])
@@ -148,6 +149,25 @@ class CrossFit:
                 if (part & last).sum() > 9
             }
         return quality
+
+
+def counted(calls: Iterable[Any], n_jobs: int | None, count: Counter) -> list[Any]:
+    """Return the results of delayed calls in their order, and count each as it comes.
+
+    Parameters
+    ----------
+    calls : iterable of calls that `joblib.delayed` made
+    n_jobs : int or None
+        As in joblib.
+    count : Counter
+    """
+    if count.progress is None:  # Not every backend of joblib hands out results one by one.
+        return list(Parallel(n_jobs=n_jobs)(calls))
+    results = []
+    for result in Parallel(n_jobs=n_jobs, return_as="generator")(calls):
+        results.append(result)
+        count.one_more()
+    return results
 
 
 def _scores(truth: Floats, predicted: Floats) -> dict[str, float]:

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from accuracy_from_weights.predictor.fit_rows import FitRows
 from accuracy_from_weights.predictor.models.ensemble import threads_for
-from accuracy_from_weights.predictor.models.forest import Forest, as_forest
+from accuracy_from_weights.predictor.models.forest import Forest, as_forest, constant_forest
 
 Floats = NDArray[np.float64]
 
@@ -19,6 +19,7 @@ _SMALLEST_ERROR = 0.003
 _USUAL_ERROR = 0.03
 """Where a power leaves the expected error as it is."""
 _LARGEST_POWER = 1.6
+_SMALLEST_LEAF = 20
 _BINS, _FEWEST_IN_A_BIN, _SMALLEST_SPREAD = 8, 100, 0.5
 
 
@@ -52,17 +53,21 @@ class ExpectedError:
             Absolute errors of estimates for runs, or tasks, that were left out of the fit.
         power : float
         """
+        logarithms = np.log(errors + _SMALLEST_ERROR)
+        if len(rows) < 2 * _SMALLEST_LEAF:  # No tree could split them: all it knows is the mean.
+            mean = float(np.average(logarithms, weights=rows.weights))
+            return cls(constant_forest(mean), power)
         model = HistGradientBoostingRegressor(
             learning_rate=0.05,
             max_iter=100,
             max_leaf_nodes=8,
-            min_samples_leaf=20,
+            min_samples_leaf=_SMALLEST_LEAF,
             l2_regularization=1.0,
             early_stopping=False,
             random_state=0,
         )
         with threads_for(len(rows)):
-            model.fit(rows.X, np.log(errors + _SMALLEST_ERROR), sample_weight=rows.weights)
+            model.fit(rows.X, logarithms, sample_weight=rows.weights)
             return cls(as_forest(model, rows.X), power)
 
     @property

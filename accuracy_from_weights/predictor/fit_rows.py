@@ -153,12 +153,13 @@ class FitSettings:
     n_randomised: int = 100
     corrects_estimates: bool = False
 
-    def folds_for(self, n_units: int) -> int:
-        """Return the number of folds for so many runs or tasks.
+    def folds_for(self, rows: FitRows) -> int:
+        """Return the number of folds for some rows.
 
         The fewer there are, the more an ensemble gains from each, and the more the errors of one
         that lacks a fold exceed those of the whole: intervals would come out too wide.
         """
+        n_units = len(np.unique(rows.units))
         if self.n_folds is not None:
             return self.n_folds
         return min(n_units, 12 if n_units < 400 else 6 if n_units < 2_000 else 3)

@@ -15,12 +15,18 @@ from accuracy_from_weights.predictor.fit_rows import (
     finite_rows,
 )
 from accuracy_from_weights.predictor.fitted_state import FittedState
-from accuracy_from_weights.predictor.forecasting import Forecaster
+from accuracy_from_weights.predictor.folds import Counter, Progress
+from accuracy_from_weights.predictor.forecasting import MOST_FOLDS, Forecaster
 from accuracy_from_weights.predictor.intervals import conformal_widths
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
 
-def fit_state(every_row: FitRows, names: tuple[str, ...], settings: FitSettings) -> FittedState:
+def fit_state(
+    every_row: FitRows,
+    names: tuple[str, ...],
+    settings: FitSettings,
+    on_fold: Progress | None = None,
+) -> FittedState:
     """Fit a predictor, and measure it on runs, or tasks, left out.
 
     Parameters
@@ -30,6 +36,8 @@ def fit_state(every_row: FitRows, names: tuple[str, ...], settings: FitSettings)
     names : tuple of str
         Names of the columns.
     settings : FitSettings
+    on_fold : callable, optional
+        See `AccuracyPredictor.fit`.
 
     Raises
     ------
@@ -39,7 +47,8 @@ def fit_state(every_row: FitRows, names: tuple[str, ...], settings: FitSettings)
     finite = finite_rows(every_row.X)
     rows = every_row.take(finite)
     check_number_of_runs(rows)
-    cross = CrossFit.of(rows, settings)
+    count = counter_of(rows, settings, on_fold)
+    cross = CrossFit.of(rows, settings, count)
     card: dict[str, Any] = {
         "n_networks": len(rows),
         "n_runs": len(np.unique(rows.runs)),
@@ -49,11 +58,11 @@ def fit_state(every_row: FitRows, names: tuple[str, ...], settings: FitSettings)
         card["n_tasks"] = len(np.unique(rows.tasks))
     forecaster = None
     if rows.progress is not None:
-        forecaster, worth = Forecaster.fit(rows, cross.predicted, len(cross.folds), settings)
+        forecaster, worth = Forecaster.fit(rows, cross.predicted, len(cross.folds), settings, count)
         card |= {"forecast": worth} if worth else {}
     y = every_row.y
     untrained = y[~finite] if (~finite).any() else np.sort(y)[: max(len(y) // 10, 3)]
-    return FittedState(
+    state = FittedState(
         names=names,
         n_features=rows.X.shape[1],
         ensemble=Ensemble.fit(rows, settings),
@@ -65,3 +74,11 @@ def fit_state(every_row: FitRows, names: tuple[str, ...], settings: FitSettings)
         forecaster=forecaster,
         card=card,
     )
+    count.finish()
+    return state
+
+
+def counter_of(rows: FitRows, settings: FitSettings, on_fold: Progress | None) -> Counter:
+    """Return a counter of the folds of estimate and forecast, and of the last fit."""
+    n_folds = settings.folds_for(rows)
+    return Counter(n_folds + (MOST_FOLDS if rows.progress is not None else 0) + 1, on_fold)

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.errors import ZooError
 
 Rows = NDArray[np.intp]
+Progress = Callable[[int, int], None]
+
+
+class Counter:
+    """Count finished fits and report them to the caller's function.
+
+    Parameters
+    ----------
+    total : int
+        Fits in all.
+    progress : callable or None
+        Called with the fits done and the fits in all, before the first and after each.
+    """
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.progress = total, progress
+        self.up_to(0)
+
+    def up_to(self, done: int) -> None:
+        """Report that so many fits are done."""
+        self.done = done
+        if self.progress is not None:
+            self.progress(done, self.total)
+
+    def one_more(self) -> None:
+        """Report that one more fit is done."""
+        self.up_to(self.done + 1)
+
+    def finish(self) -> None:
+        """Report that all is done."""
+        self.up_to(self.total)
 
 
 def group_folds(groups: ArrayLike, n_folds: int, random_state: int = 0) -> list[tuple[Rows, Rows]]:

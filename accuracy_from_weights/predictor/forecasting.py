@@ -20,6 +20,7 @@ from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument
 from accuracy_from_weights.predictor.cross_fitting import CrossFit
 from accuracy_from_weights.predictor.expected_error import ExpectedError
 from accuracy_from_weights.predictor.fit_rows import FEWEST_RUNS, FitRows, FitSettings
+from accuracy_from_weights.predictor.folds import Counter
 from accuracy_from_weights.predictor.intervals import LEVELS, conformal_widths, width_at
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
@@ -30,7 +31,7 @@ HORIZONS = ("now", "final")
 _MOST_ROWS = 8_000
 _N_RANDOMISED = 20
 """Trees of the randomised kind: what the estimate lacks is simpler than the estimate."""
-_MOST_FOLDS = 4
+MOST_FOLDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,12 @@ class Forecaster:
 
     @classmethod
     def fit(
-        cls, rows: FitRows, estimates: Floats, n_folds: int, settings: FitSettings
+        cls,
+        rows: FitRows,
+        estimates: Floats,
+        n_folds: int,
+        settings: FitSettings,
+        count: Counter,
     ) -> tuple[Forecaster, dict[str, Any]] | tuple[None, None]:
         """Fit to unfinished checkpoints of finished runs.
 
@@ -67,6 +73,8 @@ class Forecaster:
         n_folds : int
             Folds of the estimates; the forecast takes at most four.
         settings : FitSettings
+        count : Counter
+            Told of each fold.
 
         Returns
         -------
@@ -85,9 +93,9 @@ class Forecaster:
         finals, n_units = rows.finals[chosen], len(np.unique(rows.units[chosen]))
         young = replace(young, X=_columns(young.X, now, done), y=finals, guess=now, domains=None)
         settings = replace(
-            settings, n_folds=min(n_folds, _MOST_FOLDS, n_units), n_randomised=_N_RANDOMISED
+            settings, n_folds=min(n_folds, MOST_FOLDS, n_units), n_randomised=_N_RANDOMISED
         )
-        whole = CrossFit.of(young, settings)
+        whole = CrossFit.of(young, settings, count)
         forecasts = _towards(whole.predicted, now, done)
         cross = CrossFit.of_predictions(young, forecasts, whole.folds, settings.coverage)
         quality = cross.quality(young, settings.coverage)

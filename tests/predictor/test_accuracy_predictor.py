@@ -77,6 +77,23 @@ def test_equal_seeds_give_equal_predictors(zoo):
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_each_fold_is_counted_as_it_is_done(n_jobs):
+    seen = []
+    X, y, runs = learnable_zoo(12, 3)
+    AccuracyPredictor(n_folds=3, n_jobs=n_jobs).fit(
+        X,
+        y,
+        runs,
+        progress=np.tile([0, 0.5, 1], 12),
+        on_fold=lambda *numbers: seen.append(numbers),
+    )
+    n_forecast, n_last = 4, 1
+    assert seen[0] == (0, 3 + n_forecast + n_last)
+    assert [done for done, _ in seen[:4]] == [0, 1, 2, 3]
+    assert seen[-1][0] == seen[-1][1]
+
+
 def test_fits_and_judges_networks_themselves():
     generator = np.random.default_rng(0)
     scales = np.linspace(0.3, 2, 24)

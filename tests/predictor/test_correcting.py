@@ -39,6 +39,14 @@ def test_few_runs_correct_the_level(base):
     )
 
 
+@pytest.mark.parametrize("n_runs", [4, 12])
+def test_retraining_reports_its_progress_to_the_end(base, n_runs):
+    seen = []
+    base.retrain(*other_task(n_runs), on_fold=lambda *numbers: seen.append(numbers))
+    assert seen[0][0] == 0
+    assert seen[-1][0] == seen[-1][1]
+
+
 def test_thirty_runs_halve_the_error_and_cover_as_stated(base):
     retrained = base.retrain(*other_task(30))
     assert error(retrained) < 0.5 * error(base)

@@ -64,3 +64,13 @@ def test_a_damaged_power_is_refused(power):
     model = ExpectedError.fit(rows(RANDOM.normal(size=(99, 2))), np.full(99, 0.1))
     with pytest.raises(ValueError, match="outside 1 to"):
         ExpectedError(model.logarithm, power)
+
+
+def test_too_few_rows_to_split_leave_the_mean_of_the_logarithms():
+    X = RANDOM.normal(size=(39, 3))
+    fitted = ExpectedError.fit(rows(X), np.full(39, 0.02))
+    np.testing.assert_allclose(fitted.predict(X.astype(np.float32)), 0.023, rtol=1e-6)
+    assert fitted.n_features_needed == 1
+    found = np.where(X[:, 0] > 0, 0.1, 0.01)
+    told = ExpectedError.fit(rows(X), found).predict(X.astype(np.float32))
+    np.testing.assert_allclose(np.log(told), np.log(found + 0.003).mean(), rtol=1e-6)

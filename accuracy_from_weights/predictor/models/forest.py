@@ -156,6 +156,12 @@ def _join(trees: Iterable[tuple[dict[str, NDArray[Any]], int]], constant: float)
     )
 
 
+def constant_forest(value: float) -> Forest:
+    """Return a forest that gives every row the same answer."""
+    leaf = np.zeros(1, np.int64)
+    return _join([_tree(leaf, leaf, leaf, leaf, leaf, np.ones(1, bool))], value)
+
+
 def _of_boosting(model: HistGradientBoostingRegressor) -> Forest:
     # The nodes have no public name; `as_forest` compares predictions, so that a change in a later
     # release of scikit-learn is noticed when fitting and never later.

@@ -47,7 +47,7 @@ class Light(RegressorMixin, BaseEstimator):
     def __init__(self, coverage=0.9):
         self.coverage = coverage
 
-    def fit(self, X, y, groups=None, tasks=None, domains=None):
+    def fit(self, X, y, groups=None, tasks=None, domains=None, on_fold=None):
         self.model_ = make_pipeline(StandardScaler(), Ridge(10.0)).fit(X, y)
         self.deviation_ = max(float(np.std(self.model_.predict(X) - y)), 0.01)
         self.family_ = FamilyCheck.fit(X, groups, 0)
