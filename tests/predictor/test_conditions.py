@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from accuracy_from_weights import load_predictor
+from accuracy_from_weights import load_predictor, read_weights
 
 Data = tuple[torch.Tensor, torch.Tensor]
 
@@ -65,6 +65,10 @@ def test_a_sound_residual_network_is_sound(digits: Data) -> None:
     assert trained(module, digits, 8) > 0.9
     assert condition(module) == "ok"
     assert condition(module.state_dict()) == "ok"
+    names = [
+        [layer.name for layer in read_weights(m).layers] for m in (module, module.state_dict())
+    ]
+    assert names[0] == names[1], "the head is registered second and runs last"
 
 
 class NormalisedAfter(nn.Module):

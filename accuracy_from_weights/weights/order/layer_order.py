@@ -23,6 +23,9 @@ from accuracy_from_weights.weights.order.chaining import (
     unit_of,
 )
 
+_PLACES = 20
+"""So many places among other layers are tried for lists that run in turns."""
+
 
 def in_order_of_flow(
     blocks: Sequence[Block], order_is_given: bool = False, known: Collection[Path] = ()
@@ -85,10 +88,16 @@ def _ordered(
     candidates.append(first + merged(units, is_pre_norm))
     if rows:
         listed = {id(item) for row in rows for item in row}
-        at = next(k for k, item in enumerate(units) if id(item) in listed)
-        interleaved = [item for row in rows for item in merged(row, is_pre_norm)]
-        rest = [item for item in units[at:] if id(item) not in listed]
-        candidates.append(first + units[:at] + interleaved + rest)
+        others = [item for item in units if id(item) not in listed]
+        in_turns = [[item for row in rows for item in merged(row, is_pre_norm)]]
+        if known is None:
+            in_turns.insert(0, [item for row in rows for item in row])
+        # A head is often registered before the lists that run before it, and a stem before both.
+        candidates += [
+            first + others[:k] + turns + others[k:]
+            for turns in in_turns
+            for k in (*range(1, len(others) + 1), 0)[:_PLACES]
+        ]
     best = min(candidates, key=faults)
     if faults(best)[0]:
         best = min([best, first + searched(units)], key=faults)
