@@ -30,7 +30,7 @@ from accuracy_from_weights.predictor.models.targets import (
 Floats = NDArray[np.float64]
 
 _EVEN = (1.0, 1.0, 1.0)
-_VERY_FEW_ROWS, _FEW_ROWS, _MANY_ROWS = 150, 2_500, 8_000
+_VERY_FEW_ROWS, _FEW_ROWS, _MANY_ROWS = 300, 2_500, 8_000
 # With many rows trees may be finer, and randomised ones, the steadiest and least sharp, count half.
 # With fewer it is the small network that is the least certain.
 _SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
