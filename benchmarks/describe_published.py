@@ -20,7 +20,7 @@ import numpy as np
 
 from accuracy_from_weights.zoo.metrics import write_metrics
 from accuracy_from_weights.zoo.published import Variable, write_layout
-from accuracy_from_weights.zoo.table import read_zoo
+from accuracy_from_weights.zoo.reading import read_zoo
 
 STEPS = (0, 1, 2, 3, 20, 40, 60, 80, 86)
 SHAPES = {

@@ -27,7 +27,8 @@ from replay_study.search import (
 )
 from replay_study.unseen import Said, Split, common_options, kinds_of, make_splits, said_of
 
-from accuracy_from_weights.zoo.table import ZooTable, read_zoo
+from accuracy_from_weights.zoo.reading import read_zoo
+from accuracy_from_weights.zoo.table import ZooTable
 
 Floats = NDArray[np.float64]
 

@@ -24,7 +24,7 @@ from quality_study.picture import draw
 from quality_study.raw_columns import Raw
 from quality_study.report import fill_page
 
-from accuracy_from_weights.zoo.table import read_zoo
+from accuracy_from_weights.zoo.reading import read_zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 

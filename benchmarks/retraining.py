@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights import AccuracyPredictor, load_predictor
 from accuracy_from_weights.predictor.fit_rows import FEWEST_RUNS, finite_rows
-from accuracy_from_weights.zoo.table import ZooTable, read_zoo
+from accuracy_from_weights.zoo.reading import read_zoo
+from accuracy_from_weights.zoo.table import ZooTable
 
 WAYS = ("as it is", "anchor", "corrected", "from scratch")
 

@@ -109,8 +109,8 @@ def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> Accuracy
     """Fit a predictor to a zoo of the paper's recipes, built here and now."""
     from accuracy_from_weights.cli.demo_training import zoo_backend
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+    from accuracy_from_weights.zoo.reading import read_zoo
     from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
-    from accuracy_from_weights.zoo.table import read_zoo
     from accuracy_from_weights.zoo_training.builder import build_zoo
 
     with tempfile.TemporaryDirectory(prefix="accuracy-from-weights-") as folder:

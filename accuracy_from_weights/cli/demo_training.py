@@ -165,8 +165,7 @@ def watch_digits(
             if missing := [name for name in watching if name not in log]:
                 raise AccuracyFromWeightsError(
                     f"There is no estimate of {', '.join(missing)} at epoch {epoch + 1}; the "
-                    "warning above "
-                    "says why."
+                    "warning above says why."
                 )
             watched.epochs.append(EpochSeen(epoch + 1, log, true_accuracy()))
             if on_epoch is not None:

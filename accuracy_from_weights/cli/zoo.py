@@ -290,8 +290,7 @@ def describe(
     if probes and table.probes is None:
         raise ZooError(
             f"The networks of {zoo} cannot be run on probes: only those that zoo build trained, "
-            "or the "
-            "paper's network in the published format, can. Leave out --probes."
+            "or the paper's network in the published format, can. Leave out --probes."
         )
     table.save(output, compact)
     click.echo(f"{len(table)} checkpoints in {output}", err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accuracy_from_weights.cli.progress import progress_bar
-from accuracy_from_weights.errors import InvalidArgumentError, UnreadableFileError
+from accuracy_from_weights.errors import UnreadableFileError
 
 if TYPE_CHECKING:
     from accuracy_from_weights.zoo.describing import ExamplesOf
@@ -22,14 +22,13 @@ def read_zoos(
     Parameters
     ----------
     paths : sequence of Path
-        At least one; what `accuracy_from_weights.zoo.table.read_zoo` takes, or a CSV file that
-        lists checkpoints of past runs, for `accuracy_from_weights.zoo.checkpoints`.
+        At least one, as `accuracy_from_weights.zoo.reading.read_zoo` takes them.
     jobs : int
         Processes that describe networks.
     probes : bool, default False
         Whether to run the networks, too, on synthetic inputs.
     examples : callable, optional
-        See `accuracy_from_weights.zoo.table.read_zoo`.
+        See `accuracy_from_weights.zoo.reading.read_zoo`.
 
     Returns
     -------
@@ -42,8 +41,8 @@ def read_zoos(
     UnreadableFileError
         When one of them is missing or a damaged table.
     """
-    from accuracy_from_weights.zoo.checkpoints import read_checkpoints
-    from accuracy_from_weights.zoo.table import concatenate, read_zoo
+    from accuracy_from_weights.zoo.reading import read_zoo
+    from accuracy_from_weights.zoo.table import concatenate
 
     for path in paths:
         if not path.exists():
@@ -54,16 +53,7 @@ def read_zoos(
     tables = []
     for path in paths:
         with progress_bar(f"Describing {path}") as report:
-            if path.suffix.lower() == ".csv":
-                if probes:
-                    raise InvalidArgumentError(
-                        f"The checkpoints of {path} cannot be run on probes: a CSV file does not "
-                        "say how. "
-                        "Leave out --probes."
-                    )
-                tables.append(read_checkpoints(path, n_jobs=jobs, progress=report))
-            else:
-                tables.append(
-                    read_zoo(path, n_jobs=jobs, progress=report, probes=probes, examples=examples)
-                )
+            tables.append(
+                read_zoo(path, n_jobs=jobs, progress=report, probes=probes, examples=examples)
+            )
     return tables[0] if len(tables) == 1 else concatenate(tables, [str(path) for path in paths])

@@ -47,8 +47,7 @@ def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, li
     if not all(isinstance(row, Mapping) for row in rows):
         raise ValueError(
             f"A history of type {type(history).__name__} cannot be drawn. Pass Keras' History, a "
-            "list of "
-            "dicts of numbers, or the path of a CSV file."
+            "list of dicts of numbers, or the path of a CSV file."
         )
     kept = [dict(row) for row in rows if _number(row.get(name)) == _number(row.get(name))]
     if not kept:

@@ -155,8 +155,7 @@ def _check_accuracy(path: Path, accuracy: Floats) -> None:
     if not ((accuracy >= 0) & (accuracy <= 1)).all():
         raise ZooError(
             f"The accuracies in {path} run from {accuracy.min():g} to {accuracy.max():g} instead "
-            "of "
-            "lying in [0, 1]. Divide percentages by 100."
+            "of lying in [0, 1]. Divide percentages by 100."
         )
 
 

@@ -166,6 +166,5 @@ def _check_torch() -> None:
     except ImportError as error:
         raise MissingDependencyError(
             f"Running a zoo's networks needs PyTorch, which cannot be imported ({error}). Install "
-            "it "
-            "with: pip install 'accuracy-from-weights[torch]'"
+            "it with: pip install 'accuracy-from-weights[torch]'"
         ) from error

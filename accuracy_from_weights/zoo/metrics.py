@@ -168,8 +168,7 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
                 if len(line) != len(header):
                     raise ZooError(
                         f"Line {lines.line_num} of {path} has {len(line)} fields, and its first "
-                        "line "
-                        f"{len(header)}."
+                        f"line {len(header)}."
                     )
                 block.append(line)
                 if len(block) == _BLOCK_ROWS:

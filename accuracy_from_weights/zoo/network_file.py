@@ -175,8 +175,7 @@ def _opened(path: Path) -> Iterator[ArrayArchive]:
             raise
         raise ZooError(
             f"{path} is not a complete network of a zoo: {type(error).__name__} ({error}). Remove "
-            "the "
-            "file and build again: only this network is trained anew."
+            "the file and build again: only this network is trained anew."
         ) from error
 
 

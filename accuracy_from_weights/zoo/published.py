@@ -211,8 +211,7 @@ def _check_roles(path: Path, variables: list[Variable]) -> None:
         if target is None or variable.layer in target:
             raise ZooError(
                 f"{variable.name} of shape {variable.shape} in {path} does not fit: each layer "
-                "has one "
-                "kernel and at most one bias."
+                "has one kernel and at most one bias."
             )
         target[variable.layer] = variable
     for layer, bias in biases.items():

@@ -74,14 +74,12 @@ class ZooStore:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ZooError(
                 f"{self.folder} is not a zoo that this package built ({PLAN_FILE} and "
-                f"{_NETWORKS}/): "
-                f"{type(error).__name__} ({error})."
+                f"{_NETWORKS}/): {type(error).__name__} ({error})."
             ) from error
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise ZooError(
                 f"The zoo in {self.folder} has format version {version}, and this release reads "
-                "up to "
-                f"{FORMAT_VERSION}. Install a newer accuracy-from-weights."
+                f"up to {FORMAT_VERSION}. Install a newer accuracy-from-weights."
             )
         return dict(plan)
 
@@ -158,8 +156,7 @@ class _Writer:
             self._lock.close()
             raise ZooError(
                 f"Another process is building the zoo in {self.store.folder}. Wait for it to end, "
-                "or "
-                "choose another folder."
+                "or choose another folder."
             )
         for leftover in self.store.networks.glob(f"*{_TEMPORARY}"):
             leftover.unlink(missing_ok=True)

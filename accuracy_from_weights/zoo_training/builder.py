@@ -246,8 +246,7 @@ def _train_in_workers(
             if lost_in_a_row == _LOST_IN_A_ROW:
                 raise ZooError(
                     f"{lost_in_a_row} workers died one after another, as happens when the memory "
-                    "is full. "
-                    "The networks done are safe: try again with fewer jobs."
+                    "is full. The networks done are safe: try again with fewer jobs."
                 ) from error
             warn("A worker died; the networks that it was training are trained again.")
 

@@ -140,8 +140,7 @@ def _find(name_or_path: str | Path) -> tuple[str, _Parts]:
         return path.stem, _read_npz(path)
     raise ZooError(
         f"{name} is no data set{'' if path.exists() else ' and no file'}. Give a .npz file, a "
-        "folder of "
-        f"idx files, digits or one of {', '.join(_DOWNLOADS)}."
+        f"folder of idx files, digits or one of {', '.join(_DOWNLOADS)}."
     )
 
 
@@ -182,8 +181,7 @@ def _download(source: str, name: str) -> _Parts:
     if not any(wanted.values()):
         raise ZooError(
             f"{source}:{name} cannot be downloaded. Choose one of {', '.join(_DOWNLOADS)} (Keras "
-            "has no "
-            "kmnist and no svhn)."
+            "has no kmnist and no svhn)."
         )
     failures = []
     for library, its_name in wanted.items():
@@ -200,8 +198,7 @@ def _download(source: str, name: str) -> _Parts:
         )
     raise MissingDependencyError(
         f"{name} is downloaded with {' or '.join(key for key, value in wanted.items() if value)}, "
-        "and "
-        "none is installed. Install it, or give a .npz file or digits."
+        "and none is installed. Install it, or give a .npz file or digits."
     )
 
 
@@ -234,8 +231,7 @@ def _number_classes(
         if y.shape[1:] != (1,) or y.dtype.kind not in "iu" or not len(y):
             raise ZooError(
                 f"The labels of {name} have the shape {y.shape} and the type {y.dtype} instead of "
-                "one "
-                "whole number for each image."
+                "one whole number for each image."
             )
     labels = np.unique(y_train)
     unknown = np.setdiff1d(y_test, labels)
@@ -265,8 +261,7 @@ def _scaling(name: str, x: Images) -> tuple[float, float]:
         return (2, -1) if high <= 1 and x.dtype.kind == "f" else (2 / 255, -1)
     raise ZooError(
         f"The pixels of {name} run from {low:g} to {high:g} instead of lying in [0, 255], [0, 1] "
-        "or "
-        "[-1, 1]."
+        "or [-1, 1]."
     )
 
 
@@ -279,8 +274,7 @@ def _bring(name: str, x: Images, size: int | None, channels: int | None) -> Imag
     if x.ndim != 4 or not x.size:  # of nothing there may be absurdly much
         raise ZooError(
             f"The images of {name} have the shape {x.shape} instead of (n, height, width) or (n, "
-            "height, "
-            "width, channels)."
+            "height, width, channels)."
         )
     if channels == 1 and x.shape[1] > 1:
         grey = x.mean(axis=1, dtype=np.float32, keepdims=True)
@@ -292,7 +286,6 @@ def _bring(name: str, x: Images, size: int | None, channels: int | None) -> Imag
     if size is None and x.shape[2] != x.shape[3]:
         raise ZooError(
             f"The images of {name} have {x.shape[2]} x {x.shape[3]} pixels and are not square. "
-            "Give a "
-            "size to bring them to."
+            "Give a size to bring them to."
         )
     return np.ascontiguousarray(x if size is None else resize(x, size))

@@ -78,8 +78,7 @@ def read_idx(path: Path) -> Bytes:
     ):
         raise UnreadableFileError(
             f"{path} begins with {content[:4].hex() or 'nothing'} instead of the head of an idx "
-            "file of "
-            "unsigned bytes."
+            "file of unsigned bytes."
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", n_axes, offset=4))
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes)

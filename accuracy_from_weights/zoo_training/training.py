@@ -61,14 +61,12 @@ class ImageData:
             if x.ndim != 4 or x.shape[2] != x.shape[3] or x.dtype not in (np.uint8, np.float32):
                 raise ZooError(
                     f"x_{part} has the shape {x.shape} and the type {x.dtype} instead of (n, "
-                    "channels, size, "
-                    "size), uint8 or float32."
+                    "channels, size, size), uint8 or float32."
                 )
             if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
                 raise ZooError(
                     f"y_{part} has the shape {y.shape} and the type {y.dtype} instead of one "
-                    "integer label "
-                    f"for each of {len(x)} images."
+                    f"integer label for each of {len(x)} images."
                 )
             if len(y) == 0 or y.min() < 0 or y.max() >= self.n_classes:
                 raise ZooError(

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from accuracy_from_weights.cli import main
 from accuracy_from_weights.cli.progress import progress_bar
+from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.store import ZooStore
-from accuracy_from_weights.zoo.table import read_zoo
 
 WriteZoo = Callable[..., Path]
 RECIPE = 'family = "paper"\nepochs = 1\ncheckpoints = [0, 1]\nn_train = 100\nn_test = 50\n'

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accuracy_from_weights.errors import UnreadableFileError, ZooError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, UnreadableFileError, ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
 from accuracy_from_weights.zoo import published
 from accuracy_from_weights.zoo.exchange import export_zoo
 from accuracy_from_weights.zoo.network_file import StoredNetwork
 from accuracy_from_weights.zoo.published import open_published
+from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.store import ZooStore
-from accuracy_from_weights.zoo.table import ZooTable, concatenate, read_zoo
+from accuracy_from_weights.zoo.table import ZooTable, concatenate
 from accuracy_from_weights.zoo_training.builder import build_zoo
 from accuracy_from_weights.zoo_training.training import ImageData
 
@@ -173,7 +174,7 @@ def test_no_zoo(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "zoo"
     if kind == "empty":
         path.mkdir()
-    with pytest.raises(ZooError, match=r"does not exist|is not a zoo"):
+    with pytest.raises(AccuracyFromWeightsError, match=r"does not exist|is not a zoo"):
         read_zoo(path)
 
 

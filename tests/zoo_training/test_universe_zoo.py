@@ -11,11 +11,12 @@ import torch
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.training_sample import SAMPLE_NAMES
+from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.universe import UniverseRecipe
 from accuracy_from_weights.zoo.store import ZooStore
-from accuracy_from_weights.zoo.table import ZooTable, concatenate, read_zoo
+from accuracy_from_weights.zoo.table import ZooTable, concatenate
 from accuracy_from_weights.zoo_training.builder import build_zoo, rebuild_network
 from accuracy_from_weights.zoo_training.tasks import examples_of
 from accuracy_from_weights.zoo_training.torch_networks import build_module

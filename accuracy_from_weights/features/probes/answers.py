@@ -95,8 +95,7 @@ def logits_of(outputs: NDArray[np.generic]) -> _Floats:
     if values.ndim < 1 or values[0].size < 1 or max((1, *values.shape[2:])) > 1:
         raise UnsupportedModelError(
             f"The model's outputs have the shape {values.shape} instead of (inputs, classes), so "
-            "it is no "
-            "classifier of single inputs."
+            "it is no classifier of single inputs."
         )
     values = values.reshape(len(values), -1)
     with np.errstate(all="ignore"):

@@ -60,8 +60,7 @@ class PaperRecipe:
         if min(self.epochs, self.batch_size, self.n_train, self.n_test) < 1:
             raise ZooError(
                 "A paper recipe needs epochs, batch_size, n_train and n_test of at least 1, and "
-                "it has "
-                f"{self.epochs}, {self.batch_size}, {self.n_train}, {self.n_test}."
+                f"it has {self.epochs}, {self.batch_size}, {self.n_train}, {self.n_test}."
             )
         if not self.checkpoints or max(self.checkpoints) > self.epochs:
             raise ZooError(

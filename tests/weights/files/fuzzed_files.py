@@ -15,11 +15,11 @@ from accuracy_from_weights.weights import read_weights
 from accuracy_from_weights.zoo.checkpoints import read_checkpoints
 from accuracy_from_weights.zoo.exchange import export_zoo
 from accuracy_from_weights.zoo.network_file import StoredNetwork
+from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe, save_recipe
 from accuracy_from_weights.zoo.store import PLAN_FILE, ZooStore
-from accuracy_from_weights.zoo.table import read_zoo
 from accuracy_from_weights.zoo_training.datasets import load_images
 from accuracy_from_weights.zoo_training.universe_data import UniverseData
 from tests.weights.files.fuzzing import Target, inside_archive, inside_gzip

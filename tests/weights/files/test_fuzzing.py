@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import AccuracyFromWeightsError
 from accuracy_from_weights.io.archives import LARGEST_CONTENT
-from accuracy_from_weights.zoo.table import read_zoo
+from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo_training.datasets import load_images
 from tests.weights.files.fuzzed_files import targets
 from tests.weights.files.fuzzing import KINDS, Mutation, Target, restore, verdict

@@ -1,0 +1,151 @@
+"""Read zoos of any kind into a table: folders, tables, and CSV files that list checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accuracy_from_weights.errors import InvalidArgumentError, UnreadableFileError, ZooError
+from accuracy_from_weights.features.description import FEATURE_NAMES
+from accuracy_from_weights.zoo.checkpoints import read_checkpoints
+from accuracy_from_weights.zoo.describing import Described, ExamplesOf, describe_pieces
+from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
+from accuracy_from_weights.zoo.table import ZooTable, concatenate
+
+
+def read_zoo(
+    path: str | Path,
+    n_jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    probes: bool = False,
+    examples: ExamplesOf | None = None,
+) -> ZooTable:
+    """Read a zoo and describe the weights of each checkpoint.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder in the published format, a folder that this package built, a table that was saved,
+        a folder of such, or a CSV file that lists checkpoints (see `checkpoints.read_checkpoints`).
+    n_jobs : int, default 1
+        Processes to describe weights in; -1 for one a core.
+    progress : callable, optional
+        Called with the checkpoints described and their number in all.
+    probes : bool, default False
+        Whether to run each network, too, on synthetic inputs, which needs PyTorch and takes some
+        milliseconds a checkpoint. A table that was saved has the probes that it was saved with.
+    examples : callable, optional
+        Returns the training examples of a network's task, inputs and classes, as
+        ``zoo_training.tasks.examples_of`` does; each network is then asked about 256 of them.
+
+    Returns
+    -------
+    ZooTable
+        Checkpoints whose accuracy is unknown (the network had diverged) are left out. The same
+        whatever `n_jobs` is.
+
+    Raises
+    ------
+    ZooError
+        When there is no zoo, it is damaged, or no accuracy is known.
+    UnreadableFileError
+        When a table or the CSV file is missing or damaged.
+    InvalidArgumentError
+        When probes are asked for and the checkpoints of a CSV file cannot be run on them.
+    MissingDependencyError
+        When probes are asked for and PyTorch is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".csv":
+        if probes or examples is not None:
+            raise InvalidArgumentError(
+                f"The checkpoints of {path} cannot be run on probes or examples, since a CSV file "
+                "does not say how. Describe them by their weights alone."
+            )
+        return read_checkpoints(path, n_jobs=n_jobs, progress=progress)
+    if path.is_file():
+        return _current(path, ZooTable.load(path))
+    if not path.is_dir():
+        raise UnreadableFileError(
+            f"{path} does not exist. Name a zoo's folder, a table, or a CSV file of checkpoints."
+        )
+    if is_source(path):
+        return _describe_sources([open_source(path)], n_jobs, progress, probes, examples)[0]
+    folders = sorted(folder for folder in path.iterdir() if is_source(folder))
+    files = sorted(path.glob("*.npz"))
+    if not folders and not files:
+        raise ZooError(
+            f"{path} is not a zoo: neither a folder with weights.npy, metrics.csv.gz and "
+            "layout.csv, nor one that zoo build wrote, nor a table, nor a folder of such."
+        )
+    tables = [_current(file, ZooTable.load(file)) for file in files]
+    sources = [open_source(folder) for folder in folders]
+    tables += _describe_sources(sources, n_jobs, progress, probes, examples)
+    if len(tables) == 1:
+        return tables[0]
+    return concatenate(tables, [file.stem for file in files] + [folder.name for folder in folders])
+
+
+def _describe_sources(
+    sources: list[ZooSource],
+    n_jobs: int,
+    progress: Callable[[int, int], None] | None,
+    probes: bool,
+    examples: ExamplesOf | None,
+) -> list[ZooTable]:
+    total = sum(len(source.metrics) for source in sources)
+    done = 0
+
+    def count(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if progress is not None:
+            progress(done, total)
+
+    count(0)
+    return [
+        _table_of(source, describe_pieces(source, n_jobs, count, probes=probes, examples=examples))
+        for source in sources
+    ]
+
+
+def _table_of(source: ZooSource, described: Described) -> ZooTable:
+    metrics = source.metrics
+    known = ~np.isnan(metrics.test_accuracy)
+    datasets: Any = metrics.recipe.get("dataset")
+    if datasets is None or datasets.dtype.kind != "U":
+        datasets = np.full(len(metrics), source.name)
+    if not known.any():
+        raise ZooError(f"All networks of {source.name} diverged.")
+    # A subset also drops columns that nothing is known of.
+    return ZooTable(
+        features=described.features,
+        feature_names=described.feature_names,
+        paper_statistics=described.paper_statistics,
+        runs=metrics.runs,
+        datasets=datasets,
+        steps=metrics.steps,
+        accuracy=metrics.test_accuracy,
+        loss=metrics.test_loss,
+        train_accuracy=metrics.train_accuracy,
+        train_loss=metrics.train_loss,
+        hyperparameters=metrics.recipe,
+        fingerprint=described.fingerprint,
+        log_accuracy=metrics.log_accuracy,
+        log_loss=metrics.log_loss,
+        probes=described.probes,
+        sample=described.sample,
+    ).subset(known)
+
+
+def _current(path: Path, table: ZooTable) -> ZooTable:
+    if table.feature_names != FEATURE_NAMES:
+        raise ZooError(
+            f"{path} has other features than the {len(FEATURE_NAMES)} of this version. Describe "
+            "its zoo anew (zoo describe)."
+        )
+    return table
