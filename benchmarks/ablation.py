@@ -44,7 +44,6 @@ FAMILIES = {
     "seen as tanh": r"^propagation\.tanh",
     "seen as a rectifier": r"^propagation\.relu",
     "spread over layers": r"^layers\..*\.std$",
-    "smallest and largest of layers": r"^layers\..*\.(min|max)$",
     "first layer": r"^layers\..*\.first$",
     "last layer": r"^layers\..*\.last$",
     "mean over layers": r"^layers\..*\.mean$",

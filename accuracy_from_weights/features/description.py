@@ -63,7 +63,7 @@ ARCHITECTURE_NAMES = (
 _BETWEEN = ("alignment", "weakest")
 _CLASSES = ("class_participation", "class_top_share", "class_common")
 
-_GATHERED = ("first", "last", "mean", "std", "min", "max")
+_GATHERED = ("first", "last", "mean", "std")
 
 FEATURE_NAMES: tuple[str, ...] = (
     *(f"architecture.{name}" for name in ARCHITECTURE_NAMES),
@@ -152,8 +152,6 @@ def _gathered(statistics: FloatArray) -> FloatArray:
             statistics[:, -1],
             mean,
             np.sqrt(((statistics - mean[:, None]) ** 2).mean(axis=1)),
-            statistics.min(axis=1),
-            statistics.max(axis=1),
         ],
         axis=1,
     )

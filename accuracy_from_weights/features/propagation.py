@@ -31,7 +31,10 @@ from accuracy_from_weights.features.array_ops import (
 from accuracy_from_weights.features.kernel_measures import largest_share
 
 DEPTH = 4
-SAMPLES = 16
+SAMPLES, FEW_SAMPLES = 64, 16
+"""Fixed inputs to a network, and to one whose last layers have more than `_MOST_WEIGHTS`."""
+
+_MOST_WEIGHTS = 2**18
 ACTIVATIONS = ("relu", "tanh")
 OVERLAPS = (0.5,)
 """Share of the variance that neighbouring positions of an image have in common."""
@@ -44,7 +47,7 @@ _OUTPUTS = (
     "log_variance",
     "log_mean_variance",
     "log_constancy",
-    "rank",
+    "concentration",
     "top_share",
     "mean_entropy",
     "answer_entropy",
@@ -90,39 +93,49 @@ class Step:
     input_squares: ArrayLike
 
 
-def _random_inputs(n: int) -> np.ndarray:
-    """Return fixed inputs of shape (n, SAMPLES), each of mean 0 and variance 1 over the samples."""
-    rows = np.random.Generator(np.random.Philox(13)).standard_normal(
-        (min(n, _MOST_INPUTS), SAMPLES)
-    )
+def _random_inputs(n: int, samples: int) -> np.ndarray:
+    """Return fixed inputs of shape (n, samples), each of mean 0 and variance 1 over the samples."""
+    generator = np.random.Generator(np.random.Philox(13))
+    rows = generator.standard_normal((min(n, _MOST_INPUTS), samples))
     rows -= rows.mean(axis=1, keepdims=True)
     rows /= rows.std(axis=1, keepdims=True)
-    return np.resize(rows, (n, SAMPLES)).astype(np.float32)
+    return np.resize(rows, (n, samples)).astype(np.float32)
 
 
-def _partners(positions: int) -> np.ndarray:
-    """For each position, where in the samples of each view its own share comes from."""
-    shifts = 1 + np.arange(positions) % (SAMPLES - 1)
-    one = (np.arange(SAMPLES) + shifts[:, None]) % SAMPLES
-    return np.concatenate([one + view * SAMPLES for view in range(len(VIEWS))], axis=1)
+def _mixing(positions: int, samples: int) -> np.ndarray:
+    """For each position an orthogonal matrix that mixes samples and keeps a mean of zero.
+
+    Of shape (samples, positions times samples).
+    """
+    generator = np.random.Generator(np.random.Philox(17))
+    start = generator.standard_normal((samples, samples))
+    start[:, 0] = 1
+    basis = np.linalg.qr(start)[0][:, 1:]
+    turned = np.linalg.qr(generator.standard_normal((positions, samples - 1, samples - 1)))[0]
+    mixing = basis @ turned @ basis.T
+    return mixing.transpose(1, 0, 2).reshape(samples, -1).astype(np.float32)
 
 
-def _shares() -> np.ndarray:
+def _shares(samples: int) -> np.ndarray:
     """For each column, the root of what is a position's own and of what it has in common."""
-    common = np.repeat(np.array([overlap for _, overlap in VIEWS], np.float32), SAMPLES)
+    common = np.repeat(np.array([overlap for _, overlap in VIEWS], np.float32), samples)
     return np.sqrt([1 - common, common])
 
 
 def _by_view(state: ArrayLike) -> ArrayLike:
     """Of shape (n, c, views, samples)."""
-    return state.reshape(*state.shape[:2], len(VIEWS), SAMPLES)
+    return state.reshape(*state.shape[:2], len(VIEWS), _samples_of(state))
 
 
-def _start(step: Step, is_first: bool) -> ArrayLike:
+def _samples_of(state: ArrayLike) -> int:
+    return int(state.shape[-1]) // len(VIEWS)
+
+
+def _start(step: Step, is_first: bool, samples: int) -> ArrayLike:
     """Return what enters the first layer, of shape (n, inputs, views times samples)."""
     xp = namespace_of(step.kernel)
     n, inputs = step.kernel.shape[0], step.input_squares.shape[1]
-    random = constant(step.kernel, _random_inputs, inputs)
+    random = constant(step.kernel, _random_inputs, inputs, samples)
     if is_first:
         return xp.stack([xp.concatenate([random] * len(VIEWS), -1)] * n)
     return _activated(_in_order_of(step.input_squares, xp.concatenate([random] * len(VIEWS), -1)))
@@ -147,7 +160,7 @@ def _fitted(state: ArrayLike, step: Step, channels: int) -> ArrayLike:
     mean = views.mean(-1)
     off = views - mean[..., None]
     spread = xp.sqrt((off * off).mean(-1).mean(1))[:, None, :, None]
-    random = constant(state, _random_inputs, channels)
+    random = constant(state, _random_inputs, channels, _samples_of(state))
     given = _in_order_of(step.input_squares, random)[:, :, None, :]
     fitted = mean.mean(1)[:, None, :, None] + spread * given
     return fitted.reshape(fitted.shape[0], channels, -1)
@@ -155,17 +168,21 @@ def _fitted(state: ArrayLike, step: Step, channels: int) -> ArrayLike:
 
 def _patches(state: ArrayLike, positions: int) -> ArrayLike:
     """Return what the kernel's positions see, of shape (n, c, positions, views times samples)."""
-    own_share, common_share = constant(state, _shares)
-    mean = _spread_out(_over_samples(state))
+    own_share, common_share = constant(state, _shares, _samples_of(state))
+    mean = _spread_out(_over_samples(state), _samples_of(state))
     off = state - mean
-    seen = (off * own_share)[:, :, constant(state, _partners, positions)]
-    seen += (mean + off * common_share)[:, :, None, :]
-    return seen
+    n, channels, columns = state.shape
+    samples = _samples_of(state)
+    by_view = (off * own_share).reshape(n, -1, samples)
+    mixed = by_view @ constant(state, _mixing, positions, samples)
+    seen = mixed.reshape(n, channels, len(VIEWS), positions, samples).swapaxes(2, 3)
+    common = mean + off * common_share
+    return seen.reshape(n, channels, positions, columns) + common[:, :, None, :]
 
 
-def _spread_out(by_view: ArrayLike) -> ArrayLike:
+def _spread_out(by_view: ArrayLike, samples: int) -> ArrayLike:
     """From one number a view to one a column."""
-    return by_view @ (constant(by_view, _averages).T * SAMPLES)
+    return by_view @ (constant(by_view, _averages, samples).T * samples)
 
 
 def _through(step: Step, state: ArrayLike) -> ArrayLike:
@@ -197,7 +214,7 @@ def _product(kernel: ArrayLike, seen: ArrayLike) -> ArrayLike:
 
 def _activated(state: ArrayLike) -> ArrayLike:
     xp = namespace_of(state)
-    half = SAMPLES * len(OVERLAPS)
+    half = _samples_of(state) * len(OVERLAPS)
     return xp.concatenate([floored(state[..., :half], 0.0), xp.tanh(state[..., half:])], -1)
 
 
@@ -213,22 +230,21 @@ def _normalised(step: Step, state: ArrayLike) -> ArrayLike:
     return state if step.norm_shift is None else state + step.norm_shift[:, :, None]
 
 
-def _rank(off: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-    """Return the participation ratio over samples, and the samples' products over their trace."""
+def _products(off: ArrayLike) -> ArrayLike:
+    """Return the samples' products over their trace, from (n, c, views, samples)."""
     columns = off.swapaxes(1, 2)
     gram = columns.swapaxes(2, 3) @ columns
-    unit = gram / floored((columns * columns).sum((2, 3)))[..., None, None]
-    return 1 / floored((unit * unit).sum((2, 3)), 1 / SAMPLES) / SAMPLES, unit
+    return gram / floored((columns * columns).sum((2, 3)))[..., None, None]
 
 
 def _over_samples(values: ArrayLike) -> ArrayLike:
     """Mean over each view's samples, of shape (n, c, views)."""
-    return values @ constant(values, _averages)
+    return values @ constant(values, _averages, _samples_of(values))
 
 
-def _averages() -> np.ndarray:
+def _averages(samples: int) -> np.ndarray:
     views = len(VIEWS)
-    return np.repeat(np.eye(views, dtype=np.float32), SAMPLES, axis=0) / np.float32(SAMPLES)
+    return np.repeat(np.eye(views, dtype=np.float32), samples, axis=0) / np.float32(samples)
 
 
 def _hidden_numbers(
@@ -278,22 +294,27 @@ def _output_numbers(outputs: ArrayLike) -> list[ArrayLike]:
     views = views - views.mean(1)[:, None]
     mean = views.mean(-1)
     off = views - mean[..., None]
-    variance = (off * off).sum(-1) / (SAMPLES - 1)
+    samples = views.shape[-1]
+    variance = (off * off).sum(-1) / (samples - 1)
     total = variance.mean(1)
-    between = (mean * mean).mean(1)
+    # What few inputs add to the means by chance is brought to what `SAMPLES` of them add.
+    by_chance = total / SAMPLES
+    between = (mean * mean).mean(1) - total / samples
+    between = floored(between + by_chance - by_chance / 2, 0.0) + by_chance / 2
     deviation = xp.sqrt(floored(total))
     answers = _softmax(views / deviation[:, None, :, None])
     own = _softmax(views.clip(-1e6, 1e6))
     ordered = xp.amax(views, 1)
     rest = xp.amax(xp.where(views == ordered[:, None], views * 0 - 1e30, views), 1)
-    rank, unit = _rank(off)
+    unit = _products(off)
+    squared = floored((unit * unit).sum((2, 3)) - 1 / (samples - 1), 0.0)
     varying = variance / floored(total)[:, None] - 1
     return [
         _log(total),
         _log(between),
         _log(between) - _log(total),
-        rank,
-        largest_share(unit.reshape(-1, SAMPLES, SAMPLES)).reshape(rank.shape),
+        squared,
+        largest_share(unit.reshape(-1, samples, samples)).reshape(squared.shape),
         _entropy(_softmax(mean / deviation[:, None])),
         _entropy(answers.mean(-1)),
         xp.amax(own, 1).mean(-1),
@@ -317,7 +338,9 @@ def propagate(steps: Sequence[Step], n_before: int) -> ArrayLike:
     array of shape (n, len(PROPAGATION_NAMES))
     """
     xp = namespace_of(steps[0].kernel)
-    state = _start(steps[0], n_before == 0)
+    weights = sum(math.prod(step.kernel.shape[1:]) for step in steps)
+    samples = SAMPLES if weights <= _MOST_WEIGHTS else FEW_SAMPLES
+    state = _start(steps[0], n_before == 0, samples)
     power = _over_samples(state * state).sum(1) / state.shape[1]
     hidden = []
     for step in steps[:-1]:
