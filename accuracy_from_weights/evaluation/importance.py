@@ -69,13 +69,16 @@ def fine_groups(names: Sequence[str]) -> dict[str, Columns]:
     return _grouped([_fine(name.split(".")) for name in names])
 
 
+_N_SHUFFLES = 3
+"""Shuffles that are averaged."""
+
+
 def group_importances(
     predictor: Regressor,
     features: NDArray[Any],
     truth: ArrayLike,
     groups: Mapping[str, Columns],
     *,
-    n_repeats: int = 3,
     random_state: int = 0,
 ) -> dict[str, float]:
     """Measure how much worse the predictions become when a group of features is shuffled.
@@ -89,8 +92,6 @@ def group_importances(
         Accuracies, fractions in [0, 1].
     groups : mapping of str to ndarray of int
         Columns that are shuffled together: each network gets those of another one.
-    n_repeats : int
-        Shuffles that are averaged. Defaults to 3.
     random_state : int
         Seed of the shuffles, which are the same for all groups. Defaults to 0.
 
@@ -102,7 +103,7 @@ def group_importances(
     """
     t = np.asarray(truth, dtype=np.float64)
     generator = np.random.default_rng(random_state)
-    orders = [generator.permutation(len(t)) for _ in range(n_repeats)]
+    orders = [generator.permutation(len(t)) for _ in range(_N_SHUFFLES)]
     base = np.mean(np.abs(predictor.predict(features) - t))
     found = {}
     for name, columns in groups.items():

@@ -56,7 +56,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 
 def _architecture(layers: _Layers) -> list[float]:
-    """Give the numbers of `ARCHITECTURE_NAMES`, the same for all networks of a stack."""
+    """Return the numbers of `ARCHITECTURE_NAMES`, the same for all networks of a stack."""
     shapes = [layer.shape[1:] for layer in layers]
     parameters = sum(
         math.prod(shape) + sum(a[0].size for a in layer.others if a is not None)
@@ -77,7 +77,7 @@ def _architecture(layers: _Layers) -> list[float]:
 
 
 def _alignment(layers: _Layers, n_networks: int) -> list[FloatArray]:
-    """Tell whether the neurons with large weights feed the connections that are large.
+    """Return whether the neurons with large weights feed the connections that are large.
 
     For each pair of neighbouring layers of matching width: the correlation between the norms of
     the weights into and out of a neuron, and the weakest neuron (product of both norms) relative
@@ -132,7 +132,7 @@ def _prepared(layer: Layer) -> Layer | LargeLayer:
 
 
 def _are_finite(layer: Layer | LargeLayer) -> NDArray[np.bool_]:
-    """Tell which networks of the stack hold numbers only."""
+    """Return which networks of the stack hold numbers only."""
     n = layer.shape[0]
     if isinstance(layer, LargeLayer):
         finite, arrays = np.array([kernel.is_finite for kernel in layer.kernels]), layer.others

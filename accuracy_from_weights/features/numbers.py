@@ -25,7 +25,7 @@ def log(values: FloatArray) -> FloatArray:
 
 
 def quantiles(values: FloatArray, shares: Sequence[float]) -> FloatArray:
-    """Give what `numpy.quantile` gives along the last axis, in a fraction of the time.
+    """Return what `numpy.quantile` gives along the last axis, in a fraction of the time.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def quantiles(values: FloatArray, shares: Sequence[float]) -> FloatArray:
 
 
 def at_ranks(values: FloatArray, ranks: NDArray[np.intp]) -> FloatArray:
-    """Give what stands at some places of each sorted row.
+    """Return what stands at some places of each sorted row.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def at_ranks(values: FloatArray, ranks: NDArray[np.intp]) -> FloatArray:
 
 
 def _near(row: FloatArray, sample: FloatArray, rank: int) -> dict[int, np.floating]:
-    """Give what stands at a rank and the next of a row, by sorting a small part of it.
+    """Return what stands at a rank and the next of a row, by sorting a small part of it.
 
     A sorted sample of the row tells between which values they lie, in all likelihood; counting
     tells for certain, and where the guess was wrong the whole row is sorted.

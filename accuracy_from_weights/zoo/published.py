@@ -18,7 +18,6 @@ import hashlib
 import math
 import re
 import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,12 +80,6 @@ class PublishedZoo:
     layout: tuple[Variable, ...]
     metrics: ZooMetrics
     n_checkpoints: int
-
-    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[NDArray[np.intp], NetworkStack]]:
-        """Yield row numbers, shape (k,) with k at most `rows`, and the k networks in them."""
-        for start in range(0, self.n_checkpoints, rows):
-            stop = min(start + rows, self.n_checkpoints)
-            yield np.arange(start, stop), read_chunk(self.folder, self.layout, start, stop)
 
 
 def is_published_folder(folder: Path) -> bool:

@@ -225,7 +225,7 @@ def _from_torchvision(name: str) -> _Parts:
 def _number_classes(
     name: str, y_train: Images, y_test: Images
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Give the classes the numbers 0, 1, 2, ... in the order of their labels."""
+    """Renumber the classes 0, 1, 2, ... in the order of their labels."""
     y_train, y_test = y_train.reshape(len(y_train), -1), y_test.reshape(len(y_test), -1)
     for y in (y_train, y_test):
         if y.shape[1:] != (1,) or y.dtype.kind not in "iu" or not len(y):

@@ -83,7 +83,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return rate * ops.where(progress >= 0.75, 0.01, ops.where(progress >= 0.5, 0.1, 1.0))
 
     def get_config(self) -> dict[str, Any]:
-        """Give what makes this schedule."""
+        """Return the arguments that make this schedule, by name."""
         return {"recipe": self.recipe.to_dict(), "n_steps": self.n_steps}
 
 

@@ -104,7 +104,7 @@ class KerasNetwork:
                 variable.assign(from_torch(np.asarray(state[name])))
 
     def state(self) -> dict[str, NDArray[np.float32]]:
-        """Give the weights with the names and layout of the PyTorch module's state dict."""
+        """Return the weights with the names and layout of the PyTorch module's state dict."""
         return {
             name: np.array(to_torch(keras.ops.convert_to_numpy(variable)), np.float32, order="C")
             for variable, name, _, to_torch in self._named()

@@ -102,7 +102,7 @@ def _prepare(data: TrainingData, recipe: NetworkRecipe, device: torch.device) ->
 
 
 def _checksum(data: TrainingData) -> tuple[int, ...]:
-    """Tell images apart by content: in a worker, each call's are another object."""
+    """Return a hash of the images' content: in a worker, each call's are another object."""
     if not isinstance(data, ImageData):
         return ()
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)

@@ -117,7 +117,7 @@ class ConvStack:
             row[layer.start : layer.stop] = torch.tensor(both.ravel(), device=self.device)
 
     def state(self, network: int) -> dict[str, NDArray[np.float32]]:
-        """Give a network's weights with PyTorch's names and layout."""
+        """Return a network's weights with PyTorch's names and layout."""
         row = self.weights[network].cpu().numpy()
         state = {}
         for name, layer in zip(self._names(), self.layers, strict=True):
@@ -207,13 +207,13 @@ class ConvStack:
         return plan
 
     def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Tensor:
-        """Give the patches of the images ``indices``, of shape (k, b), for `forward`."""
+        """Return the patches of the images ``indices``, of shape (k, b), for `forward`."""
         plan = self._plan(rows, indices.shape[1])
         torch.index_select(table, 0, indices.reshape(-1), out=plan.rows_of_first)
         return plan.buffers.first
 
     def share(self, part: Tensor, k: int) -> Tensor:
-        """Give the patches of a part of a table to ``k`` networks, for `forward`."""
+        """Return the patches of a part of a table for ``k`` networks, for `forward`."""
         first = self.layers[0]
         return part.view(1, len(part) * first.positions, first.n_in + 1).expand(k, -1, -1)
 

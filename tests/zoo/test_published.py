@@ -12,6 +12,7 @@ from accuracy_from_weights.weights.layers import Layer, NetworkStack
 from accuracy_from_weights.zoo.published import (
     layout_of,
     open_published,
+    read_chunk,
     rows_of,
     stack_from_rows,
     write_layout,
@@ -27,9 +28,10 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 def test_kernels_come_as_out_in_height_width(published_zoo: WriteZoo) -> None:
     folder = published_zoo()
     rows = np.load(folder / "weights.npy")
-    (numbers, stack), *rest = open_published(folder).chunks(rows=30)
-    assert numbers.tolist() == list(range(30))
-    assert [numbers.tolist() for numbers, _ in rest] == [list(range(30, 36))]
+    zoo = open_published(folder)
+    stack = read_chunk(folder, zoo.layout, 0, 30)
+    assert stack.n_networks == 30
+    assert zoo.n_checkpoints == 36
     assert [layer.kind for layer in stack.layers] == ["conv", "conv", "conv", "dense"]
     second = stack.layers[1]
     as_stored = rows[7, 176:2480].reshape(3, 3, 16, 16)
@@ -42,7 +44,7 @@ def test_kernels_come_as_out_in_height_width(published_zoo: WriteZoo) -> None:
 @pytest.mark.parametrize(("stored", "read"), [("float16", "float32"), ("float64", "float64")])
 def test_precisions(published_zoo: WriteZoo, stored: str, read: str) -> None:
     folder = published_zoo(dtype=stored)
-    _, stack = next(open_published(folder).chunks())
+    stack = read_chunk(folder, open_published(folder).layout, 0, 36)
     assert stack.layers[0].kernel.dtype == read
     np.testing.assert_array_equal(stack.layers[0].bias, np.load(folder / "weights.npy")[:, :16])
 
@@ -52,7 +54,7 @@ def test_rows_with_nan_are_kept(published_zoo: WriteZoo) -> None:
     weights = np.load(folder / "weights.npy")
     weights[5] = np.nan
     np.save(folder / "weights.npy", weights)
-    _, stack = next(open_published(folder).chunks())
+    stack = read_chunk(folder, open_published(folder).layout, 0, 36)
     assert np.isnan(stack.layers[2].kernel).all(axis=(1, 2, 3, 4)).nonzero()[0].tolist() == [5]
 
 
@@ -60,7 +62,7 @@ def test_columns_of_the_weights_that_lie_otherwise_in_memory(published_zoo: Writ
     folder = published_zoo()
     weights = np.load(folder / "weights.npy")
     np.save(folder / "weights.npy", np.asfortranarray(weights.astype(">f4")))
-    _, stack = next(open_published(folder).chunks())
+    stack = read_chunk(folder, open_published(folder).layout, 0, 36)
     np.testing.assert_array_equal(stack.layers[0].bias, weights[:, :16])
 
 

@@ -133,7 +133,7 @@ class LargeKernel(ABC):
 
 
 def central_moments(powers: FloatArray) -> FloatArray:
-    """Give moments of order two, three and four about the mean.
+    """Return moments of order two, three and four about the mean.
 
     Parameters
     ----------

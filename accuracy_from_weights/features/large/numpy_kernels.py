@@ -52,7 +52,7 @@ class BlockedKernel(LargeKernel):
         super().__init__(stored.shape)
 
     def blocks(self) -> Iterator[tuple[slice, slice, FloatArray]]:
-        """Give parts of the matrix of shape (out, fan_in), each of its entries in one of them.
+        """Return parts of the matrix of shape (out, fan_in), each of its entries in one of them.
 
         Yields
         ------
@@ -242,7 +242,7 @@ class BlockedKernel(LargeKernel):
         return carried, apart, together
 
     def _over_positions(self) -> Iterator[tuple[slice, slice, FloatArray, FloatArray]]:
-        """Give parts of the matrices (out, inputs) of sums over positions, and of squares' sums."""
+        """Return parts of the (out, inputs) matrices of sums over positions, and of squares."""
         if self._is_transposed:
             for inputs in self._input_slices():
                 parts = self._of_inputs(inputs)
@@ -312,7 +312,7 @@ def _shaped_like(block: FloatArray, scratch: FloatArray) -> FloatArray:
 
 
 def _distinct(rows: FloatArray) -> tuple[list[int], list[int]]:
-    """Tell which rows are the first of their kind, and for each row which of those it is like.
+    """Return which rows are the first of their kind, and for each row which of those it is like.
 
     What does not depend on how positions of an image overlap is the same for every overlap.
     """
@@ -329,7 +329,7 @@ def _distinct(rows: FloatArray) -> tuple[list[int], list[int]]:
 def _row_products(
     one: FloatArray, other: FloatArray, ones: FloatArray, scratch: FloatArray
 ) -> FloatArray:
-    """Give the product of each row of one matrix with the same row of another."""
+    """Return the product of each row of one matrix with the same row of another."""
     if one.flags.c_contiguous:
         products: FloatArray = np.matmul(one[:, None, :], other[:, :, None])[:, 0, 0]
         return products

@@ -60,7 +60,7 @@ class TorchKernel(LargeKernel):
         return torch.tensor(values, dtype=torch.float32, device=self._stored.device)
 
     def _folded(self, rows: Tensor, gain: Tensor | None) -> Tensor:
-        """Give rows as float32, gain included; of shape (rows, fan_in)."""
+        """Return rows as float32, gain included; of shape (rows, fan_in)."""
         block = rows.reshape(-1, self.fan_in).to(torch.float32)
         if gain is not None:
             block = block * gain.unsqueeze(1)
@@ -72,7 +72,7 @@ class TorchKernel(LargeKernel):
         return self._folded(self._stored.index_select(0, places), gain)
 
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """Give the first row of each part, and the part."""
+        """Return the first row of each part, and the part."""
         n = max(min(_BLOCK, self.out * self.fan_in // _BLOCKS) // self.fan_in, 1)
         gains = [None] * self.out if self._gain is None else self._gain.split(n)
         for k, (rows, gain) in enumerate(zip(self._stored.split(n), gains, strict=False)):

@@ -160,7 +160,7 @@ def _log_softmax(logits: _Floats) -> _Floats:
 
 
 def _entropy(p: _Floats) -> _Floats:
-    """Give the entropy over the last axis as a fraction of the largest that there can be."""
+    """Return the entropy over the last axis as a fraction of the largest that there can be."""
     entropy: _Floats = -(p * np.log(np.maximum(p, _TINY))).sum(axis=-1)
     return entropy / np.log(p.shape[-1])
 

@@ -72,7 +72,7 @@ def is_paper_architecture(stack: NetworkStack) -> bool:
 
 
 def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks | None:
-    """Tell how to run the checkpoints of a stored network.
+    """Return how to run the checkpoints of a stored network.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks 
 def runnable_stack(
     stack: NetworkStack, rows: Rows, recipe: Mapping[str, NDArray[np.generic]], dataset: str
 ) -> Iterator[RunnableNetworks]:
-    """Tell how to run those of the paper's networks whose activation is known.
+    """Return how to run those of the paper's networks whose activation is known.
 
     Parameters
     ----------

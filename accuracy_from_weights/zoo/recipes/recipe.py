@@ -187,7 +187,7 @@ class NetworkRecipe:
         return min(self.batch_size, n_train)
 
     def steps_of(self, n_train: int) -> int:
-        """Give the steps in an epoch when there are ``n_train`` images."""
+        """Return the steps in an epoch when there are ``n_train`` images."""
         return n_train // self.batch_of(n_train)
 
     def checkpoint_steps(self, n_train: int) -> tuple[int, ...]:

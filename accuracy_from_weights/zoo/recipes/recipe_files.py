@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,19 +72,3 @@ def recipe_from_dict(values: dict[str, Any]) -> RecipeDistribution:
     except TypeError as error:
         raise ZooError(f"A value of the recipe {family} has the wrong type: {error}.") from error
     return recipe
-
-
-def save_recipe(recipe: RecipeDistribution, path: str | Path) -> None:
-    """Write a distribution as TOML.
-
-    Raises
-    ------
-    ZooError
-        When the file cannot be written.
-    """
-    # Numbers, strings and lists of them look the same in JSON and in TOML.
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in recipe.to_dict().items()]
-    try:
-        Path(path).write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise ZooError(f"The recipe cannot be written to {path}: {error}.") from error

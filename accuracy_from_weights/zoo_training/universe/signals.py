@@ -184,7 +184,7 @@ def _echoes(draft: Draft, channels: int, length: int) -> np.ndarray:
 
 
 def _smoothed(noise: np.ndarray, exponent: float) -> np.ndarray:
-    """Give noise a spectrum that falls with a power of the frequency, at unit variance."""
+    """Return noise whose spectrum falls with a power of the frequency, at unit variance."""
     length = noise.shape[-1]
     frequency = np.arange(length // 2 + 1, dtype=np.float64)
     fall = np.where(frequency == 0, 0.0, np.maximum(frequency, 1.0) ** -exponent)

@@ -18,11 +18,12 @@ from accuracy_from_weights.zoo.network_file import StoredNetwork
 from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
-from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe, save_recipe
+from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe
 from accuracy_from_weights.zoo.store import PLAN_FILE, ZooStore
 from accuracy_from_weights.zoo_training.datasets import load_images
 from accuracy_from_weights.zoo_training.universe_data import UniverseData
 from tests.weights.files.fuzzing import Target, inside_archive, inside_gzip
+from tests.zoo.recipes.writing import as_toml
 
 PREDICTOR = Path(__file__).parents[2] / "data" / "predictors" / "small.predictor"
 FACTS = DataFacts("noise", InputForm("image", (1, 16, 16)), n_classes=10, n_train=900, n_test=100)
@@ -156,7 +157,7 @@ def source_files(folder: Path) -> dict[str, Target]:
     }
     for family in FAMILIES:
         recipe = folder / "sources" / f"{family}.toml"
-        save_recipe(load_recipe(family), recipe)
+        recipe.write_text(as_toml(load_recipe(family)), encoding="utf-8")
 
         facts = UniverseData().facts if family == "universe" else FACTS
 

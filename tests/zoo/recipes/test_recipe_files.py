@@ -6,7 +6,8 @@ import pytest
 
 from accuracy_from_weights.errors import UnreadableFileError, ZooError
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
-from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe, save_recipe
+from accuracy_from_weights.zoo.recipes.recipe_files import FAMILIES, load_recipe
+from tests.zoo.recipes.writing import as_toml
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -14,7 +15,7 @@ def test_by_name_and_through_a_file(tmp_path: Path, family: str) -> None:
     recipe = load_recipe(family)
     assert recipe.family == family
     path = tmp_path / "recipe.toml"
-    save_recipe(recipe, path)
+    path.write_text(as_toml(recipe), encoding="utf-8")
     assert load_recipe(path) == recipe
 
 
