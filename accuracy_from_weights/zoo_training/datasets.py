@@ -183,18 +183,25 @@ def _download(source: str, name: str) -> _Parts:
             f"{source}:{name} cannot be downloaded. Choose one of {', '.join(_DOWNLOADS)} (Keras "
             "has no kmnist and no svhn)."
         )
-    failures = []
+    failures, missing = [], []
     for library, its_name in wanted.items():
         if its_name and importlib.util.find_spec(library):
             load = _from_keras if library == "keras" else _from_torchvision
             try:
                 return load(its_name)
+            except ImportError as error:
+                missing.append(f"{library} ({error})")
             except Exception as error:  # noqa: BLE001 - they let everything through, SSL errors too
                 failures.append(f"{library} failed with {type(error).__name__} ({error})")
     if failures:
         raise ZooError(
             f"{name} cannot be downloaded: {'; '.join(failures)}. "
             "Without a connection, give a .npz file or digits."
+        )
+    if missing:
+        raise MissingDependencyError(
+            f"{name} cannot be downloaded, since an import fails: {', '.join(missing)}. Set "
+            "KERAS_BACKEND to a backend that is installed, or give a .npz file or digits."
         )
     raise MissingDependencyError(
         f"{name} is downloaded with {' or '.join(key for key, value in wanted.items() if value)}, "

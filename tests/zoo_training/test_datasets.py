@@ -271,3 +271,14 @@ def test_shrinking_lets_every_pixel_count(factor: int) -> None:
     shrunk = resize(image, 6)
     assert shrunk.mean() == pytest.approx(1 / factor**2, rel=0.35)
     assert shrunk.min() > 0
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras without TensorFlow is no trouble with the connection."""
+
+    def fail(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'tensorflow'")
+
+    monkeypatch.setattr(datasets, "_from_keras", fail)
+    with pytest.raises(MissingDependencyError, match=r"tensorflow.*KERAS_BACKEND"):
+        load_images("keras:cifar10")
