@@ -7,18 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.predictor.pretrained import (
     load_predictor,
     shipped_feature_sets,
     shipped_file,
 )
-from accuracy_from_weights.weights import read_weights
-from accuracy_from_weights.zoo.network_file import write_state_dict
-from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
 from accuracy_from_weights.zoo.table import ZooTable
-from accuracy_from_weights.zoo_training.builder import rebuild_network
-from accuracy_from_weights.zoo_training.universe_data import UniverseData
 
 FOLDER = Path(__file__).parents[2] / "zoo"
 DATASETS = {"cifar10_grey", "digits", "fashion_mnist", "mnist", "usps"}
@@ -50,26 +44,3 @@ def test_the_shipped_predictors_are_fitted_to_it(table: ZooTable, features: str)
 def test_what_is_committed_is_small() -> None:
     files = [FOLDER / "table.npz", *map(shipped_file, shipped_feature_sets())]
     assert sum(file.stat().st_size for file in files) < 20e6
-
-
-@pytest.mark.parametrize("index", [1, 4])
-def test_a_network_of_the_universe_built_once_more(
-    table: ZooTable, tmp_path: Path, index: int
-) -> None:
-    recipe, data = load_recipe(FOLDER / "recipes/universe.toml"), UniverseData()
-    seed = recipe.draw(index, 0, data.facts).seed
-    rows = np.flatnonzero(table.hyperparameters["random_seed"] == seed)
-    if not (table.hyperparameters["family"] == "universe").any():
-        pytest.skip("the table has no networks of the universe yet")
-    assert len(rows) >= 2
-    network = rebuild_network(recipe, data, index, seed=0)
-    rebuilt = dict(
-        zip(network.header["steps"], network.header["history"]["test_accuracy"], strict=True)
-    )
-    for row in rows:
-        assert rebuilt[table.steps[row]] == pytest.approx(table.accuracy[row], abs=0.02)
-    write_state_dict(network.weights, tmp_path / "network.npz")
-    features = describe(read_weights(tmp_path / "network.npz"))[0]
-    last = rows[np.argmax(table.steps[rows])]
-    difference = np.abs(features - table.features[last]) / (0.01 + np.abs(features))
-    assert np.median(difference) < 0.01
