@@ -36,10 +36,10 @@ from accuracy_from_weights.features.large.kernel_statistics import LargeKernel, 
 from accuracy_from_weights.features.large.numpy_kernels import BlockedKernel
 from accuracy_from_weights.features.large.spectrum import spectral_statistics
 from accuracy_from_weights.features.numbers import TINY, FloatArray, at_ranks, log, spread
-from accuracy_from_weights.weights.device_arrays import DeviceArray
+from accuracy_from_weights.weights.device_arrays import SMALL, DeviceArray
 from accuracy_from_weights.weights.layers import Layer
 
-LARGEST_EXACT = 2**16
+LARGEST_EXACT = SMALL
 """Weights of a layer up to which all is exact; almost all layers of small networks lie below."""
 
 _MOST_NEURONS = 1024
