@@ -79,8 +79,8 @@ def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def no_table(path: Path, error: Exception) -> UnreadableFileError:
     """Return the error about a file that is no table; the caller raises it."""
     return UnreadableFileError(
-        f"{path} is not a table that describes a zoo ({error}). Make one with: "
-        "accuracy-from-weights zoo describe"
+        f"{path} is not a table that describes a zoo ({error}). Make one with "
+        "`accuracy-from-weights zoo describe`."
     )
 
 
