@@ -89,9 +89,10 @@ def _mixture(draft: Draft, width: int) -> Doubles:
     mode = rng.integers(modes, size=draft.n)
     noise = rng.standard_normal((draft.n, width))
     if draft.chance(0.7):
-        mix = rng.standard_normal((draft.n_classes if draft.chance(0.5) else 1, width, width))
-        mix = mix / math.sqrt(width) + np.eye(width)
-        each = mix[draft.labels] if len(mix) > 1 else mix[np.zeros(draft.n, dtype=int)]
+        # Classes may differ in how columns go together, the more the easier they are.
+        differ = draft.ease if draft.chance(0.5) else 0.0
+        mix = np.eye(width) + draft.prototypes(differ, width, width) / math.sqrt(width)
+        each = mix[draft.labels]
         noise = np.einsum("nij,nj->ni", each, noise)
         noise /= noise.std()
     apart = draft.between(0.15, 7.0) * draft.crowding(width) / width**0.4

@@ -21,7 +21,7 @@ from accuracy_from_weights.zoo_training.universe.draft import (
     scramble_labels,
 )
 
-UNIVERSE_VERSION = 3
+UNIVERSE_VERSION = 4
 """Changes whenever a seed comes to mean another task."""
 
 KIND_SHARES = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
