@@ -80,7 +80,7 @@ class AccuracyCallback(CommonParameters):
         self._truths = Truths(self.anchor_every, self, self.anchor_advice)
         needs_anchor = self.anchor_every is not None
         self._judge = Judge(
-            self.predictor, self.features, self.input_shape, self.sample, needs_anchor
+            self.predictor, self.features, self.input_shape, self.sample, needs_anchor, self.part
         )
         self._examples = FirstExamples()
         self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)
@@ -172,7 +172,14 @@ class AccuracyCallback(CommonParameters):
         return lacks and not self._examples.is_complete
 
     def see_batch(self, batch: Any) -> None:
-        """Take the shape of an input and training examples from a batch, if `wants_batch`."""
+        """Take the shape of an input and training examples from a batch, if `wants_batch`.
+
+        Parameters
+        ----------
+        batch
+            ``(inputs, classes)``, or a mapping with the classes under a usual name, such as
+            "labels". Once enough was seen, nothing is done.
+        """
         if self._wants_shape:
             self._saw_batch = True
             self._judge.input_shape = self.guard(
@@ -328,7 +335,8 @@ class AccuracyCallback(CommonParameters):
     def _describe(self, run: Any, log: Mapping[str, float] | None) -> Row:
         if self._task is None:
             try:
-                self._task = self.task or self.declared_task(run)
+                # What the run trains for as a whole says nothing about a part of it.
+                self._task = self.task or (None if self.part else self.declared_task(run))
             except UnsupportedModelError:
                 self._classifies = False  # and will not in a later epoch
                 raise

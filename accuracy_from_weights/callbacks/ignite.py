@@ -20,6 +20,21 @@ except ImportError as error:
 __all__ = ["AccuracyFromWeights"]
 
 
+class _Metrics(dict[str, Any]):
+    """Metrics of a trainer while there is no estimate.
+
+    A handler that reads one of our names gets a number, since the KeyError would end the run;
+    whoever asks what there is, as loggers do, finds none.
+    """
+
+    def __init__(self, metrics: Mapping[str, Any], unknown: Mapping[str, float]) -> None:
+        super().__init__(metrics)
+        self.unknown = {**getattr(metrics, "unknown", {}), **unknown}
+
+    def __missing__(self, key: str) -> float:
+        return self.unknown[key]
+
+
 @dataclass(frozen=True)
 class _Moment:
     """What the hooks are given: the trainer, its model, and what the evaluator has found."""
@@ -54,9 +69,11 @@ class AccuracyFromWeights(AccuracyCallback):
     It can be saved with the rest: ``Checkpoint({"model": model, "estimate": ours}, ...)``.
 
     When an estimate fails, whatever the cause, there is one warning and training goes on. The
-    last known accuracy (0 where there is none) stands in, with the interval [0, 1] and
-    ``_in_family`` 0. Ignite's EarlyStopping keeps to itself what it watches, so such an epoch does
-    count against its patience; a rule in `stopping` does not hear of it.
+    last known accuracy stands in, with the interval [0, 1] and ``_in_family`` 0. Where no accuracy
+    was ever known, the metrics hold nothing of ours, and a handler that reads one of our names all
+    the same gets 0, since a missing key would end the run. Ignite's EarlyStopping keeps to itself
+    what it watches, so such an epoch does count against its patience; a rule in `stopping` does not
+    hear of it.
     """
 
     log_advice = (
@@ -154,6 +171,9 @@ class AccuracyFromWeights(AccuracyCallback):
         found, self._found = self._found, {}
         self._estimated_at = engine.state.epoch
         seen = self.estimate_epoch(_Moment(engine, model, found), engine.state.epoch - 1)
-        engine.state.metrics.update(seen.values)
+        if seen.known:
+            engine.state.metrics.update(seen.values)
+        else:
+            engine.state.metrics = _Metrics(engine.state.metrics, seen.values)
         if self.should_stop:
             engine.terminate()

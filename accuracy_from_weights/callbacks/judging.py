@@ -22,6 +22,7 @@ from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.training_sample import take_sample
 from accuracy_from_weights.io.logged_names import FINAL_SUFFIXES
+from accuracy_from_weights.weights import inner_model
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.estimate import Estimate
@@ -68,6 +69,8 @@ class Judge:
         Training examples with their classes, ``(x, y)``, or None.
     needs_anchor
         Whether the predictor has to have a method ``anchor``.
+    part
+        Which of several networks in a model to describe, or None.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Judge:
         input_shape: Any = None,
         sample: Any = None,
         needs_anchor: bool = False,
+        part: str | None = None,
     ) -> None:
         self.predictor = _checked_predictor(predictor)
         self.features = "weights" if features is None else check_feature_set(features)
@@ -98,6 +102,7 @@ class Judge:
                 )
         self.input_shape: tuple[int, ...] | InputSpec | None = checked_shape(input_shape)
         self.sample = sample
+        self.part = part
 
     @property
     def wants_input_shape(self) -> bool:
@@ -126,7 +131,8 @@ class Judge:
         self, network: Any, log: Mapping[str, float] | None = None, task: str | None = None
     ) -> Row:
         """Return the network's row of features; the one place where a callback reads a network."""
-        evidence: dict[str, Any] = {}
+        network, part = inner_model(network, self.part)
+        evidence: dict[str, Any] = {} if part is None else {"part": part}
         if self.wants_input_shape:
             evidence["input_shape"] = self.input_shape
         if self.wants_log:

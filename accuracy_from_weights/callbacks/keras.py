@@ -17,6 +17,7 @@ from accuracy_from_weights.callbacks.other_callbacks import (
     watching,
 )
 from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError
+from accuracy_from_weights.weights import inner_model
 
 try:
     import keras
@@ -146,7 +147,8 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
 
     def _find_input_shape(self) -> None:
         if self._wants_shape:
-            shape = getattr(self.model, "input_shape", None)
+            network, _ = inner_model(self.model, self.part)
+            shape = getattr(network, "input_shape", None)
             if isinstance(shape, tuple) and len(shape) > 1 and all(shape[1:]):
                 self._judge.input_shape = tuple(shape[1:])
 

@@ -164,7 +164,8 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
     def network(self, run: Any) -> Any:
         """Return the module that checkpoints hold, or the network inside it for probes."""
         module = self._averaged(run) or run.lightning_module
-        return network_of(module) if self._judge.wants_input_shape else module
+        is_whole = self.part is not None or not self._judge.wants_input_shape
+        return module if is_whole else network_of(module)
 
     def declared_task(self, run: Any) -> str | None:
         """Return what the module's class, its losses and metrics, and what it logs declare."""

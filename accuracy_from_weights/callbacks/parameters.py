@@ -31,6 +31,7 @@ class CommonParameters(Guarded):
         *,
         features: str | None = None,
         task: str | None = None,
+        part: str | None = None,
         input_shape: tuple[int, ...] | None = None,
         sample: tuple[Any, Any] | None = None,
         log_keys: tuple[str | None, str | None] | None = None,
@@ -69,13 +70,17 @@ class CommonParameters(Guarded):
             What the network is trained for, where neither it nor its loss tells. A network that is
             known to classify nothing (a regression, a detector, an autoencoder, ...) gets one
             warning and no estimate.
+        part : str, optional
+            Which network to estimate where the model holds several, such as a student and its
+            teacher: the name of a module, a layer or an attribute, as in `estimate`. Defaults to
+            the whole model.
         input_shape : tuple of int, optional
             For probes: shape of one example, without the batch axis. Defaults to that of the model
             or of the first batch.
         sample : (x, y), optional
             Training inputs as the network takes them and their classes, a few hundred, of which 256
-            are chosen once a run. Defaults to the first batches that pass; Keras and a loop of your
-            own do not show them, so they need it.
+            are chosen once a run. Defaults to the first batches that pass. Keras does not show
+            them, so it needs `sample`; a loop of your own shows them by ``monitor.see_batch``.
         log_keys : (str or None, str or None), optional
             Names of the training accuracy and the training loss among what is logged. Defaults to
             a search for usual names.
@@ -115,6 +120,7 @@ class CommonParameters(Guarded):
         self.verbose = verbose
         self.features = features
         self.task = task
+        self.part = part
         self.input_shape = input_shape
         self.sample = sample
         self.log_keys = log_keys
@@ -145,6 +151,8 @@ class CommonParameters(Guarded):
             )
         flag("verbose", self.verbose)
         check_task(self.task)
+        if self.part is not None and not (isinstance(self.part, str) and self.part):
+            raise invalid_argument("part", self.part, "the name of a network inside the model")
         pair = isinstance(self.sample, tuple) and len(self.sample) == 2
         if self.sample is not None and not pair:
             raise InvalidArgumentError(

@@ -15,6 +15,7 @@ from accuracy_from_weights.callbacks.judging import checked_shape
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, number_between
 from accuracy_from_weights.features.log_columns import read_log
 from accuracy_from_weights.features.task import declared_task
+from accuracy_from_weights.weights import inner_model
 
 __all__ = ["Monitor"]
 
@@ -58,6 +59,12 @@ class Monitor(AccuracyCallback):
     For probes, the shape of an input is that of the model's first forward pass after the monitor
     was made. Where there was none before the first update, there is one warning and no estimate
     until there is one: pass `input_shape` then.
+
+    For answers on training examples, show the monitor each batch; it keeps the first ones and takes
+    256 examples for the whole run::
+
+        for x, y in loader:
+            monitor.see_batch((x, y))
 
     When an estimate fails, whatever the cause, there is one warning, and `update` returns the last
     known accuracy with the interval [0, 1] and ``_in_family`` 0. Where no accuracy was ever known,
@@ -193,6 +200,7 @@ class Monitor(AccuracyCallback):
         super().load_state_dict(state_dict)
 
     def _find_shape(self, model: Any) -> None:
+        model, _ = inner_model(model, self.part)
         if self._shapes is not None:
             self._judge.input_shape = self._shapes.of(model)
         if self._judge.input_shape is None:

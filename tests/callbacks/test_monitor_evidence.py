@@ -74,6 +74,34 @@ def test_the_shape_is_that_of_the_first_forward_pass(described, compiled):
     assert not hooks_on_all_modules()
 
 
+def test_batches_that_the_loop_shows_give_the_training_examples(described):
+    monitor, model = Monitor(Informed(features="weights+probes+log+sample")), network()
+    x, y = (torch.from_numpy(array) for array in digits(320))
+    before = random_states()
+    for _ in range(2):
+        for batch in torch.arange(320).split(64):
+            monitor.see_batch((x.permute(0, 3, 1, 2)[batch], y[batch]))
+        monitor.update(model, log={"accuracy": 0.5, "loss": 2.0})
+    first, second = (given["sample"] for given in described)
+    assert len(first) == 256
+    assert first is second
+    assert [given["input_shape"] for given in described] == [SHAPE] * 2
+    assert random_states() == before
+
+
+def test_a_batch_without_classes_is_one_warning():
+    monitor = Monitor(Informed(features="weights+probes+log+sample"))
+
+    def show_and_update():
+        for _ in range(2):
+            monitor.see_batch(torch.ones(8, *SHAPE))
+            monitor.update(network(), log={"accuracy": 0.5, "loss": 2.0})
+
+    with pytest.warns(AccuracyFromWeightsWarning, match="no inputs and classes") as caught:
+        show_and_update()
+    assert len(ours_among(caught)) == 1
+
+
 def hooks_on_all_modules() -> bool:
     gc.collect()
     return bool(torch.nn.modules.module._global_forward_pre_hooks)

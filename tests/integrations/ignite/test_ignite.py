@@ -175,8 +175,30 @@ def test_when_every_estimate_fails_training_ends_as_without():
     with pytest.warns(AccuracyFromWeightsWarning, match="failed and training goes on") as caught:
         run = Run(ours).go(4)
     assert len(ours_among(caught)) == 1
-    assert [list(metrics.values()) for metrics in run.metrics] == [[0.0, 0.0, 1.0, 0.0]] * 4
+    assert run.metrics == [{}] * 4
     assert_same(run.model.state_dict(), plain.model.state_dict())
+
+
+def test_while_nothing_is_known_a_handler_reads_0_and_a_logger_finds_nothing(tmp_path):
+    run = Run(AccuracyFromWeights(Scripted([OSError("x"), OSError("x"), 0.3])))
+    AccuracyFromWeights(Scripted([OSError("x"), 0.4]), name="other").attach(run.trainer, run.model)
+    read, held = [], []
+
+    def look():
+        metrics = run.trainer.state.metrics
+        read.append((score(run.trainer), metrics["other"]))
+        held.append(sorted({KEY, "other"} & {*metrics}))
+
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, look)
+    best = Checkpoint({"model": run.model}, DiskSaver(str(tmp_path)), score_function=score)
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, best)
+    with pytest.warns(AccuracyFromWeightsWarning, match="failed and training goes on"):
+        run.go(3)
+    assert read == [(0.0, 0.0), (0.0, 0.4), (0.3, 0.4)]
+    assert held == [[], ["other"], [KEY, "other"]]
+    assert_same(torch.load(tmp_path / best.last_checkpoint, weights_only=True), run.weights[2])
+    with pytest.raises(KeyError, match="nobody's"):
+        run.trainer.state.metrics["nobody's"]
 
 
 def test_whatever_fails_training_ends_as_without_and_warns_once():
@@ -239,7 +261,7 @@ def test_sharded_weights_are_one_sentence_and_training_goes_on(tmp_path):
         with pytest.warns(AccuracyFromWeightsWarning, match="a sharded tensor") as caught:
             run.go()
     assert len(ours_among(caught)) == 1
-    assert run.estimates == [0.0, 0.0]
+    assert run.metrics == [{}, {}]
 
 
 def test_bad_arguments_are_told_at_once():
