@@ -1,4 +1,4 @@
-"""transformers' Trainer: stop on the estimate and load the best model, without evaluation data.
+"""transformers' Trainer: stop when the estimate stops rising, without evaluation data.
 
     python examples/huggingface_trainer.py
 
@@ -39,9 +39,7 @@ with tempfile.TemporaryDirectory() as folder:
         num_train_epochs=20,
         per_device_train_batch_size=32,
         learning_rate=3e-3,
-        save_strategy="best",
-        metric_for_best_model="accuracy_from_weights",
-        load_best_model_at_end=True,
+        save_strategy="no",
         use_cpu=True,
         disable_tqdm=True,
         report_to="none",
@@ -50,10 +48,9 @@ with tempfile.TemporaryDirectory() as folder:
     trainer = Trainer(Network(), settings, train_dataset=pairs, callbacks=[ours])
     trainer.remove_callback(PrinterCallback)  # whose lines are long
     trainer.train()
-log = [entry for entry in trainer.state.log_history if "accuracy_from_weights" in entry]
-for entry in log:
-    print(f"epoch {entry['epoch']:2.0f}  estimate {entry['accuracy_from_weights']:.3f}")
-answers = trainer.model.net(images[-300:]).argmax(1)
-best = next(e["epoch"] for e in log if e["step"] == trainer.state.best_global_step)
-truth = (answers == labels[-300:]).float().mean()
-print(f"kept epoch {best:.0f}, whose true accuracy is {truth:.3f}")
+
+for entry in trainer.state.log_history:
+    if "accuracy_from_weights" in entry:
+        print(f"epoch {entry['epoch']:2.0f}  estimate {entry['accuracy_from_weights']:.3f}")
+right = trainer.model.net(images[-300:]).argmax(1) == labels[-300:]
+print(f"trained {trainer.state.epoch:.0f} of 20 epochs, true accuracy {right.float().mean():.3f}")

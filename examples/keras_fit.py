@@ -1,4 +1,4 @@
-"""Keras: stop on the estimate and keep its best weights, with every image in training.
+"""Keras: stop when the estimate stops rising, with every image in training.
 
     python examples/keras_fit.py
 
@@ -34,9 +34,7 @@ model.compile(
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-stop = keras.callbacks.EarlyStopping(
-    "accuracy_from_weights", mode="max", patience=4, restore_best_weights=True
-)
+stop = keras.callbacks.EarlyStopping("accuracy_from_weights", mode="max", patience=4)
 history = model.fit(
     images[:-300],
     labels[:-300],
@@ -51,4 +49,4 @@ for epoch, estimate in enumerate(log["accuracy_from_weights"], start=1):
     low, high = (log[f"accuracy_from_weights_{end}"][epoch - 1] for end in ("low", "high"))
     print(f"epoch {epoch:2}  estimate {estimate:.3f}  interval {low:.3f} to {high:.3f}")
 _, truth = model.evaluate(images[-300:], labels[-300:], verbose=0)
-print(f"kept epoch {stop.best_epoch + 1}, whose true accuracy is {truth:.3f}")
+print(f"trained {epoch} of 20 epochs, true accuracy {truth:.3f}")

@@ -46,7 +46,7 @@ def cells() -> list[tuple[str, str, str]]:
     """Return framework, what is shown, and what names the tests."""
     by_row, by_column = (
         rows(heading)
-        for heading in ("## What is tested, and where", "### What is said of wrong use")
+        for heading in ("## What is tested, and where", "### Warnings about wrong use")
     )
     found = [
         (row[0], title, cell)

@@ -1,0 +1,9 @@
+"""The example for skorch."""
+
+from __future__ import annotations
+
+from tests.examples.example_runs import check_training
+
+
+def test_the_example_stops_on_the_estimate_and_learns():
+    check_training("skorch_fit")
