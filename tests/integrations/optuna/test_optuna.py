@@ -10,6 +10,7 @@ import pytest
 from accuracy_from_weights.callbacks.torch import Monitor
 from tests.callbacks.loop import network, train
 from tests.callbacks.scripted import Scripted
+from tests.docs.page_blocks import block_of
 from tests.examples.example_runs import run_example
 
 KEY = "accuracy_from_weights"
@@ -58,3 +59,16 @@ def test_the_example_prunes_slow_learners_and_finds_a_good_rate():
     best = int(re.search(r"best by its estimate: trial (\d+)", text)[1])
     truths = [float(truth) for *_, truth, state in trials if state == "complete"]
     assert float(trials[best][3]) > max(truths) - 0.15
+
+
+def test_the_recipe_of_the_page_runs_word_for_word():
+    """The block of docs/search.md."""
+    names = {
+        "optuna": optuna,
+        "Monitor": lambda: Monitor(Scripted([0.2, 0.3])),
+        "make_model": lambda trial: network(),
+        "train_one_epoch": lambda model: train(model, 1, lambda epoch: None),
+        "epochs": 2,
+    }
+    exec(block_of("search.md", "optuna.TrialPruned"), names)
+    assert len(names["study"].trials) == 10
