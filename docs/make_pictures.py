@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.cli.demo_training import load_digits
-from accuracy_from_weights.plots.training_run import BLUE, ORANGE
+from accuracy_from_weights.plots.axes import BLUE, ORANGE
 
 EPOCHS = 30
 RUNS = (("learns", 3e-3, BLUE), ("hardly learns", 3e-6, ORANGE))

@@ -16,7 +16,7 @@ PACKAGE = Path(accuracy_from_weights.__file__).parent
 NAME = "accuracy_from_weights"
 HEAVY = {"torch", "keras", "tensorflow", "jax", "lightning", "sklearn", "scipy", "pandas"}
 FRAMEWORKS = HEAVY - {"sklearn", "scipy"} | {"pytorch_lightning", "transformers", "matplotlib"}
-FRAMEWORKS |= {"mlflow", "flwr"}
+FRAMEWORKS |= {"mlflow", "flwr", "tensorboard"}
 
 # Whose file is not called as the framework is.
 HOMES = {"pytorch_lightning": "lightning", "transformers": "huggingface", "flwr": "flower"}

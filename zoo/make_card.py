@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from accuracy_from_weights.plots.training_run import BLUE, ORANGE
+from accuracy_from_weights.plots.axes import BLUE, ORANGE
 from accuracy_from_weights.predictor.folds import last_rows
 from accuracy_from_weights.zoo.table import ZooTable
 

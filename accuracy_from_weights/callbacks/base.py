@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from accuracy_from_weights.callbacks.chart import Chart
 from accuracy_from_weights.callbacks.evidence import (
     VALIDATION,
     FirstExamples,
@@ -83,6 +84,7 @@ class AccuracyCallback(CommonParameters):
             self.predictor, self.features, self.input_shape, self.sample, needs_anchor, self.part
         )
         self._examples = FirstExamples()
+        self._chart = Chart(self.chart_to, self.name)
         self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)
         self._decision: Decision | None = None
         self._values: dict[str, float] | None = None
@@ -153,6 +155,7 @@ class AccuracyCallback(CommonParameters):
             self._judge.sample, self._examples = self.sample, FirstExamples()
             self._decision = None
             self._truths.clear()
+            self._chart.clear()
             if self.stopping is not None:
                 self.guard("resetting the stopping rule", self.stopping.reset)
 
@@ -221,10 +224,13 @@ class AccuracyCallback(CommonParameters):
             self._failed = estimate is None
             if estimate is not None:
                 self._take(estimate, epoch, step)
+                at = epoch if step is None else step
+                self.guard("the chart", lambda: self._draw(run, epoch, at))
         return self._observation()
 
     def learn_truth(self, run: Any, epoch: int) -> None:
-        """Anchor later estimates to a truth that came after the estimate of its epoch."""
+        """Take a truth that came after the estimate of its epoch, for the anchor and the chart."""
+        self.guard("the chart", lambda: self._chart.learn(epoch, lambda: self._validated(run)))
         if not (self._truths.due(epoch) and epoch % self.every_n_epochs == 0):
             return
         accuracy = self.guard("getting the true accuracy", lambda: self.true_accuracy(run))
@@ -238,7 +244,7 @@ class AccuracyCallback(CommonParameters):
     def true_accuracy(self, run: Any) -> float | None:
         """Return what `validate` measures or validation has found; None where there is nothing."""
         if self.validate is None:
-            return self._reader.validation(self.validation_metrics(run), self.validation_prefixes)
+            return self._validated(run)
         network = self.network(run)
         with undisturbed(network):
             return self.measure(network)
@@ -302,6 +308,7 @@ class AccuracyCallback(CommonParameters):
             "stopping": None if self.stopping is None else self.stopping.state_dict(),
             "truths": self._truths.state_dict(),
             "forecast": self._forecasts.state_dict(),
+            "chart": self._chart.state_dict(),
         }
         # Some frameworks write JSON, others files that hold nothing but plain values: what a rule
         # keeps has to survive both, and an error now is better than one in the framework's saving.
@@ -316,6 +323,7 @@ class AccuracyCallback(CommonParameters):
             self.stopping.load_state_dict(state["stopping"])
         self._truths.load_state_dict(state.get("truths", []))
         self._forecasts.load_state_dict(state.get("forecast"))
+        self._chart.load_state_dict(state.get("chart", []))
 
     def _training_log(self, run: Any) -> Mapping[str, float] | None:
         if not self._judge.wants_log:
@@ -375,6 +383,15 @@ class AccuracyCallback(CommonParameters):
         if self.stopping is not None and not self.should_stop:
             time = epoch if step is None else step
             self.guard("the stopping rule", lambda: self._decide(estimate, float(time)))
+
+    def _draw(self, run: Any, epoch: int, step: float) -> None:
+        if self._chart.wanted:
+            truth = self._truths.at(epoch)
+            truth = self._validated(run) if truth is None else truth
+            self._chart.add(step, self._observation().values, truth)
+
+    def _validated(self, run: Any) -> float | None:
+        return self._reader.validation(self.validation_metrics(run), self.validation_prefixes)
 
     def _decide(self, estimate: Estimate, step: float) -> None:
         rule = self.stopping

@@ -131,8 +131,9 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
     @guarded
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
         """Estimate, log, and decide on stopping and, without evaluation, on the best model."""
-        if control.should_evaluate and self._truths.due(_epoch(state)):
-            return control  # the evaluation that comes now may bring an accuracy to anchor to
+        awaits_truth = self._chart.wanted or self._truths.due(_epoch(state))
+        if control.should_evaluate and awaits_truth:
+            return control  # the evaluation that comes now may bring an accuracy
         seen = self._observe(args, control, _Moment(state, model, {}))
         if args.eval_strategy == "no" and args.save_strategy == "best":
             self.guard(

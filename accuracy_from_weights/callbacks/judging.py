@@ -217,6 +217,10 @@ class Truths:
         """The last truth, a fraction; None where there is none."""
         return self._seen[-1][2] if self._seen else None
 
+    def at(self, epoch: int) -> float | None:
+        """Return the truth of this epoch, a fraction; None where there is none."""
+        return next((truth for at, _, truth in self._seen if at == epoch), None)
+
     def due(self, epoch: int) -> bool:
         """Return whether a truth is to be had at this epoch."""
         if self.every is None:

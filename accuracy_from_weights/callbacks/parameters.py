@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from accuracy_from_weights.callbacks.failures import Guarded
@@ -40,6 +41,7 @@ class CommonParameters(Guarded):
         validate: Any = None,
         forecast: bool = False,
         planned_epochs: int | None = None,
+        chart_to: Callable[[Any, int], Any] | None = None,
     ) -> None:
         """Check the arguments and load a predictor whose path is given.
 
@@ -102,6 +104,11 @@ class CommonParameters(Guarded):
         planned_epochs : int, optional
             For `forecast`: how many epochs the whole training is to have. Defaults to what the
             framework plans.
+        chart_to : callable, optional
+            Called as ``chart_to(figure, step)`` at each new estimate with a picture of the run so
+            far: estimate, interval and, where the run measures it, the true accuracy. Hand the
+            matplotlib figure to a tracker, such as ``lambda figure, step:
+            mlflow.log_figure(figure, "accuracy.png")``. The extra ``plot`` draws it.
 
         Raises
         ------
@@ -109,6 +116,8 @@ class CommonParameters(Guarded):
             When an argument cannot be used.
         UnreadableFileError
             When `predictor` is the path of a file that is no predictor.
+        MissingDependencyError
+            When `chart_to` is given and matplotlib is not installed.
         """
         super().__init__()
         # Under their own names, as scikit-learn's rules (and skorch) want it; all else has a
@@ -129,6 +138,7 @@ class CommonParameters(Guarded):
         self.validate = validate
         self.forecast = forecast
         self.planned_epochs = planned_epochs
+        self.chart_to = chart_to
         self._set_up()
 
     def _set_up(self) -> None:

@@ -73,7 +73,7 @@ def command(
     """
     from accuracy_from_weights import load_predictor
     from accuracy_from_weights.cli import demo_training as demo
-    from accuracy_from_weights.plots.training_run import require_matplotlib
+    from accuracy_from_weights.plots.axes import require_matplotlib
 
     # Whatever is missing should be named before a minute has passed, not after.
     demo.import_keras()
@@ -186,7 +186,8 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
 
 
 def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
-    from accuracy_from_weights.plots.training_run import BLUE, GREEN, plot_log
+    from accuracy_from_weights.plots.axes import BLUE, GREEN
+    from accuracy_from_weights.plots.training_run import plot_log
 
     axes = None
     for name, colour in zip(names, (BLUE, GREEN), strict=False):

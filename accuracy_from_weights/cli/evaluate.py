@@ -127,7 +127,7 @@ def command(
 def _check_report(path: Path) -> None:
     """Check before the long work that the report can be written."""
     from accuracy_from_weights.evaluation.report.html_report import load_template
-    from accuracy_from_weights.plots.training_run import require_matplotlib
+    from accuracy_from_weights.plots.axes import require_matplotlib
 
     load_template()
     require_matplotlib()

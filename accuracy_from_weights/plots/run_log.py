@@ -8,6 +8,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from accuracy_from_weights.io.logged_names import SUFFIXES
+
+
+def runs_of(history: Any) -> dict[str, Any] | None:
+    """Return the runs of a sweep by name; None where `history` is the log of one run.
+
+    Parameters
+    ----------
+    history : mapping of str to history, or sequence of histories
+        Those of a sequence are named 1, 2, 3 and so on.
+    """
+    if isinstance(history, Mapping):
+        runs = {str(run): log for run, log in history.items()}
+    elif isinstance(history, (list, tuple)):
+        runs = {str(number): log for number, log in enumerate(history, start=1)}
+    else:
+        return None
+    return runs if runs and all(_is_history(log) for log in runs.values()) else None
+
+
+def _is_history(log: Any) -> bool:
+    """Return whether this is the log of a run, and not one row or one column of it."""
+    if isinstance(log, Mapping):
+        return any(isinstance(column, Sequence) or np.ndim(column) for column in log.values())
+    if isinstance(log, (list, tuple)):
+        return bool(log) and all(isinstance(row, Mapping) for row in log)
+    return isinstance(log, (str, os.PathLike)) or hasattr(log, "history")
+
 
 def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, list[float]]:
     """Return the numbers of a run's log, one row for each estimate.
@@ -47,7 +77,7 @@ def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, li
     if not all(isinstance(row, Mapping) for row in rows):
         raise ValueError(
             f"A history of type {type(history).__name__} cannot be drawn. Pass Keras' History, a "
-            "list of dicts of numbers, or the path of a CSV file."
+            "list of dicts of numbers, the path of a CSV file, or several of these by name."
         )
     kept = [dict(row) for row in rows if _number(row.get(name)) == _number(row.get(name))]
     if not kept:
@@ -60,6 +90,23 @@ def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, li
         _bring(also, rows, kept)
     keys = dict.fromkeys(key for row in kept for key in row)
     return {str(key): [_number(row.get(key)) for row in kept] for key in keys}
+
+
+def check_estimates(log: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return the names of accuracy, low, high and in_family in a log.
+
+    Raises
+    ------
+    ValueError
+        When the log lacks one of them.
+    """
+    keys = tuple(name + suffix for suffix in SUFFIXES)
+    missing = [key for key in keys if key not in log]
+    if missing:
+        raise ValueError(
+            f"The log lacks {', '.join(missing)}; it has {', '.join(log) or 'no columns'}."
+        )
+    return keys
 
 
 def _bring(key: str, rows: Iterable[Mapping[str, Any]], kept: list[dict[str, Any]]) -> None:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accuracy_from_weights.errors import MissingDependencyError
-from accuracy_from_weights.io.logged_names import DEFAULT_NAME, SUFFIXES
-from accuracy_from_weights.plots.run_log import columns_of
+from accuracy_from_weights.io.logged_names import DEFAULT_NAME
+from accuracy_from_weights.plots.axes import BLUE, ORANGE, finish, new_axes
+from accuracy_from_weights.plots.run_log import check_estimates, columns_of, runs_of
+from accuracy_from_weights.plots.sweep import plot_sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Of Okabe and Ito (2008), which most colour-blind eyes tell apart.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 def plot_log(
@@ -69,12 +67,7 @@ def plot_log(
     ValueError
         When there is nothing to draw, or the lengths differ.
     """
-    keys = tuple(name + suffix for suffix in SUFFIXES)
-    missing = [key for key in keys if key not in log]
-    if missing:
-        raise ValueError(
-            f"The log lacks {', '.join(missing)}; it has {', '.join(log) or 'no columns'}."
-        )
+    keys = check_estimates(log, name)
     accuracy, low, high, family = (np.asarray(log[key], dtype=np.float64) for key in keys)
     x = np.arange(1.0, accuracy.size + 1) if epochs is None else np.asarray(epochs, np.float64)
     truth = None if true_accuracy is None else np.asarray(true_accuracy, dtype=np.float64)
@@ -83,8 +76,8 @@ def plot_log(
             f"There are {accuracy.size} estimates and {x.size} epochs"
             + ("." if truth is None else f", {truth.size} true accuracies.")
         )
-    axes = _new_axes() if ax is None else ax
-    axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0, label="its interval")
+    axes = new_axes() if ax is None else ax
+    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, label="its interval")
     axes.plot(x, accuracy, color=colour, linewidth=2, label=label, zorder=3)
     _mark(axes, x, accuracy, family > 0.5, colour)
     if truth is not None:
@@ -101,30 +94,30 @@ def plot_log(
         )
     if chosen_epoch is not None:
         _mark_chosen(axes, chosen_epoch)
-    _dress(axes, title)
-    if path is not None:
-        figure: Any = axes.figure.figure  # of a subfigure, the figure that it is part of
-        figure.savefig(path, dpi=150)
+    finish(axes, title, path)
     return axes
 
 
 def plot_history(
     history: Any, name: str = DEFAULT_NAME, *, truth: str | None = None, **options: Any
 ) -> Axes:
-    """Draw estimate and interval over the epochs of a run, from any kind of log.
+    """Draw estimate and interval over the epochs of a run, or of a sweep, from any kind of log.
 
     Parameters
     ----------
     history : mapping, sequence of mappings, str or Path
         Keras' ``History`` or its ``.history``; a list of what `Monitor.update` gave; or the path of
-        a CSV file with a header, as Lightning's and Keras' CSV loggers write them.
+        a CSV file with a header, as Lightning's and Keras' CSV loggers write them. For a sweep,
+        several of these: a dict by name, or a list. A run that ended before the longest one is
+        marked as stopped.
     name : str
         The callback's. Defaults to ``"accuracy_from_weights"``.
     truth : str, optional
         Column with the accuracy on validation data, where the run measured one. Defaults to none.
     **options
-        As in `plot_log`: ``title``, ``path``, ``ax``, ``epochs`` and so on. Epochs come from the
-        column ``epoch`` where there is one; else they are 1, 2, 3 and so on.
+        As in `plot_log`: ``title``, ``path``, ``ax``, ``epochs`` and so on; for a sweep the first
+        three. Epochs come from the column ``epoch`` where there is one; else they are 1, 2, 3 and
+        so on.
 
     Returns
     -------
@@ -149,6 +142,9 @@ def plot_history(
     >>> axes.get_ylabel()
     'accuracy'
     """
+    runs = runs_of(history)
+    if runs is not None:
+        return plot_sweep(runs, name, truth=truth, **options)
     columns = columns_of(history, name, truth)
     if "epoch" in columns:
         options.setdefault("epochs", columns["epoch"])
@@ -157,32 +153,6 @@ def plot_history(
             raise ValueError(f"The history has no column {truth!r}; it has {', '.join(columns)}.")
         options.setdefault("true_accuracy", columns[truth])
     return plot_log(columns, name, **options)
-
-
-def require_matplotlib() -> None:
-    """Raise `MissingDependencyError` unless matplotlib is installed.
-
-    Raises
-    ------
-    MissingDependencyError
-        When matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401 - whether it can be imported is the question
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Plots need matplotlib, which cannot be imported ({error}). Install it with: "
-            "pip install 'accuracy-from-weights[plot]'"
-        ) from error
-
-
-def _new_axes() -> Axes:
-    """Return axes of a figure that pyplot does not manage."""
-    require_matplotlib()
-    from matplotlib.figure import Figure
-
-    axes: Axes = Figure(figsize=(7.5, 4.2), layout="constrained").add_subplot()
-    return axes
 
 
 def _mark(
@@ -195,7 +165,7 @@ def _mark(
     """Draw full dots for networks in the family and hollow dots for the others."""
     for rows, face, name in (
         (in_family, colour, None),
-        (~in_family, "white", "outside the known family"),
+        (~in_family, axes.get_facecolor(), "outside the known family"),
     ):
         if rows.any():
             axes.plot(
@@ -212,7 +182,7 @@ def _mark(
 
 
 def _mark_chosen(axes: Axes, epoch: float) -> None:
-    axes.axvline(epoch, color="0.35", linewidth=1.2, linestyle=":", zorder=1)
+    axes.axvline(epoch, color="0.5", linewidth=1.2, linestyle=":", zorder=1)
     axes.annotate(
         "weights kept",
         (epoch, 0.02),
@@ -222,23 +192,6 @@ def _mark_chosen(axes: Axes, epoch: float) -> None:
         rotation=90,
         ha="right",
         va="bottom",
-        color="0.35",
+        color="0.5",
         fontsize="small",
     )
-
-
-def _dress(axes: Axes, title: str | None) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy")
-    axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.02)
-    axes.grid(axis="y", color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best")
-    if title is not None:
-        axes.set_title(title, loc="left", fontsize="medium", fontweight="bold")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.plots.training_run import require_matplotlib
+from accuracy_from_weights.plots.axes import require_matplotlib
 
 
 def plot_accuracies(summaries: Sequence[dict[str, Any]], path: str | Path) -> None:

@@ -21,7 +21,7 @@ from accuracy_from_weights.stopping import Patience
 from tests.callbacks.scripted import Informed, ours_among
 
 PACKAGE = "accuracy_from_weights.callbacks"
-HELPERS = ("evidence", "judging", "observation", "other_callbacks")
+HELPERS = ("chart", "evidence", "judging", "observation", "other_callbacks")
 ESSENTIAL = {
     "load_predictor",
     "describe_network",
@@ -33,6 +33,7 @@ ESSENTIAL = {
     "Patience.update",
     "LogReader.training",
     "Forecasts.values",
+    "Chart.add",
     "share_done",
 }
 # What users call, what stands in for an estimate, and what a Trainer of Lightning asks for.
@@ -45,6 +46,7 @@ ALL_FEATURES = {
     "anchor_every": 1,
     "forecast": True,
     "verbose": True,
+    "chart_to": lambda figure, step: None,
 }
 
 

@@ -12,7 +12,7 @@ from accuracy_from_weights.evaluation.bands import Band
 from accuracy_from_weights.evaluation.inspection import Importance, Inspection
 from accuracy_from_weights.evaluation.interval_coverage import Coverage
 from accuracy_from_weights.evaluation.report.svg import INK, RULE, Picture, new_axes, picture
-from accuracy_from_weights.plots.training_run import BLUE, ORANGE
+from accuracy_from_weights.plots.axes import BLUE, ORANGE
 
 _MOST_DOTS = 20_000
 

@@ -8,7 +8,7 @@ from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights.plots.training_run import BLUE, ORANGE, require_matplotlib
+from accuracy_from_weights.plots.axes import BLUE, ORANGE, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

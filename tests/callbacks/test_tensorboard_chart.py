@@ -1,0 +1,61 @@
+"""The chart of a real TensorBoard, asked as its page asks it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+
+import pytest
+from tensorboard import program
+from torch.utils.tensorboard import SummaryWriter
+
+from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.integrations.tensorboard import add_chart
+from tests.callbacks.loop import KEY, network
+from tests.callbacks.scripted import Scripted
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Ask the server of a folder until it has loaded the files and answers something."""
+    server = program.TensorBoard()
+    server.configure(argv=[None, "--logdir", str(tmp_path), "--port", "0", "--load_fast", "false"])
+    url = server.launch()
+
+    def answer(route: str, **query: str):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            path = f"{url}data/plugin/custom_scalars/{route}?{urllib.parse.urlencode(query)}"
+            with urllib.request.urlopen(path) as page:
+                found = json.load(page)
+            if found:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"TensorBoard has nothing under {route}")
+
+    return answer
+
+
+def test_one_chart_has_estimate_band_and_truth(tmp_path, ask):
+    with SummaryWriter(tmp_path / "run") as writer:
+        monitor = Monitor(
+            Scripted([0.25, 0.5]),
+            log_to=lambda values, step: [writer.add_scalar(k, v, step) for k, v in values.items()],
+        )
+        for step in range(2):
+            monitor.update(network(), step)
+            writer.add_scalar("val_acc", 0.3, step)
+    add_chart(tmp_path, truth="val_acc")
+    (category,) = ask("layout")["category"]
+    (chart,) = category["chart"]
+    series = chart["margin"]["series"]
+    assert series == [
+        {"value": KEY, "lower": f"{KEY}_low", "upper": f"{KEY}_high"},
+        {"value": "val_acc", "lower": "val_acc", "upper": "val_acc"},
+    ]
+    expected = {KEY: [0.25, 0.5], f"{KEY}_low": [0.15, 0.4], "val_acc": [0.3, 0.3]}
+    for name, values in expected.items():
+        events = ask("scalars", run="run", tag=f"^{name}$")["tag_to_events"][name]
+        assert [value for _, _, value in events] == pytest.approx(values)
