@@ -19,10 +19,11 @@ from pathlib import Path
 
 from quality_study.cache import Cache
 from quality_study.columns import Columns
+from quality_study.pages import fill_page
 from quality_study.parts import PARTS, Settings, run_study
 from quality_study.picture import draw
 from quality_study.raw_columns import Raw
-from quality_study.report import fill_page
+from quality_study.report import tables
 
 from accuracy_from_weights.zoo.reading import read_zoo
 
@@ -71,7 +72,7 @@ def main() -> None:
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     rows = json.dumps(results, ensure_ascii=False).replace('}, {"', '},\n{"')
     arguments.json.write_text(rows + "\n", encoding="utf-8")
-    fill_page(arguments.page, results)
+    fill_page(arguments.page, tables(results))
     draw(results, arguments.picture)
 
 

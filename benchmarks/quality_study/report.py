@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .columns import LOGGED, NAMES, OURS, PUBLISHED
 from .goals import goals
+from .pages import number
 from .scoring import ANCHORED, ANCHORS
 
 Entry = dict[str, Any]
 
-BEGIN, END = "<!-- tables, written by the command -->", "<!-- end of tables -->"
 _ANCHORED = tuple(f"{name} + {k} truths" for name in ANCHORED for k in ANCHORS)
 _EPOCH_COLUMNS = (LOGGED, PUBLISHED, *OURS.values())
-
-
-def fill_page(path: Path, results: Entry) -> None:
-    """Put the tables between the marks of a page; a page without them is written anew."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    before, mark, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if mark else ""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{after or chr(10)}", "utf-8")
 
 
 def tables(results: Entry) -> str:
@@ -122,14 +112,6 @@ def _goal_table(results: Entry) -> str:
         verdict = "—" if goal.is_met is None else "yes" if goal.is_met else "**missed**"
         lines.append(f"| {goal.text} | {goal.reached} | {verdict} |")
     return "\n".join(lines)
-
-
-def number(value: float | None, places: int = 3) -> str:
-    """Write a score without the zero before its point."""
-    if value is None or not np.isfinite(value):
-        return "-"
-    text = f"{value:.{places}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def _with_ends(values: list[float | None] | None, factor: float = 1, places: int = 3) -> str:

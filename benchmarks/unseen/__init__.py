@@ -1,0 +1,1 @@
+"""Networks of which nothing is fitted, and the program that judges predictors on them."""

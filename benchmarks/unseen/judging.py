@@ -1,0 +1,193 @@
+"""How far a predictor's estimates can be relied on, data set by data set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy_from_weights.evaluation import kendall_tau, score
+from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
+from accuracy_from_weights.predictor.folds import last_rows
+from accuracy_from_weights.zoo.table import ZooTable
+from benchmarks.quality_study.pages import markdown_table, number
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+CONFIDENT = 0.95
+REPORTED, EVALUATED = "as the loop reports it", "evaluated after the epoch"
+MEAN = "**mean over data sets**"
+_FEWEST = 3
+_LEAST_SPREAD = 0.05
+"""Standard deviation of accuracies below which R² says nothing."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Scores of a predictor, and of training accuracy as it is, on some networks.
+
+    Attributes
+    ----------
+    group : str
+    networks : int
+    r2, error, tau : float
+        Coefficient of determination (NaN where the accuracies hardly differ), mean absolute error
+        in points, Kendall's tau.
+    holds, width : float
+        Share of the truths that the intervals hold, and their mean width in points.
+    inside : float
+        Share of the networks that the predictor calls inside its family.
+    reported_error, reported_tau, evaluated_error, evaluated_tau : float
+        Of training accuracy as the loop reports it, and as it is evaluated after the epoch.
+    """
+
+    group: str
+    networks: float
+    r2: float
+    error: float
+    tau: float
+    holds: float
+    width: float
+    inside: float
+    reported_error: float
+    reported_tau: float
+    evaluated_error: float
+    evaluated_tau: float
+
+
+def judge(predictor: AccuracyPredictor, table: ZooTable, form: str = REPORTED) -> list[Verdict]:
+    """Score a predictor on the last checkpoint of each run of a table.
+
+    Parameters
+    ----------
+    predictor : AccuracyPredictor
+        Fitted to nothing of the table.
+    table : ZooTable
+    form : {REPORTED, EVALUATED}
+        Which training accuracy and loss the predictor is given, where it reads the log.
+
+    Returns
+    -------
+    list of Verdict
+        One for each data set; their mean; and one each for networks that are hard to judge, and for
+        each kind of input, whatever their data set.
+
+    Raises
+    ------
+    ZooError
+        When the table lacks what the predictor reads.
+    """
+    table = table.subset(np.flatnonzero(last_rows(table.runs, table.steps)))
+    given = table
+    if form == EVALUATED:
+        given = dataclasses.replace(
+            table, log_accuracy=table.train_accuracy, log_loss=table.train_loss
+        )
+    estimates = predictor.judge(given.inputs(predictor.features))
+    said = np.array([(e.accuracy, e.low, e.high, e.in_family) for e in estimates], float)
+    by_data = [
+        _verdict(str(name), table, said, table.datasets == name)
+        for name in dict.fromkeys(table.datasets.tolist())
+    ]
+    others = [
+        _verdict(group, table, said, rows)
+        for group, rows in _groups(table).items()
+        if rows.sum() >= _FEWEST
+    ]
+    return [*by_data, _mean(MEAN, by_data), *others]
+
+
+def _groups(table: ZooTable) -> dict[str, Mask]:
+    blank = np.full(len(table), "")
+    noise = np.asarray(table.hyperparameters.get("label_noise", np.zeros(len(table))), float)
+    groups = {
+        "all networks": np.ones(len(table), bool),
+        "training accuracy above .95": table.log_accuracy > CONFIDENT,
+        "wrong labels": np.nan_to_num(noise) > 0,
+    }
+    for column in ("input_kind", "family"):
+        values = table.hyperparameters.get(column, blank).astype(str)
+        groups |= {str(value): values == value for value in np.unique(values) if value}
+    return groups
+
+
+def _verdict(group: str, table: ZooTable, said: Floats, rows: Mask) -> Verdict:
+    truth = table.accuracy[rows]
+    estimates, low, high, inside = said[rows].T
+    scores = score(
+        group, truth, estimates, table.runs[rows], np.stack([low, high], axis=1), n_resamples=0
+    )
+    assert scores.coverage is not None
+    assert scores.width is not None
+    plain = [_error_and_tau(truth, x[rows]) for x in (table.log_accuracy, table.train_accuracy)]
+    return Verdict(
+        group,
+        len(truth),
+        scores.r2.value if truth.std() >= _LEAST_SPREAD else np.nan,
+        100 * scores.mean_absolute_error.value,
+        scores.tau.value,
+        scores.coverage.value,
+        100 * scores.width.value,
+        float(inside.mean()),
+        *plain[0],
+        *plain[1],
+    )
+
+
+def _error_and_tau(truth: Floats, training: Floats) -> tuple[float, float]:
+    known = np.isfinite(training)
+    if known.sum() < _FEWEST:
+        return np.nan, np.nan
+    error = 100 * float(np.abs(truth - training)[known].mean())
+    return error, kendall_tau(truth[known], training[known])
+
+
+def _mean(group: str, verdicts: list[Verdict]) -> Verdict:
+    numbers = np.array([dataclasses.astuple(verdict)[1:] for verdict in verdicts], float)
+    known = np.isfinite(numbers)
+    sums = np.where(known, numbers, 0).sum(axis=0)
+    means = np.divide(sums, known.sum(axis=0), out=np.full(len(sums), np.nan), where=known.any(0))
+    return Verdict(group, float(numbers[:, 0].sum()), *means[1:].tolist())
+
+
+HEAD = (
+    *("networks", "R²", "error", "τ", "90% holds", "width", "in family"),
+    *("training accuracy: reported, error / τ", "evaluated, error / τ"),
+)
+
+
+def cells(verdict: Verdict) -> list[str]:
+    """Write a verdict under `HEAD`."""
+    v = verdict
+    return [
+        f"{v.networks:.0f}",
+        number(v.r2, 2),
+        f"**{number(v.error, 1)}**",
+        number(v.tau, 2),
+        f"{v.holds:.0%}",
+        number(v.width, 0),
+        f"{v.inside:.0%}",
+        f"{number(v.reported_error, 1)} / {number(v.reported_tau, 2)}",
+        f"{number(v.evaluated_error, 1)} / {number(v.evaluated_tau, 2)}",
+    ]
+
+
+def verdict_table(verdicts: Iterable[Verdict]) -> str:
+    """Lay verdicts out, a line a group."""
+    return markdown_table(("", *HEAD), [[v.group, *cells(v)] for v in verdicts])
+
+
+def better_on(verdicts: Iterable[Verdict], form: str) -> str:
+    """Say on how many data sets the error is below that of training accuracy in the same form."""
+    pairs = []
+    for verdict in verdicts:
+        if verdict.group == MEAN:  # what follows are no data sets
+            break
+        theirs = verdict.reported_error if form == REPORTED else verdict.evaluated_error
+        pairs.append((verdict.error, theirs))
+    known = [(mine, theirs) for mine, theirs in pairs if np.isfinite(theirs)]
+    return f"{sum(mine < theirs for mine, theirs in known)} of {len(known)}" if known else "-"
