@@ -45,6 +45,7 @@ NOT_RUN = {
     "search.md": 1,
     "stopping.md": 1,
     "trackers.md": 1,
+    "unseen.md": 1,
 }
 
 
