@@ -38,7 +38,8 @@ class StackedOptimiser:
         self, recipes: Sequence[NetworkRecipe], weights: Tensor, is_kernel: Tensor, n_steps: int
     ) -> None:
         self._weights = weights
-        self._step = 0
+        # Counted on the device, so that a recorded step counts too.
+        self._at = torch.zeros(1, dtype=torch.int64, device=weights.device)
         names = [recipe.optimizer for recipe in recipes]
         self._rows = {
             name: slice(names.index(name), len(names) - names[::-1].index(name))
@@ -53,11 +54,13 @@ class StackedOptimiser:
         self._decay = (decay * is_kernel).to(weights.dtype) if bool((decay > 0).any()) else None
         rates = np.stack([recipe.learning_rates(max(n_steps, 1)) for recipe in recipes], axis=1)
         self._rates = torch.from_numpy(rates).to(weights)[:, :, None]
+        n = np.arange(1, len(rates) + 1)
+        corrections = np.sqrt(1.0 - _BETA_2**n) / (1.0 - _BETA_1**n)
+        self._corrections = torch.from_numpy(corrections).to(weights)
 
     def step(self, gradients: Tensor) -> None:
         """Take one step; ``gradients`` of shape (n_networks, n_parameters) are overwritten."""
-        rates = self._rates[self._step]
-        self._step += 1
+        rates = self._rates[self._at][0]
         if self._l2 is not None:
             gradients.addcmul_(self._weights, self._l2)
         if self._decay is not None:
@@ -65,6 +68,7 @@ class StackedOptimiser:
         for name, rows in self._rows.items():
             update = getattr(self, f"_{name}")
             update(rows, self._weights[rows], gradients[rows], rates[rows])
+        self._at += 1
 
     def _sgd(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
         weights.addcmul_(gradients, rates, value=-1.0)
@@ -78,10 +82,9 @@ class StackedOptimiser:
         first, second, scratch = self._first[rows], self._second[rows], self._scratch[rows]
         first.lerp_(gradients, 1.0 - _BETA_1)
         second.mul_(_BETA_2).addcmul_(gradients, gradients, value=1.0 - _BETA_2)
-        correction = (1.0 - _BETA_2**self._step) ** 0.5 / (1.0 - _BETA_1**self._step)
         torch.sqrt(second, out=scratch).add_(_EPSILON)
-        torch.mul(first, rates, out=gradients)
-        weights.addcdiv_(gradients, scratch, value=-correction)
+        torch.mul(first, rates, out=gradients).mul_(self._corrections[self._at])
+        weights.addcdiv_(gradients, scratch, value=-1.0)
 
     def _rmsprop(self, rows: slice, weights: Tensor, gradients: Tensor, rates: Tensor) -> None:
         second, scratch = self._second[rows], self._scratch[rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -23,14 +23,15 @@ _MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
 _WEYL = _signed(0x9E3779B97F4A7C15), _signed(0xBB67AE8584CAA73B)
 
 
-def random_words(keys: Tensor, first_block: int, n_words: int) -> Tensor:
+def random_words(keys: Tensor, first_block: int | Tensor, n_words: int) -> Tensor:
     """Return random words of 64 bits for each key, from a block of its stream on.
 
     Parameters
     ----------
     keys : Tensor of shape (k, 2), int64
         The bits of NumPy's unsigned keys.
-    first_block, n_words : int
+    first_block : int, or Tensor of one int64
+    n_words : int
 
     Returns
     -------
@@ -39,7 +40,7 @@ def random_words(keys: Tensor, first_block: int, n_words: int) -> Tensor:
     """
     n_blocks = blocks_of(n_words)
     # NumPy counts before it draws.
-    counter = torch.arange(first_block + 1, first_block + 1 + n_blocks, device=keys.device)
+    counter = torch.arange(1, n_blocks + 1, device=keys.device) + first_block
     zero = torch.zeros((), dtype=torch.int64, device=keys.device)
     c0, c1, c2, c3 = counter[None], zero, zero, zero
     k0, k1 = keys[:, :1], keys[:, 1:]
@@ -63,26 +64,51 @@ def _product(x: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
     return high, x * _signed(multiplier)
 
 
-def dropout_bytes(keys: Tensor, step: int, n_bytes: int) -> Tensor:
-    """Return the random bytes of one training step for each key: (k, n_bytes), uint8."""
-    n_words = -(-n_bytes // 8)
-    draw = fused_words(keys.device) if keys.is_cuda else random_words
-    words = draw(keys, step * blocks_of(n_words), n_words)
-    return words.contiguous().view(torch.uint8)[:, :n_bytes]
+def draw_kept(keys: Tensor, thresholds: Tensor, step: Tensor, kept: Tensor) -> None:
+    """Set 1 where a step's random byte is at least its network's threshold, else 0.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (k, 2), int64
+    thresholds : Tensor of shape (k, 1), uint8
+    step : Tensor of one int64
+        Counted from 0; a tensor, so that a recorded step counts too.
+    kept : Tensor of shape (k, n_bytes), uint8
+        Of whole blocks, as `padded_bytes` counts them; set in place.
+    """
+    kernels = triton_kernels(keys.device)
+    if kernels is not None:
+        kernels.draw_kept(keys, thresholds, step, kept)
+        return
+    n_words = kept.shape[1] // 8
+    words = random_words(keys, step * blocks_of(n_words), n_words)
+    torch.ge(words.contiguous().view(torch.uint8), thresholds, out=kept.view(torch.bool))
+
+
+def padded_bytes(n_bytes: int) -> int:
+    """Return the bytes of the blocks that hold ``n_bytes``."""
+    return blocks_of(-(-n_bytes // 8)) * WORDS_IN_BLOCK * 8
+
+
+def epoch_orders(keys: Tensor, epoch: int, n: int) -> Tensor:
+    """Return each key's order of ``n`` examples, as `randomness.epoch_order`: (k, n), int64."""
+    return random_words(keys, epoch * blocks_of(n), n).argsort(dim=1, stable=True)
 
 
 @functools.cache
-def fused_words(device: torch.device) -> Callable[[Tensor, int, int], Tensor]:
-    """Return `random_words` as one kernel, where the compiler for a device gets it right.
-
-    A compiler that takes the overflow of signed words for impossible gets it wrong; then, or where
-    there is no compiler, the 250 operations run one by one.
-    """
-    sample = torch.arange(4, device=device).view(2, 2)
-    fused: Callable[[Tensor, int, int], Tensor] = torch.compile(random_words, dynamic=True)
+def triton_kernels(device: torch.device) -> ModuleType | None:
+    """Return the module of fused kernels where they run and draw the right words, else None."""
+    if device.type != "cuda":
+        return None
+    keys = torch.arange(4, device=device).view(2, 2)
+    thresholds = torch.tensor([[0], [100]], dtype=torch.uint8, device=device)
+    kept = torch.empty((2, 96), dtype=torch.uint8, device=device)
     try:
-        if torch.equal(fused(sample, 5, 41), random_words(sample, 5, 41)):
-            return fused
+        from accuracy_from_weights.zoo_training import torch_kernels
+
+        torch_kernels.draw_kept(keys, thresholds, torch.tensor(5, device=device), kept)
+        words = random_words(keys, 5 * 3, 12).contiguous().view(torch.uint8)
+        right = torch.equal(kept.bool(), words >= thresholds)
     except Exception:  # noqa: BLE001 - whatever a compiler raises, the plain operations are right
-        return random_words
-    return random_words
+        return None
+    return torch_kernels if right else None

@@ -107,18 +107,22 @@ class ConvStack:
 
     # -- weights in and out ------------------------------------------------------------------
 
-    def load(self, network: int, state: Mapping[str, NDArray[np.float32]]) -> None:
-        """Copy a network's PyTorch state into its row."""
-        row = self.weights[network]
-        for name, layer in zip(self._names(), self.layers, strict=True):
-            kernel = np.asarray(state[f"{name}.weight"])
-            flat = np.moveaxis(kernel, 1, -1).reshape(layer.n_out, layer.n_in).T
-            both = np.concatenate([flat, np.asarray(state[f"{name}.bias"])[None]])
-            row[layer.start : layer.stop] = torch.tensor(both.ravel(), device=self.device)
+    def load(self, states: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        """Copy the networks' PyTorch states into their rows."""
+        rows = np.empty(self.weights.shape, np.float32)
+        for row, state in zip(rows, states, strict=True):
+            for name, layer in zip(self._names(), self.layers, strict=True):
+                kernel = np.asarray(state[f"{name}.weight"])
+                flat = np.moveaxis(kernel, 1, -1).reshape(layer.n_out, layer.n_in).T
+                both = np.concatenate([flat, np.asarray(state[f"{name}.bias"])[None]])
+                row[layer.start : layer.stop] = both.ravel()
+        self.weights.copy_(torch.from_numpy(rows))
 
-    def state(self, network: int) -> dict[str, NDArray[np.float32]]:
-        """Return a network's weights with PyTorch's names and layout."""
-        row = self.weights[network].cpu().numpy()
+    def states(self) -> list[dict[str, NDArray[np.float32]]]:
+        """Return all networks' weights with PyTorch's names and layout."""
+        return [self._state(row) for row in self.weights.cpu().numpy()]
+
+    def _state(self, row: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         state = {}
         for name, layer in zip(self._names(), self.layers, strict=True):
             both = row[layer.start : layer.stop].reshape(layer.n_in + 1, layer.n_out)
@@ -127,13 +131,14 @@ class ConvStack:
                 side = layer.kernel
                 kernel = kernel.reshape(layer.n_out, side, side, layer.channels)
                 kernel = kernel.transpose(0, 3, 1, 2)
-            state[f"{name}.weight"] = np.ascontiguousarray(kernel)
+            state[f"{name}.weight"] = kernel.copy()
             state[f"{name}.bias"] = both[-1].copy()
         return state
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one network's parameters by PyTorch's names."""
-        return {name: values.shape for name, values in self.state(0).items()}
+        state = self._state(self.weights[0].cpu().numpy())
+        return {name: values.shape for name, values in state.items()}
 
     def _names(self) -> list[str]:
         return [f"blocks.{i}.conv" for i in range(len(self.layers) - 1)] + ["head"]

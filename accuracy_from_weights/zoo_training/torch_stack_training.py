@@ -23,7 +23,8 @@ from accuracy_from_weights.zoo_training.randomness import (
 from accuracy_from_weights.zoo_training.scores import TRAIN_EVALUATED, CheckpointKeeper, Scores
 from accuracy_from_weights.zoo_training.tasks import PreparedData, training_examples
 from accuracy_from_weights.zoo_training.torch_optimisers import StackedOptimiser
-from accuracy_from_weights.zoo_training.torch_stack import ConvStack
+from accuracy_from_weights.zoo_training.torch_replay import Replayed
+from accuracy_from_weights.zoo_training.torch_stack_fused import stack_of
 
 # Images whose values, of all networks together, are in flight at once. On a processor the buffers
 # then stay in its cache; an accelerator wants as many as it can get.
@@ -33,7 +34,7 @@ _IMAGES_AT_ONCE_ELSEWHERE = 65_536
 
 @dataclass(frozen=True, eq=False)
 class PatchTables:
-    """The first layer's patches of a task's images, on the device."""
+    """A task's images on the device, laid out as the stack takes them."""
 
     pool: Tensor
     test: Tensor
@@ -64,7 +65,7 @@ class StackTraining:
         self._device = device
         first = recipes[0]
         k = len(recipes)
-        self._stack = ConvStack(first.architecture, images.form, images.n_classes, k, device)
+        self._stack = stack_of(first.architecture, images.form, images.n_classes, k, device)
         self.tables = tables or PatchTables(
             self._stack.patch_table(torch.from_numpy(images.pool)),
             self._stack.patch_table(torch.from_numpy(images.test)),
@@ -77,8 +78,8 @@ class StackTraining:
         self._batch = first.batch_of(n_train)
         self._steps = first.steps_of(n_train)
         self._checkpoint_steps = first.checkpoint_steps(n_train)
-        for row, recipe in enumerate(recipes):
-            self._stack.load(row, initial_state(recipe, self._stack.shapes()))
+        shapes = self._stack.shapes()
+        self._stack.load([initial_state(recipe, shapes) for recipe in recipes])
         self._stack.set_dropout([r.dropout_threshold for r in recipes])
         self._optimiser = StackedOptimiser(
             recipes, self._stack.weights, self._stack.is_kernel, self._checkpoint_steps[-1]
@@ -87,16 +88,25 @@ class StackTraining:
         self._dropout_keys = [dropout_key(recipe.seed) for recipe in recipes]
         thresholds = [recipe.dropout_threshold for recipe in recipes]
         self._any_dropout = any(thresholds)
-        keys = np.stack(self._dropout_keys).view(np.int64)
-        self._device_keys = torch.from_numpy(keys).to(device)
+        self._device_dropout_keys = self._on_device(self._dropout_keys)
+        self._device_order_keys = self._on_device(self._order_keys)
         self._thresholds = torch.tensor(thresholds, dtype=torch.uint8, device=device)[:, None]
-        values = self._batch * sum(self._stack.dropout_values)
-        self._kept = torch.ones((k, values), dtype=torch.uint8, device=device)
+        n_kept = torch_philox.padded_bytes(self._batch * sum(self._stack.dropout_values))
+        self._kept = torch.ones((k, n_kept), dtype=torch.uint8, device=device)
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        shape = (k, self._batch)
+        self._step_indices = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._step_targets = torch.zeros((*shape, images.n_classes), device=device)
+        self._step_logits = torch.zeros_like(self._step_targets)
         at_once = IMAGES_AT_ONCE.get(device.type, _IMAGES_AT_ONCE_ELSEWHERE)
         self._part = min(self._batch, at_once)
         together = max(1, min(k, at_once // self._part))
         self._chunks = [slice(low, min(low + together, k)) for low in range(0, k, together)]
         self._live = self._chunks
+        self._repeat = Replayed(self._train_step, device)
+
+    def _on_device(self, keys: Sequence[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(keys).view(np.int64)).to(self._device)
 
     def run(self) -> list[TrainedNetwork]:
         """Train to the last checkpoint."""
@@ -113,57 +123,68 @@ class StackTraining:
                     logits = torch.empty_like(targets)
                 stop = min(self._steps, within + target - done)
                 for step in range(within, stop):
-                    self._train_step(done, indices[:, step], targets[:, step], logits[:, step])
+                    self._step_indices.copy_(indices[:, step])
+                    self._step_targets.copy_(targets[:, step])
+                    self._repeat()
+                    logits[:, step] = self._step_logits
                     done += 1
                 self._drop_diverged()
             log = self._log(logits, targets, done)
             self._keep(keepers, log)
         seconds = (time.perf_counter() - start) / len(self._recipes)
+        states = self._stack.states()
         return [
-            keeper.trained(self._stack.state(row), seconds) for row, keeper in enumerate(keepers)
+            keeper.trained(state, seconds) for keeper, state in zip(keepers, states, strict=True)
         ]
 
     def _shuffle(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Draw the order of an epoch: images and one-hot labels, (k, steps, batch, ...)."""
         n_train = self._labels.shape[1]
         n_used = self._steps * self._batch
-        orders = np.stack([epoch_order(key, epoch, n_train)[:n_used] for key in self._order_keys])
-        order = torch.from_numpy(orders).to(self._device)
-        shape = (len(orders), self._steps, self._batch)
+        if self._device.type == "cpu":
+            orders = [epoch_order(key, epoch, n_train) for key in self._order_keys]
+            order = torch.from_numpy(np.stack(orders))
+        else:
+            order = torch_philox.epoch_orders(self._device_order_keys, epoch, n_train)
+        order = order[:, :n_used]
+        shape = (len(order), self._steps, self._batch)
         indices = self._indices.gather(1, order).view(shape)
         labels = self._labels.gather(1, order).view(shape)
         classes = torch.eye(self._stack.n_classes, device=self._device)
         return indices, classes[labels]
 
-    def _train_step(self, step: int, indices: Tensor, targets: Tensor, logits: Tensor) -> None:
+    def _train_step(self) -> None:
         stack, batch = self._stack, self._batch
         stack.prepare(training=True)
         if self._any_dropout:
-            self._draw_dropout(step)
+            self._draw_dropout()
         for rows in self._live:
             for start in range(0, batch, self._part):
                 part = slice(start, min(start + self._part, batch))
-                first = stack.gather(rows, self.tables.pool, indices[rows, part])
+                first = stack.gather(rows, self.tables.pool, self._step_indices[rows, part])
                 kept = self._kept_of(rows, part) if self._any_dropout else None
-                logits[rows, part] = stack.forward(rows, first, kept)
-                stack.backward(
-                    rows, first, targets[rows, part], kept is not None, 1.0 / batch, start > 0
-                )
+                self._step_logits[rows, part] = stack.forward(rows, first, kept)
+                targets = self._step_targets[rows, part]
+                stack.backward(rows, first, targets, kept is not None, 1.0 / batch, start > 0)
         stack.finish_gradients()
         self._optimiser.step(stack.gradients)
+        self._step += 1
 
     def _drop_diverged(self) -> None:
         """Train no longer what holds no finite weights: they stay as they are."""
-        is_finite = self._stack.weights.isfinite().all(1)
-        self._live = [rows for rows in self._live if bool(is_finite[rows].any())]
+        is_finite = self._stack.weights.isfinite().all(1).cpu()
+        live = [rows for rows in self._live if bool(is_finite[rows].any())]
+        if len(live) < len(self._live):
+            self._live = live
+            self._repeat = Replayed(self._train_step, self._device)
 
-    def _draw_dropout(self, step: int) -> None:
+    def _draw_dropout(self) -> None:
         """Set 1 for what this step keeps and 0 for the rest."""
-        n = self._kept.shape[1]
         if self._device.type != "cpu":
-            drawn = torch_philox.dropout_bytes(self._device_keys, step, n)
-            torch.ge(drawn, self._thresholds, out=self._kept.view(torch.bool))
+            keys = self._device_dropout_keys
+            torch_philox.draw_kept(keys, self._thresholds, self._step, self._kept)
             return
+        n, step = self._kept.shape[1], int(self._step)
         for row, (recipe, key) in enumerate(zip(self._recipes, self._dropout_keys, strict=True)):
             threshold = recipe.dropout_threshold
             if threshold:
@@ -195,9 +216,8 @@ class StackTraining:
         test = self._evaluate(self.tables.test, None, self.tables.test_labels)
         indices, labels = self._indices[:, :TRAIN_EVALUATED], self._labels[:, :TRAIN_EVALUATED]
         train = self._evaluate(self.tables.pool, indices, labels)
-        for row, keeper in enumerate(keepers):
-            scores = Scores(*test[row], *train[row], *log[row])
-            keeper.keep(self._stack.state(row), scores)
+        for row, (keeper, state) in enumerate(zip(keepers, self._stack.states(), strict=True)):
+            keeper.keep(state, Scores(*test[row], *train[row], *log[row]))
 
     def _evaluate(
         self, table: Tensor, indices: Tensor | None, labels: Tensor
