@@ -1,20 +1,24 @@
-"""What a GPU gains: training zoos, estimates, callbacks; one command, under four minutes.
+"""What a GPU gains: training zoos, estimates, callbacks; one command, under three minutes.
 
     python benchmarks/gpu.py
+    python benchmarks/gpu.py --seconds 60 --output gpu.md
     python benchmarks/gpu.py --device cpu --tiny     # the same checks, small, where there is no GPU
 
 The table says whether networks trained on the GPU are those of the processor, how many training
 examples a second a zoo gets through by how many networks are trained at once, what an estimate of a
 large network that lies on the GPU costs beside one pass over its weights and a validation pass, and
-that a callback leaves training there as it was. What there is no time for is said.
+that a callback leaves training there as it was. What fails, or what there is no time for, is said.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
+import json
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,17 +31,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.callbacks.torch import Monitor
+from accuracy_from_weights.errors import first_line
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.universe_architecture import draw_architecture
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo_training.randomness import dropout_bytes, dropout_key
+from accuracy_from_weights.zoo_training.scores import CheckpointKeeper
 from accuracy_from_weights.zoo_training.tasks import PreparedData
+from accuracy_from_weights.zoo_training.torch_philox import (
+    draw_kept,
+    padded_bytes,
+    triton_kernels,
+)
 from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
 from benchmarks import networks
 
-SECONDS = 225
+SECONDS = 150
 IMAGES_OF_VALIDATION = 10_000
 ZOO_NETWORKS, ZOO_EPOCHS, ZOO_IMAGES = 120_000, 86, 32_500
 """The Small CNN Zoo: its networks, their epochs, and the training images of an average one."""
@@ -115,67 +127,130 @@ def universe_stack(kind: str, k: int, steps: int) -> tuple[list[NetworkRecipe], 
     return recipes, [task] * k
 
 
+def steps_a_second(train: Callable[[int, int], object], device: torch.device, most: int) -> float:
+    """Time training steps, from one to another, for about a second after the first eight."""
+    train(0, 8)
+    spent = seconds(lambda: train(8, 16), device)
+    n = min(most - 16, max(8, int(8 / spent)))
+    return n / seconds(lambda: train(16, 16 + n), device)
+
+
+def random_streams(device: torch.device, tiny: bool) -> Iterator[Row]:
+    """Compare dropout's random bytes with those that NumPy draws."""
+    keys = np.stack([dropout_key(seed) for seed in range(4)])
+    n_bytes = 4133
+    kept = torch.zeros((4, padded_bytes(n_bytes)), dtype=torch.uint8, device=device)
+    thresholds = torch.tensor([[0], [1], [100], [179]], dtype=torch.uint8, device=device)
+    on_device = torch.from_numpy(keys.view(np.int64)).to(device)
+    same = True
+    for step in (0, 1, 10**6):
+        draw_kept(on_device, thresholds, torch.tensor(step, device=device), kept)
+        drawn = np.stack([dropout_bytes(key, step, n_bytes) for key in keys])
+        expected = torch.from_numpy(drawn) >= thresholds.cpu()
+        same &= torch.equal(kept[:, :n_bytes].cpu().bool(), expected)
+    by = "plain operations" if triton_kernels(device) is None else "fused kernels"
+    yield f"dropout's random bytes, by {by}", "those of NumPy" if same else "WRONG"
+
+
+def differences(
+    ours: Sequence[TrainedNetwork], theirs: Sequence[TrainedNetwork]
+) -> Iterator[tuple[str, str]]:
+    """Compare the last checkpoints of networks trained twice."""
+    gaps, scores = [], []
+    for a, b in zip(ours, theirs, strict=True):
+        mine, other = a.checkpoints[-1], b.checkpoints[-1]
+        gaps += [float(np.abs(v - other.weights[n]).max()) for n, v in mine.weights.items()]
+        scores.append(abs(mine.test_accuracy - other.test_accuracy))
+    yield "largest difference of a weight", f"{np.nanmax(gaps):.1e}"
+    yield "largest difference of an accuracy", f"{np.nanmax(scores):.3f}"
+
+
 def equality(device: torch.device, tiny: bool) -> Iterator[Row]:
     """Compare networks trained on the device with those of the processor."""
     data = random_images(256 if tiny else 1000, 100)
     recipes = paper_recipes(2 if tiny else 12, data, 1)
-    residual = universe_stack("resnet", 2, 4 if tiny else 20)
 
-    def train_paper(where: torch.device) -> list[TrainedNetwork]:
+    def train(where: torch.device) -> list[TrainedNetwork]:
         trained = train_networks(recipes, data, device=str(where))
         return sorted(trained, key=lambda network: network.recipe.index)
 
-    def train_residual(where: torch.device) -> list[TrainedNetwork]:
-        return VmapTraining(*residual, where).run()
+    for what, gap in differences(train(torch.device("cpu")), train(device)):
+        yield f"{what}, the paper's", gap
 
-    for name, train in (("the paper's", train_paper), ("residual", train_residual)):
-        gaps, scores = [], []
-        for ours, theirs in zip(train(torch.device("cpu")), train(device), strict=True):
-            a, b = ours.checkpoints[-1], theirs.checkpoints[-1]
-            gaps += [float(np.abs(v - b.weights[n]).max()) for n, v in a.weights.items()]
-            scores.append(abs(a.test_accuracy - b.test_accuracy))
-        yield f"largest difference of a weight, {name}", f"{np.nanmax(gaps):.1e}"
-        yield f"largest difference of an accuracy, {name}", f"{np.nanmax(scores):.3f}"
+
+def universe_equality(kind: str) -> Section:
+    """Compare networks of one kind."""
+
+    def compare(device: torch.device, tiny: bool) -> Iterator[Row]:
+        stack = universe_stack(kind, 2, 4 if tiny else 20)
+        ours, theirs = (
+            VmapTraining(*stack, where).run() for where in (torch.device("cpu"), device)
+        )
+        for what, gap in differences(ours, theirs):
+            yield f"{what}, {kind}", gap
+
+    compare.__doc__ = f"Compare networks of the kind {kind}."
+    return compare
 
 
 def paper_rates(device: torch.device, tiny: bool) -> Iterator[Row]:
     """Train the paper's network, by how many at once."""
     data = random_images(512 if tiny else 8192, 200)
-    epochs = 1 if tiny else 2
     rate = 0.0
     for k in (1, 2) if tiny else (1, 32, 128, 512):
+        epochs = 1 if tiny else {1: 2, 32: 4}.get(k, 8)
         recipes = paper_recipes(k, data, epochs)
-        short = [dataclasses.replace(r, epochs=1, checkpoints=(0, 0.05)) for r in recipes]
+        short = [dataclasses.replace(r, epochs=1, checkpoints=(0, 0.1)) for r in recipes]
         list(train_networks(short, data, device=str(device)))
         spent = seconds(lambda r=recipes: list(train_networks(r, data, device=str(device))), device)
         rate = k * epochs * data.facts.n_train / spent
         yield f"the paper's network, {k} at once", f"{rate:,.0f} examples/s"
+        if device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(device) / 2**30
+            yield f"the paper's network, {k} at once, memory", f"{peak:.1f} GiB"
+            torch.cuda.reset_peak_memory_stats(device)
     days = ZOO_NETWORKS * ZOO_EPOCHS * ZOO_IMAGES / rate / 86_400
     yield f"the Small CNN Zoo, {ZOO_NETWORKS:,} networks, at this rate", f"{days:,.1f} days"
 
 
-def universe_rates(device: torch.device, tiny: bool) -> Iterator[Row]:
-    """Train other architectures as stacks, and one on one core of the processor."""
-    steps = 3 if tiny else 40
-    for kind in (
-        ("resnet", "lstm") if tiny else ("cnn", "resnet", "separable", "vit", "mlp", "lstm")
-    ):
-        rates = []
+def universe_rates(kind: str) -> Section:
+    """Train stacks of one kind of architecture, and one network on one core of the processor."""
+
+    def measure(device: torch.device, tiny: bool) -> Iterator[Row]:
+        most = 24 if tiny else 400
+        one_core = 0.0
         for k, where in (
             (1, torch.device("cpu")),
             *((k, device) for k in ((2,) if tiny else (64, 256))),
         ):
-            recipes, tasks = universe_stack(kind, k, steps)
-            training = VmapTraining(recipes, tasks, where)
+            recipes, tasks = universe_stack(kind, k, most)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
-            spent = seconds(lambda t=training: t.run(), where)
+            start = time.perf_counter()
+            training = VmapTraining(recipes, tasks, where)
+            made = time.perf_counter() - start
+            keepers = [CheckpointKeeper(recipe) for recipe in recipes]
+
+            def train(
+                first: int, last: int, t: VmapTraining = training, n: object = keepers
+            ) -> None:
+                t._train_steps(n, first, last)
+
+            rate = k * recipes[0].batch_size * steps_a_second(train, where, most)
             torch.set_num_threads(threads)
-            rates.append(k * steps * recipes[0].batch_size / spent)
+            one_core = one_core or rate
+            where_ = ", one core" if k == 1 else ""
+            n_weights = training._networks.weights.shape[1]
             yield (
-                f"{kind}, {k} at once" + (", one core" if k == 1 else ""),
-                f"{rates[-1]:,.0f} examples/s, {rates[-1] / rates[0]:.0f} times one core",
+                f"{kind} of {n_weights:,} weights, {k} at once{where_}",
+                f"{rate:,.0f} examples/s, {rate / one_core:.0f} times one core; "
+                f"{made:.1f} s to set up",
             )
+            del training, train
+            gc.collect()
+
+    measure.__doc__ = f"Train networks of the kind {kind}."
+    return measure
 
 
 def estimates(device: torch.device, tiny: bool) -> Iterator[Row]:
@@ -230,13 +305,29 @@ def callbacks(device: torch.device, tiny: bool) -> Iterator[Row]:
             yield f"Monitor, {features}", f"{1e3 * min(spent):.1f} ms an epoch, {said}"
 
 
-SECTIONS: Sequence[Section] = (equality, paper_rates, estimates, callbacks, universe_rates)
+KINDS = ("cnn", "resnet", "separable", "vit", "mlp", "lstm")
+
+
+def sections(tiny: bool) -> list[Section]:
+    """Return the parts of the table in the order of their weight."""
+    kinds = ("resnet", "lstm") if tiny else KINDS
+    return [
+        random_streams,
+        equality,
+        paper_rates,
+        callbacks,
+        estimates,
+        *map(universe_rates, kinds),
+        *map(universe_equality, kinds),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="small sizes: whether it works at all")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="begin nothing after these")
+    parser.add_argument("--output", type=Path, help="file for the table: .md, or .json")
     options = parser.parse_args(arguments)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit(
@@ -246,18 +337,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device(options.device)
     torch.use_deterministic_algorithms(False)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
-    print(f"| PyTorch {torch.__version__}, {name} | |\n|---|---|", flush=True)
-    end = time.monotonic() + SECONDS
-    for section in SECTIONS:
+    table: list[Row] = [(f"PyTorch {torch.__version__}, {name}", "")]
+
+    def add(row: Row) -> None:
+        if row is not table[0]:
+            table.append(row)
+        print(f"| {row[0]} | {row[1]} |", flush=True)
+        if options.output is not None:
+            options.output.write_text(written(table, options.output.suffix), encoding="utf-8")
+
+    start = time.monotonic()
+    add(table[0])
+    print("|---|---|", flush=True)
+    for section in sections(options.tiny):
+        title = str(section.__doc__).splitlines()[0]
         rows = section(device, options.tiny)
-        while True:
-            if time.monotonic() > end:
-                print(f"| {section.__doc__.splitlines()[0]} | no time left |", flush=True)
-                break
-            row = next(rows, None)
+        begun = time.monotonic()
+        while time.monotonic() - start < options.seconds:
+            try:
+                row = next(rows, None)
+            except Exception as error:  # noqa: BLE001 - the other sections may work
+                traceback.print_exc()
+                row = (title, f"FAILED: {type(error).__name__}: {first_line(error)}")
             if row is None:
                 break
-            print(f"| {row[0]} | {row[1]} |", flush=True)
+            add(row)
+        else:
+            add((title, "no time left"))
+        print(f"({title} {time.monotonic() - begun:.1f} s)", file=sys.stderr, flush=True)
+
+
+def written(table: Sequence[Row], suffix: str) -> str:
+    """Return the table as JSON or as Markdown."""
+    if suffix == ".json":
+        return json.dumps(dict(table), indent=1)
+    (title, _), *rows = table
+    lines = [f"| {title} | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

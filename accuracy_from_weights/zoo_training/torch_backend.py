@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,8 +58,11 @@ def train(
         group.sort(key=lambda pair: OPTIMISERS.index(pair[0].optimizer))
         at_once = networks_that_fit(group[0][0], where)
         for start in range(0, len(group), at_once):
-            with _one_thread():
-                trained = _train_group(group[start : start + at_once], where)
+            with _as_on_a_processor():
+                trained = _train_what_fits(group[start : start + at_once], where)
+            if where.type != "cpu":
+                # A training refers to itself, and holds much of the device's memory.
+                gc.collect()
             yield from trained
 
 
@@ -110,14 +115,41 @@ def _checksum(data: TrainingData) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch on one thread: on networks this small a second one costs more than it gains."""
-    before = torch.get_num_threads()
+def _as_on_a_processor() -> Iterator[None]:
+    """Let no device round products to TF32, and keep PyTorch on one thread of the processor.
+
+    On networks this small a second thread costs more than it gains.
+    """
+    threads = torch.get_num_threads()
+    switches: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    before = [switch.allow_tf32 for switch in switches]
     torch.set_num_threads(1)
+    for switch in switches:
+        switch.allow_tf32 = False
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
+def _train_what_fits(
+    group: Sequence[tuple[NetworkRecipe, _Prepared]], device: torch.device
+) -> list[TrainedNetwork]:
+    """Train a group at once, or in halves where the device's memory is too small for it."""
+    try:
+        return _train_group(group, device)
+    except torch.OutOfMemoryError as error:
+        if len(group) == 1:
+            raise ZooError(
+                f"The device {device} has too little memory to train one network of "
+                f"{group[0][0].architecture}; train on the device cpu, or end what else runs there."
+            ) from error
+    gc.collect()
+    torch.cuda.empty_cache()
+    half = len(group) // 2
+    return [*_train_what_fits(group[:half], device), *_train_what_fits(group[half:], device)]
 
 
 def _train_group(

@@ -89,7 +89,7 @@ def draw_kept(keys: Tensor, thresholds: Tensor, step: Tensor, kept: Tensor) -> N
 
 @triton.jit
 def _tanh(x):
-    """tanh to the last bits; of tiny values too, which tiny kernels give (after Cephes)."""
+    """Tanh to the last bits; of tiny values too, which tiny kernels give (after Cephes)."""
     z = x * x
     small = -5.70498872745e-3 * z + 2.06390887954e-2
     small = small * z - 5.37397155531e-2
@@ -378,16 +378,12 @@ def _values_kernel(
                 c = column - right
                 there = inside & (r >= 0) & (r < OUT) & (c >= 0) & (c < OUT)
                 part = tl.load(
-                    upper
-                    + ((image * OUT + r) * OUT + c)[:, None] * WIDTH
-                    + filters[None, :],
+                    upper + ((image * OUT + r) * OUT + c)[:, None] * WIDTH + filters[None, :],
                     mask=there[:, None] & (filters < WIDTH)[None, :],
                     other=0.0,
                 )
                 turned = tl.load(
-                    kernel
-                    + ((i * KERNEL + j) * DEPTH + below)[None, :] * WIDTH
-                    + filters[:, None],
+                    kernel + ((i * KERNEL + j) * DEPTH + below)[None, :] * WIDTH + filters[:, None],
                     mask=(below < DEPTH)[None, :] & (filters < WIDTH)[:, None],
                     other=0.0,
                 )

@@ -45,6 +45,8 @@ def networks_that_fit(recipe: NetworkRecipe, device: torch.device) -> int:
     if device.type != "cuda":
         return 1 << 30
     free, _ = torch.cuda.mem_get_info(device)
+    # What PyTorch holds ready for itself is free too.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(1, int(_SHARE_OF_FREE * free) // bytes_of(recipe))
 
 

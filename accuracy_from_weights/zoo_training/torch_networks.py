@@ -7,7 +7,8 @@ probability, and is cut off again when a network's weights are read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.func import functional_call, vmap
 
 from accuracy_from_weights.zoo.rebuilding.torch_modules import PlainModule
 from accuracy_from_weights.zoo.rebuilding.torch_recurrence import RecurrentLayer
-from accuracy_from_weights.zoo.recipes.architecture import InputForm
+from accuracy_from_weights.zoo.recipes.architecture import Architecture, InputForm
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo_training.initial_state import initial_state, is_kernel
 
@@ -69,30 +70,36 @@ class TorchNetworks:
     def __init__(self, recipes: Sequence[NetworkRecipe], device: torch.device) -> None:
         self.form = largest_form([recipe.task.form for recipe in recipes])
         self.n_classes = max(recipe.task.n_classes for recipe in recipes)
-        self._own = [_empty_shapes(recipe) for recipe in recipes]
+        self._own = [
+            _empty_shapes(recipe.architecture, recipe.task.form, recipe.task.n_classes)
+            for recipe in recipes
+        ]
         self._module = _empty_module(recipes[0], self.form, self.n_classes).to(device)
         named = dict(self._module.named_parameters())
         k, n = len(recipes), sum(p.numel() for p in named.values())
-        self.weights = torch.zeros((k, n), device=device)
-        self.gradients = torch.zeros_like(self.weights)
         self.is_kernel = torch.zeros(n, dtype=torch.bool, device=device)
-        self._parameters: dict[str, Tensor] = {}
-        start = 0
+        parts: dict[str, slice] = {}
         for name, parameter in named.items():
-            part = slice(start, start + parameter.numel())
+            first = next(reversed(parts.values())).stop if parts else 0
+            parts[name] = slice(first, first + parameter.numel())
+            self.is_kernel[parts[name]] = is_kernel(name, tuple(parameter.shape))
+        # Written on the host and sent once.
+        initial = torch.zeros((k, n))
+        for row, recipe in enumerate(recipes):
+            for name, values in initial_state(recipe, self._own[row]).items():
+                whole = initial[:, parts[name]].unflatten(1, named[name].shape)
+                self._cut(name, row, whole).copy_(torch.from_numpy(values))
+        self.weights = initial.to(device)
+        self.gradients = torch.zeros_like(self.weights)
+        self._parameters: dict[str, Tensor] = {}
+        for name, parameter in named.items():
+            part = parts[name]
             values = self.weights[:, part].unflatten(1, parameter.shape)
             self._parameters[name] = values.requires_grad_()
             values.grad = self.gradients[:, part].unflatten(1, parameter.shape)
-            self.is_kernel[part] = is_kernel(name, tuple(parameter.shape))
-            start = part.stop
         self._buffers = {
             name: torch.stack([buffer] * k) for name, buffer in self._module.named_buffers()
         }
-        with torch.no_grad():
-            for row, recipe in enumerate(recipes):
-                for name, values in initial_state(recipe, self._own[row]).items():
-                    own = self._cut(name, row, self._parameters[name])
-                    own.copy_(torch.from_numpy(values))
         # Of classes that a network does not have, no logit may count.
         self._absent: Tensor | None = None
         if min(recipe.task.n_classes for recipe in recipes) < self.n_classes:
@@ -190,16 +197,23 @@ class TorchNetworks:
         """Return a network's own part of a parameter that was filled up."""
         return values[row][tuple(slice(side) for side in self._own[row].get(name, ()))]
 
-    def state(self, row: int) -> dict[str, NDArray[np.float32]]:
-        """Return a network's weights and buffers by their names in a PyTorch state dict."""
-        tensors = {**self._parameters, **self._buffers}
-        return {
-            name: self._cut(name, row, tensors[name].detach()).cpu().numpy().copy()
-            for name in self._module.state_dict()
-            if tensors[name].is_floating_point()
+    def states(self) -> list[dict[str, NDArray[np.float32]]]:
+        """Return the networks' weights and buffers by their names in a PyTorch state dict."""
+        tensors = {
+            name: values.detach().cpu()
+            for name, values in {**self._parameters, **self._buffers}.items()
+            if values.is_floating_point()
         }
+        names = [name for name in self._module.state_dict() if name in tensors]
+        return [
+            {name: self._cut(name, row, tensors[name]).numpy().copy() for name in names}
+            for row in range(len(self))
+        ]
 
 
-def _empty_shapes(recipe: NetworkRecipe) -> dict[str, Shape]:
+@functools.lru_cache(maxsize=1024)
+def _empty_shapes(
+    architecture: Architecture, form: InputForm, n_classes: int
+) -> Mapping[str, Shape]:
     with torch.device("meta"):
-        return _shapes(PlainModule(recipe.architecture, recipe.task.form, recipe.task.n_classes))
+        return _shapes(PlainModule(architecture, form, n_classes))

@@ -15,6 +15,7 @@ values, which are many.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -211,18 +212,18 @@ class ConvStack:
             self._plans[key] = plan
         return plan
 
-    def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Tensor:
+    def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Any:
         """Return the patches of the images ``indices``, of shape (k, b), for `forward`."""
         plan = self._plan(rows, indices.shape[1])
         torch.index_select(table, 0, indices.reshape(-1), out=plan.rows_of_first)
         return plan.buffers.first
 
-    def share(self, part: Tensor, k: int) -> Tensor:
+    def share(self, part: Tensor, k: int) -> Any:
         """Return the patches of a part of a table for ``k`` networks, for `forward`."""
         first = self.layers[0]
         return part.view(1, len(part) * first.positions, first.n_in + 1).expand(k, -1, -1)
 
-    def forward(self, rows: slice, first: Tensor, dropout: Sequence[Tensor] | None) -> Tensor:
+    def forward(self, rows: slice, first: Any, dropout: Sequence[Tensor] | None) -> Tensor:
         """Compute the logits of ``b`` images for each of the networks in ``rows``.
 
         Parameters
@@ -263,7 +264,7 @@ class ConvStack:
         return torch.baddbmm(head.bias, buffers.pooled, head.kernel, out=buffers.logits)
 
     def backward(
-        self, rows: slice, first: Tensor, targets: Tensor, dropped: bool, weight: float, add: bool
+        self, rows: slice, first: Any, targets: Tensor, dropped: bool, weight: float, add: bool
     ) -> None:
         """Compute the gradients of the mean cross-entropy after `forward` of the same images.
 

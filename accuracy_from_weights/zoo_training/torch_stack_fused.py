@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +17,6 @@ from accuracy_from_weights.zoo.recipes.architecture import (
 )
 from accuracy_from_weights.zoo_training.torch_philox import triton_kernels
 from accuracy_from_weights.zoo_training.torch_stack import ConvStack
-
-Images = tuple[Tensor, Tensor]
-"""All images, (n, side, side, channels), and which of them each network sees, (k, b)."""
 
 
 class FusedStack(ConvStack):
@@ -43,9 +41,7 @@ class FusedStack(ConvStack):
     ) -> None:
         super().__init__(architecture, form, n_classes, n_networks, device)
         self._kernels = kernels
-        self._sums = torch.zeros(
-            (kernels.SPLITS, n_networks, self.layers[-1].start), device=device
-        )
+        self._sums = torch.zeros((kernels.SPLITS, n_networks, self.layers[-1].start), device=device)
 
     def _scales(self, keep: Tensor) -> Tensor:
         scale = super()._scales(keep)
@@ -56,15 +52,15 @@ class FusedStack(ConvStack):
         """Lay out images with their channels last: (n, side, side, channels)."""
         return images.to(self.device).permute(0, 2, 3, 1).contiguous()
 
-    def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Images:
-        """Return the images ``indices``, of shape (k, b), for `forward`."""
+    def gather(self, rows: slice, table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all images, and the places of those that each network sees: (k, b)."""
         return table, indices
 
-    def share(self, part: Tensor, k: int) -> Images:
+    def share(self, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Return a part of a table for ``k`` networks, for `forward`."""
         return part, torch.arange(len(part), device=self.device).expand(k, -1)
 
-    def forward(self, rows: slice, first: Images, dropout: Sequence[Tensor] | None) -> Tensor:
+    def forward(self, rows: slice, first: Any, dropout: Sequence[Tensor] | None) -> Tensor:
         """Compute logits as `ConvStack.forward`."""
         x, index = first
         k, b = index.shape
@@ -84,7 +80,7 @@ class FusedStack(ConvStack):
         return logits
 
     def backward(
-        self, rows: slice, first: Images, targets: Tensor, dropped: bool, weight: float, add: bool
+        self, rows: slice, first: Any, targets: Tensor, dropped: bool, weight: float, add: bool
     ) -> None:
         """Compute gradients as `ConvStack.backward`; a mini-batch has one part here."""
         values, dropout, pooled, logits = self._passed
@@ -154,8 +150,10 @@ def _agrees(kernels: ModuleType, device: torch.device) -> bool:
             stack.set_dropout([0, 100])
             torch.mul(drawn, 0.1, out=stack.weights)
             rows = slice(0, 2)
-            kept = [torch.ones((2, 6 * n), dtype=torch.uint8, device=device) for n in
-                    stack.dropout_values]
+            kept = [
+                torch.ones((2, 6 * n), dtype=torch.uint8, device=device)
+                for n in stack.dropout_values
+            ]
             for mask in kept:
                 mask[1, ::3] = 0
             try:

@@ -24,6 +24,7 @@ from accuracy_from_weights.zoo_training.scores import TRAIN_EVALUATED, Checkpoin
 from accuracy_from_weights.zoo_training.tasks import PreparedData, training_examples
 from accuracy_from_weights.zoo_training.torch_networks import TorchNetworks
 from accuracy_from_weights.zoo_training.torch_optimisers import StackedOptimiser
+from accuracy_from_weights.zoo_training.torch_replay import Replayed
 
 _CHECK_EVERY = 16
 # Examples, of all networks together, that are evaluated at once.
@@ -78,6 +79,10 @@ class VmapTraining:
         self._losses = torch.zeros(shape, device=device)
         self._hits = torch.zeros(shape, device=device)
         self._order_keys = [order_key(recipe.order_seed) for recipe in recipes]
+        self._at = torch.zeros(1, dtype=torch.int64, device=device)
+        self._step_rows = torch.zeros((len(recipes), self._batch), dtype=torch.int64, device=device)
+        self._step_labels = torch.zeros_like(self._step_rows)
+        self._repeat = Replayed(self._step, device)
         self._prepare_dropout()
 
     # -- data --------------------------------------------------------------------------------
@@ -152,21 +157,24 @@ class VmapTraining:
         keys = np.stack([dropout_key(recipe.seed) for recipe in self._recipes])
         self._keys = keys
         self._device_keys = torch.from_numpy(keys.view(np.int64)).to(self._device)
+        n_kept = torch_philox.padded_bytes(self._n_bytes)
+        self._kept = torch.zeros((len(keys), n_kept), dtype=torch.uint8, device=self._device)
         self._thresholds = torch.tensor(thresholds, dtype=torch.uint8, device=self._device)[:, None]
         self._scales = torch.tensor(
             [[256.0 / (256.0 - threshold)] for threshold in thresholds], device=self._device
         )
 
-    def _masks(self, step: int) -> list[Tensor]:
+    def _masks(self) -> list[Tensor]:
         """Draw the factors of dropout in one step, a tensor for each place."""
         if not self._shapes:
             return []
         if self._device.type == "cpu":
+            step = int(self._at)
             drawn = np.stack([dropout_bytes(key, step, self._n_bytes) for key in self._keys])
             kept = torch.from_numpy(drawn >= self._thresholds.numpy())
         else:
-            kept = torch_philox.dropout_bytes(self._device_keys, step, self._n_bytes)
-            kept = kept >= self._thresholds
+            torch_philox.draw_kept(self._device_keys, self._thresholds, self._at, self._kept)
+            kept = self._kept
         factors = kept.float().mul_(self._scales)
         masks, start = [], 0
         for shape in self._shapes:
@@ -192,11 +200,13 @@ class VmapTraining:
             log = self._log(done)
             test = self._evaluate(self._test_x, *self._test)
             train = self._evaluate(self._pool, *self._train)
-            for row, keeper in enumerate(keepers):
-                keeper.keep(self._networks.state(row), Scores(*test[row], *train[row], *log[row]))
+            states = self._networks.states()
+            for row, (keeper, state) in enumerate(zip(keepers, states, strict=True)):
+                keeper.keep(state, Scores(*test[row], *train[row], *log[row]))
         seconds = (time.perf_counter() - start) / len(self._recipes)
+        states = self._networks.states()
         return [
-            keeper.trained(self._networks.state(row), seconds) for row, keeper in enumerate(keepers)
+            keeper.trained(state, seconds) for keeper, state in zip(keepers, states, strict=True)
         ]
 
     def _train_steps(self, keepers: Sequence[CheckpointKeeper], start: int, stop: int) -> None:
@@ -216,24 +226,30 @@ class VmapTraining:
         stop: int,
     ) -> None:
         for step in range(start, stop):
-            loss, hits = self._step(step, rows[:, step - start], labels[:, step - start])
-            self._losses[:, step], self._hits[:, step] = loss, hits
+            self._step_rows.copy_(rows[:, step - start])
+            self._step_labels.copy_(labels[:, step - start])
+            self._repeat()
             # Not at each step: an accelerator would have to wait for the answer.
-            if step % _CHECK_EVERY == _CHECK_EVERY - 1 and not bool(loss.isfinite().any()):
+            if step % _CHECK_EVERY == _CHECK_EVERY - 1 and not bool(
+                self._losses[:, step].isfinite().any()
+            ):
                 break
-        for keeper, finite in zip(keepers, loss.isfinite().tolist(), strict=True):
+        for keeper, finite in zip(keepers, self._losses[:, step].isfinite().tolist(), strict=True):
             keeper.diverged = keeper.diverged or not finite
 
-    def _step(self, step: int, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one step; return each network's loss and the fraction that it told right."""
-        logits = self._networks.logits(self._take(self._pool, rows), self._masks(step))
+    def _step(self) -> None:
+        """Take one step; note each network's loss and the fraction that it told right."""
+        labels = self._step_labels
+        logits = self._networks.logits(self._take(self._pool, self._step_rows), self._masks())
         losses = nn.functional.cross_entropy(logits.mT, labels, reduction="none").mean(1)
         self._networks.gradients.zero_()
         losses.sum().backward()
         with torch.no_grad():
             self._optimiser.step(self._networks.gradients)
             hits = (logits.argmax(2) == labels).float().mean(1)
-        return losses.detach(), hits
+            self._losses.index_copy_(1, self._at, losses[:, None])
+            self._hits.index_copy_(1, self._at, hits[:, None])
+            self._at += 1
 
     def _take(self, x: Tensor, rows: Tensor) -> Tensor:
         if len(rows) == 1:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -33,14 +31,30 @@ def test_the_words_are_those_of_the_published_generator() -> None:
 
 def test_dropout_of_a_step_does_not_depend_on_the_steps_before() -> None:
     key = randomness.dropout_key(7)
-    keys = torch.from_numpy(signed(key))[None]
     drawn = [randomness.dropout_bytes(key, step, 101) for step in range(3)]
     assert drawn[0].tobytes() != drawn[1].tobytes()
-    for step in (2, 0):
-        on_device = torch_philox.dropout_bytes(keys, step, 101)[0]
-        np.testing.assert_array_equal(on_device.numpy(), drawn[step])
     many = randomness.dropout_bytes(key, 0, 100_000)
     assert np.bincount(many, minlength=256).std() < 1.2 * np.sqrt(100_000 / 256)
+
+
+@pytest.mark.parametrize("step", [0, 2, 10**6])
+def test_a_device_keeps_what_numpy_keeps(step: int) -> None:
+    keys = np.stack([randomness.dropout_key(seed) for seed in (7, 8)])
+    thresholds = np.array([[0], [90]], np.uint8)
+    kept = torch.full((2, torch_philox.padded_bytes(101)), 7, dtype=torch.uint8)
+    torch_philox.draw_kept(
+        torch.from_numpy(signed(keys)), torch.from_numpy(thresholds), torch.tensor(step), kept
+    )
+    drawn = np.stack([randomness.dropout_bytes(key, step, 101) for key in keys])
+    np.testing.assert_array_equal(kept.numpy()[:, :101], drawn >= thresholds)
+
+
+def test_a_device_orders_examples_as_numpy_does() -> None:
+    keys = np.stack([randomness.order_key(seed) for seed in (0, 5)])
+    for epoch in (0, 3):
+        orders = torch_philox.epoch_orders(torch.from_numpy(signed(keys)), epoch, 50)
+        expected = [randomness.epoch_order(key, epoch, 50) for key in keys]
+        np.testing.assert_array_equal(orders.numpy(), np.stack(expected))
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
@@ -49,20 +63,3 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     for order in orders:
         assert sorted(order.tolist()) == list(range(50))
     assert len({order.tobytes() for order in orders}) == 4
-
-
-def fail(*_: object) -> torch.Tensor:
-    raise RuntimeError("no compiler")
-
-
-@pytest.mark.parametrize("compiled", [lambda keys, block, n: keys + block + n, fail])
-def test_a_compiler_that_gets_the_words_wrong_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., torch.Tensor]
-) -> None:
-    torch_philox.fused_words.cache_clear()
-    monkeypatch.setattr(torch, "compile", lambda function, **_: compiled)
-    assert torch_philox.fused_words(torch.device("cpu")) is torch_philox.random_words
-    torch_philox.fused_words.cache_clear()
-    monkeypatch.setattr(torch, "compile", lambda function, **_: torch.no_grad()(function))
-    assert torch_philox.fused_words(torch.device("cpu")) is not torch_philox.random_words
-    torch_philox.fused_words.cache_clear()

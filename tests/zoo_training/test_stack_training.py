@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.architecture import Architecture
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
-from accuracy_from_weights.zoo_training import torch_stack_training
+from accuracy_from_weights.zoo_training import torch_backend, torch_stack_training
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
 from tests.zoo_training.blobs import blobs
 from tests.zoo_training.plain_loop import train_plainly
@@ -73,3 +75,24 @@ def test_many_at_once_end_as_one_at_a_time_in_a_plain_loop(
             np.testing.assert_allclose(got[name], expected[name], atol=1e-4, err_msg=name)
         moved = max(np.abs(got[name] - start[name]).max() for name in got)
         assert moved > 3e-3
+
+
+def test_a_group_too_large_for_the_memory_is_trained_in_halves(monkeypatch):
+    data = blobs()
+    asked = recipes(data)
+    whole = {network.recipe: network for network in train_networks(asked, data)}
+    train_group = torch_backend._train_group
+
+    def out_of_memory(group, device):
+        if len(group) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_group(group, device)
+
+    monkeypatch.setattr(torch_backend, "_train_group", out_of_memory)
+    most = 1
+    for network in train_networks(asked, data):
+        for name, weights in whole[network.recipe].checkpoints[-1].weights.items():
+            np.testing.assert_allclose(network.checkpoints[-1].weights[name], weights, atol=1e-5)
+    most = 0
+    with pytest.raises(ZooError, match="too little memory to train one network"):
+        list(train_networks(asked, data))
