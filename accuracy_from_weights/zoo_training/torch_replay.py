@@ -41,7 +41,9 @@ class Replayed:
         with torch.cuda.device(self._device):
             self._stream = self._stream or torch.cuda.Stream()
             self._stream.wait_stream(torch.cuda.current_stream())
-            if self._calls == _BEFORE_RECORDING and self._record(self._stream):
+            if self._calls == _BEFORE_RECORDING:
+                self.graph = self._recorded(self._stream)
+            if self.graph is not None:
                 self.graph.replay()
             else:
                 with torch.cuda.stream(self._stream):
@@ -49,8 +51,8 @@ class Replayed:
                 torch.cuda.current_stream().wait_stream(self._stream)
         self._calls += 1
 
-    def _record(self, stream: torch.cuda.Stream) -> bool:
-        """Record the function without running it; tell whether it can be."""
+    def _recorded(self, stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph | None:
+        """Record the function without running it; None where it cannot be recorded."""
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         graph = torch.cuda.CUDAGraph()
@@ -60,6 +62,5 @@ class Replayed:
         except RuntimeError:
             # Some operation waits for the device: then Python launches each step.
             torch.cuda.synchronize()
-            return False
-        self.graph = graph
-        return True
+            return None
+        return graph
