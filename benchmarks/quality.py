@@ -6,8 +6,8 @@ Fits this package's predictor and its rivals to some runs of a zoo and scores th
 same data set, on a data set and on a kind of network left out, with more and fewer runs, by epoch,
 within a recipe, and where training accuracy misleads. Needs `pip install --group study`; a column
 whose package or raw weights are missing is left out and named. A run that was killed goes on where
-it stopped if it is given the same cache folder. Writes benchmarks/results/quality.json, the tables
-in docs/quality.md and docs/pictures/quality.png.
+it stopped if it is given the same cache folder. Writes benchmarks/results/quality.json, from which
+`python docs/make_numbers.py` makes the tables, numbers and figures of the documentation.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from pathlib import Path
 
 from quality_study.cache import Cache
 from quality_study.columns import Columns
-from quality_study.pages import fill_page
 from quality_study.parts import PARTS, Settings, run_study
-from quality_study.picture import draw
 from quality_study.raw_columns import Raw
-from quality_study.report import tables
 
 from accuracy_from_weights.zoo.reading import read_zoo
 
@@ -44,8 +41,6 @@ def parser() -> argparse.ArgumentParser:
     add("--nfn", nargs="*", default=["mnist"], help="data sets to train nfn on")
     add("--nfn-steps", type=int, default=800, help="of 32 networks")
     add("--json", type=Path, default=ROOT / "benchmarks" / "results" / "quality.json")
-    add("--page", type=Path, default=ROOT / "docs" / "quality.md", help="page with the tables")
-    add("--picture", type=Path, default=ROOT / "docs" / "pictures" / "quality.png")
     return parser
 
 
@@ -72,8 +67,6 @@ def main() -> None:
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     rows = json.dumps(results, ensure_ascii=False).replace('}, {"', '},\n{"')
     arguments.json.write_text(rows + "\n", encoding="utf-8")
-    fill_page(arguments.page, tables(results))
-    draw(results, arguments.picture)
 
 
 if __name__ == "__main__":

@@ -18,92 +18,122 @@ _ANCHORED = tuple(f"{name} + {k} truths" for name in ANCHORED for k in ANCHORS)
 _EPOCH_COLUMNS = (LOGGED, PUBLISHED, *OURS.values())
 
 
-def tables(results: Entry) -> str:
-    """Lay out all that was measured."""
+def blocks(results: Entry) -> dict[str, str]:
+    """Return the study's tables by the names of their marks in the pages."""
     scores = results["scores"]
-    parts = [_preface(results), "## Goals", _goal_table(results)]
-    parts += ["## Same data set", _SAME, _score_table(scores, "same", _r2_and_tau)]
-    parts += [_ERRORS, _score_table(scores, "same", _error)]
-    parts += ["## A data set left out", _UNSEEN]
     both = scores + results["anchored"]
-    for family, rows in (("The paper's networks", "paper"), ("Wild networks", "wild")):
-        of_family = [e for e in both if ("wild" in e["group"]) == (rows == "wild")]
-        parts += [f"{family}:", _score_table(of_family, "dataset", _r2_and_tau, means=True)]
-    parts += ["## A kind of architecture left out", _KIND]
-    parts += [_score_table(both, "kind", _r2_and_tau, means=True)]
-    parts += ["## How many networks it takes", _CURVE]
-    for part, text in (("curve", "The paper's networks"), ("mixed", "All kinds of networks")):
-        parts += [f"{text}, R²:", _curve_table(results["curve"], part)]
-    parts += ["## Epoch by epoch", _EPOCH, _epoch_table(results["by_epoch"])]
-    parts += ["## Within one recipe", _RECIPE, _recipe_table(results["within_recipe"])]
-    parts += ["## Where training accuracy misleads", _MISLEADS]
-    parts += [_score_table(scores, "pool", _r2_tau_error)]
-    parts += ["## Intervals", _INTERVALS, _coverage_table(results["coverage"])]
-    parts += ["## Is the network one of the family?", _FAMILY, _family_table(results)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    wild = [e for e in both if e["group"].endswith(", wild")]
+    others = [e for e in both if not e["group"].endswith(", wild")]
+    found = {
+        "zoo": _zoo(results),
+        "summary": _summary(numbers(results)),
+        "goals": _goal_table(results),
+        "same": _score_table(scores, "same", _r2_and_tau),
+        "same errors": _score_table(scores, "same", _error),
+        "dataset": _score_table(others, "dataset", _r2_and_tau, means=True),
+        "dataset wild": _score_table(wild, "dataset", _r2_and_tau, means=True),
+        "kind": _score_table(both, "kind", _r2_and_tau, means=True),
+        "curve": _curve_table(results["curve"], "curve"),
+        "curve mixed": _curve_table(results["curve"], "mixed"),
+        "epochs": _epoch_table(results["by_epoch"]),
+        "recipe": _recipe_table(results["within_recipe"]),
+        "misleads": _score_table(scores, "pool", _r2_tau_error),
+        "intervals": _coverage_table(results["coverage"]),
+        "family": _family_table(results),
+    }
+    return {f"study {name}": block for name, block in found.items()}
 
 
-_SAME = (
-    "Fitted to two thirds of the runs of the paper's network on one data set, scored on the last "
-    "checkpoints of the other third, in turn. R² / Kendall's τ. The last row is the highest τ that "
-    "any ranking can have, since measured accuracies tie."
-)
-_ERRORS = "Mean absolute error of the same, in points of accuracy:"
-_UNSEEN = (
-    "Fitted to all networks of the other data sets. *n truths*: corrected by the true accuracy of "
-    "that many finished runs of the data set; means over 20 draws. R² / τ, last checkpoints."
-)
-_KIND = (
-    "Fitted to everything but one kind (the paper's network counts as a plain CNN), scored on that "
-    "kind's wild networks. The truths are of the same kind and data set. R² / τ, last checkpoints."
-)
-_CURVE = (
-    "Last checkpoints of a sixth of the runs, all data sets together; so many of the other runs, "
-    "drawn at random, are fitted on. Small sizes are drawn two or three times: the mean, and the "
-    "lowest and highest end of the bootstrap intervals."
-)
-_EPOCH = (
-    "The paper's networks, fitted as under *same data set*. Mean absolute error in points / τ, the "
-    "mean over data sets."
-)
-_RECIPE = (
-    "The paper's networks, fitted as under *same data set*. *Checkpoints*: τ among the checkpoints "
-    "of one run, a mean over runs whose accuracy changes by 2 points or more. *Runs*: τ among the "
-    "last checkpoints of runs of one data set that agree in optimiser, activation and share of the "
-    "training images, a mean over such groups."
-)
-_MISLEADS = (
-    "Fitted to two thirds of all runs, whatever data set and kind, scored on the last checkpoints "
-    "of the others. *confident*: logged training accuracy above .95. *label noise*: wild networks "
-    "trained on some wrong labels. R² / τ / mean absolute error in points."
-)
-_INTERVALS = (
-    "Share of last checkpoints within the 90% interval / mean width in points / AUROC of a wide "
-    "interval against an error above 10 points. Predictors with intervals take many fits; these "
-    "are fitted to fewer checkpoints and calibrated in fewer folds than is the package's default, "
-    "which widens them. Where runs are left out, the first fold of three."
-)
-_FAMILY = (
-    "AUROC of a small family p-value against an error above 10 points, last checkpoints. "
-    "*outside*: share of networks with p below .01."
-)
+def numbers(results: Entry) -> dict[str, str]:
+    """Return single numbers for the text, by the names of their marks.
+
+    "tau dataset of weights" is a mean over groups (without the wild ones of a data set),
+    "... range" their lowest and highest, and "tau dataset/mnist of weights" is one group's.
+    """
+    found: dict[str, str] = {}
+    gathered: dict[str, list[float]] = {}
+    for e in results["scores"] + results["anchored"] + results["coverage"]:
+        for key, name, write in _WRITTEN:
+            if e.get(key) and e[key][0] is not None:
+                found[f"{name} {e['part']}/{e['group']} of {_short(e)}"] = write(e[key][0])
+                if not e["group"].endswith(", wild"):
+                    gathered.setdefault(f"{name} {e['part']} of {_short(e)}", []).append(e[key][0])
+        if "runs" in e:
+            found[f"runs {e['part']}/{e['group']}"] = f"{e['runs']:,}"
+    for name, values in gathered.items():
+        write = next(w for _, short, w in _WRITTEN if name.startswith(f"{short} "))
+        found[name] = write(float(np.mean(values)))
+        found[f"{name} range"] = f"{write(min(values))} to {write(max(values))}"
+    family = [e["auroc"][0] for e in results["family_check"] if e["auroc"][0] is not None]
+    if family:
+        found["family auroc range"] = f"{min(family):.2f} to {max(family):.2f}"
+    return found
 
 
-def _preface(results: Entry) -> str:
+def _short(entry: Entry) -> str:
+    return str(entry["column"]).removeprefix("ours, ")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}%"
+
+
+_WRITTEN: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("r2", "r2", "{:.2f}".format),
+    ("tau", "tau", "{:.2f}".format),
+    ("mean_absolute_error", "error", lambda value: f"{100 * value:.1f}"),
+    ("coverage", "coverage", _percent),
+    ("auroc", "auroc", "{:.2f}".format),
+)
+"""Key of a score, its name in the pages, and how it is written there."""
+
+
+def _zoo(results: Entry) -> str:
     table, settings = results["table"], results["settings"]
     runs = ", ".join(f"{n:,} {kind}" for kind, n in sorted(table["runs"].items()))
     text = (
-        f"{sum(table['runs'].values()):,} runs ({runs}), {table['checkpoints']:,} checkpoints, "
-        f"{len(table['datasets'])} data sets ({', '.join(table['datasets'])}). A predictor is "
-        f"fitted to at most {settings['per_run']} checkpoints of a run, the last among them, and "
-        f"{settings['most_rows']:,} in all. In brackets: 95% bootstrap intervals over runs; for "
-        f"means over groups, the lowest and highest group; for truths, 5% and 95% of the draws."
+        f"The zoo has {sum(table['runs'].values()):,} runs ({runs}) with {table['checkpoints']:,} "
+        f"checkpoints on {len(table['datasets'])} data sets ({', '.join(table['datasets'])}). Each "
+        f"predictor is fitted to at most {settings['per_run']} checkpoints of a run, always "
+        f"including the last one, and to {settings['most_rows']:,} checkpoints in all."
     )
     left_out = results["left_out"]
     if left_out:
         named = "; ".join(f"{name} ({why.rstrip('.')})" for name, why in left_out.items())
-        text += f"\n\nLeft out in this run: {named}."
+        text += f"\n\nNot measured this time: {named}."
     return text
+
+
+_SUMMARY = (
+    ("**[A known data set](study.md#the-same-data-set)**: order (τ)", "tau same", ""),
+    ("error in points", "error same", ""),
+    ("**[A new data set](study.md#a-new-data-set)**: order (τ)", "tau dataset", ""),
+    ("error in points", "error dataset", ""),
+    ("error in points after ten true accuracies", "error dataset", " + 10 truths"),
+    ("**[A new kind of network](study.md#a-new-kind-of-network)**: order (τ)", "tau kind", ""),
+    (
+        "**[Training accuracy above 95%](study.md#where-training-accuracy-misleads)**: "
+        "error in points",
+        "error pool/confident",
+        "",
+    ),
+    (
+        "**[Wrong labels](study.md#where-training-accuracy-misleads)**: error in points",
+        "error pool/label noise",
+        "",
+    ),
+)
+
+
+def _summary(found: dict[str, str]) -> str:
+    """Lay out one line for each question."""
+    columns = (*(name.removeprefix("ours, ") for name in OURS.values()), LOGGED)
+    heads = [name if name == LOGGED else f"`{name}`" for name in columns]
+    lines = ["| question | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    for question, score, suffix in _SUMMARY:
+        cells = [found.get(f"{score} of {column}{suffix}", "-") for column in columns]
+        lines.append(f"| {question} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _goal_table(results: Entry) -> str:

@@ -41,10 +41,11 @@ NOT_RUN = {
     "index.md": 1,
     "pictures.md": 1,
     "pytorch.md": 1,
-    "quality.md": 1,
     "search.md": 1,
     "stopping.md": 1,
+    "study.md": 1,
     "trackers.md": 1,
+    "unseen.md": 1,
     "unseen.md": 1,
 }
 

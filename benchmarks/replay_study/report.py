@@ -1,32 +1,21 @@
-"""Fill the tables of docs/stopping.md from what the benchmarks measured.
-
-    python docs/make_stopping_tables.py
-
-Reads docs/figures/early_stopping.json and docs/figures/forecast.json, which
-benchmarks/early_stopping.py and benchmarks/forecast.py write with ``--json``.
-"""
+"""The tables and numbers of docs/stopping.md, from what the benchmarks measured."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parent
-PAGE = DOCS / "stopping.md"
 Group = dict[str, Any]
 
 
 def name_of(split: str, group: str) -> str:
-    """Call a pool of runs by its data set, and say where that was left out."""
+    """Name a pool of runs by its data set, and say where that was left out."""
     name = group.removeprefix("paper, ")
     return name if split == "known" else f"{name}, left out"
 
 
 def pools(results: dict[str, dict[str, Group]], kind: str) -> dict[str, Group]:
-    """Give the pools of a kind by name: ``known``, ``unseen`` or ``wild``."""
+    """Return the pools of a kind by name: ``known``, ``unseen`` or ``wild``."""
     return {
         name_of(split, group): one
         for split, groups in results.items()
@@ -74,12 +63,14 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |" if cells[0] else "| | " + " | ".join(cells[1:]) + " |"
 
 
-def main() -> None:
-    """Fill the page in."""
-    results, forecasts = (
-        json.loads((DOCS / "figures" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("early_stopping", "forecast")
-    )
+def blocks(results: dict[str, dict[str, Group]], forecasts: list[Group]) -> dict[str, str]:
+    """Return the tables by the names of their marks in the pages.
+
+    Parameters
+    ----------
+    results, forecasts
+        What benchmarks/early_stopping.py and benchmarks/forecast.py wrote with ``--json``.
+    """
     tables = {
         f"{part} {kind}": table(pools(results, kind), part)
         for part in ("halving", "hopeless", "checkpoint")
@@ -89,13 +80,40 @@ def main() -> None:
         for kind in ("paper", "wild"):
             if kind in one:
                 tables[f"forecast {one['split']} {kind}"] = forecast_table(one[kind])
-    page = PAGE.read_text(encoding="utf-8")
-    for name in re.findall(r"<!-- table: (.+?) -->", page):
-        block = f"<!-- table: {name} -->\n\n{tables[name]}\n\n<!-- end of table -->"
-        pattern = rf"<!-- table: {re.escape(name)} -->.*?<!-- end of table -->"
-        page = re.sub(pattern, lambda _, block=block: block, page, count=1, flags=re.DOTALL)
-    PAGE.write_text(page, encoding="utf-8")
+    return tables
 
 
-if __name__ == "__main__":
-    main()
+def numbers(results: dict[str, dict[str, Group]]) -> dict[str, str]:
+    """Return single numbers for the text, by the names of their marks.
+
+    "lost halving known of weights" is the range, over pools of runs, of the points that a search
+    by the estimate (or the mean of the last three estimates) lost; "saved" is the share of epochs.
+    """
+    found = {}
+    for part in ("halving", "hopeless"):
+        for kind in ("known", "unseen", "wild"):
+            chosen = pools(results, kind).values()
+            signals: dict[str, list[Group]] = {}
+            for one in chosen:
+                for key, measured in one[part].items():
+                    name = key.removeprefix("estimate, ")
+                    name = name.removeprefix("mean of the last three estimates, ")
+                    signals.setdefault(name, []).append(measured)
+            for name, measured in signals.items():
+                for what, values, write in (
+                    ("lost", [m["lost"][0] for m in measured], _points),
+                    ("saved", [100 * m["saved"] for m in measured], "{:.0f}".format),
+                ):
+                    sign = "%" if what == "saved" else ""
+                    ends = dict.fromkeys((write(min(values)), write(max(values))))
+                    found[f"{what} {part} {kind} of {name}"] = " to ".join(ends) + sign
+    for kind in ("known", "unseen", "wild"):
+        for group, one in pools(results, kind).items():
+            for key, measured in one["checkpoint"].items():
+                found[f"checkpoint {group} of {key}"] = f"{measured[0]:.1f}"
+    return found
+
+
+def _points(value: float) -> str:
+    """Write points of accuracy; two places where one would say zero."""
+    return f"{value:.1f}" if value >= 0.15 else f"{value:.2f}"

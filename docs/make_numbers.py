@@ -1,0 +1,75 @@
+"""Write every table, number and figure that was measured into the documentation.
+
+    python docs/make_numbers.py
+
+Reads benchmarks/results/ and the cards of the predictors that ship, and measures nothing. Run it
+after benchmarks/quality.py, benchmarks/early_stopping.py or benchmarks/forecast.py, and after a
+predictor that ships was fitted again. Needs the extra plot.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from page_marks import DOCS, fill_pages
+
+sys.path.insert(0, str(DOCS.parent))
+
+from accuracy_from_weights.predictor.pretrained import load_predictor, shipped_feature_sets
+from benchmarks.quality_study import report as study
+from benchmarks.quality_study.picture import draw_all as draw_study
+from benchmarks.replay_study import report as replay
+from benchmarks.replay_study.picture import draw_all as draw_replays
+
+RESULTS = DOCS.parent / "benchmarks" / "results"
+
+
+def measured(name: str) -> Any:
+    """Return what a benchmark wrote."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def of_cards() -> dict[str, str]:
+    """Return what the cards of the shipped predictors say of their quality."""
+    cards = {f: load_predictor(features=f).card_["quality"] for f in shipped_feature_sets()}
+    parts = {features: {"all": card, **card["by_domain"]} for features, card in cards.items()}
+    lines = [f"| networks | {' | '.join(f'`{f}`' for f in parts)} |", "|---|" + "---|" * len(parts)]
+    for name in next(iter(parts.values())):
+        cells = [
+            f"{part['r2']:.2f} / {part['kendall_tau']:.2f} / "
+            f"{100 * part['mean_absolute_error']:.1f} / {part['coverage']:.0%}"
+            for part in (of_features[name] for of_features in parts.values())
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    found = {"shipped quality": "\n".join(lines)}
+    for features, card in cards.items():
+        found[f"shipped error of {features}"] = f"{100 * card['mean_absolute_error']:.1f}"
+        found[f"shipped coverage of {features}"] = f"{card['coverage']:.0%}"
+    coverages = [p["coverage"] for features in parts for p in parts[features].values()]
+    found["shipped coverage range"] = f"{100 * min(coverages):.0f} to {max(coverages):.0%}"
+    return found
+
+
+def everything() -> dict[str, str]:
+    """Return all tables and numbers by the names of their marks."""
+    quality, stopping = measured("quality"), measured("early_stopping")
+    return {
+        **study.blocks(quality),
+        **study.numbers(quality),
+        **replay.blocks(stopping, measured("forecast")),
+        **replay.numbers(stopping),
+        **of_cards(),
+    }
+
+
+def main() -> None:
+    """Fill the pages in, and draw."""
+    fill_pages(everything())
+    draw_study(measured("quality"), DOCS / "pictures")
+    draw_replays(measured("early_stopping"), measured("forecast"), DOCS / "pictures")
+
+
+if __name__ == "__main__":
+    main()
