@@ -39,7 +39,6 @@ NOT_RUN = {
     "README.md": 1,
     "federated.md": 1,
     "index.md": 1,
-    "pictures.md": 1,
     "pytorch.md": 1,
     "search.md": 1,
     "stopping.md": 1,
@@ -62,8 +61,18 @@ def classifier(seed: int = 0) -> torch.nn.Module:
 
 def keras_classifier() -> keras.Model:
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+LOG = {
+    "epoch": [0, 1],
+    "accuracy_from_weights": [0.4, 0.6],
+    "accuracy_from_weights_low": [0.3, 0.5],
+    "accuracy_from_weights_high": [0.5, 0.7],
+    "accuracy_from_weights_in_family": [1, 1],
+    "val_acc": [0.5, 0.6],
+}
 
 
 def zoo_of(n_runs: int) -> ZooTable:
@@ -108,6 +117,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "my-zoo").mkdir()
     zoo_of(30).save(folder / "my-zoo" / "table.npz")
+    for name in ("lightning_logs/version_0", "runs/one", "runs/two"):
+        (folder / name).mkdir(parents=True)
+        lines = [",".join(map(str, row)) for row in (LOG, *zip(*LOG.values(), strict=True))]
+        (folder / name / "metrics.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     generator = np.random.default_rng(0)
     images = {
         f"x_{part}": generator.integers(0, 256, (n, 8, 8), np.uint8)
@@ -133,7 +146,10 @@ def what_a_reader_has(page: str) -> dict[str, Any]:
         "load_predictor": load_predictor,
         "read_weights": read_weights,
         "predictor": load_predictor(),
-        "model": keras_classifier() if page in ("index.md", "README.md") else classifier(),
+        "model": keras_classifier() if page in ("index.md", "pictures.md") else classifier(),
+        "monitor": Monitor(),
+        "Path": Path,
+        **dict.fromkeys(("first", "second", "third"), LOG),
         "make_model": lambda config: classifier(config),
         "train_one_epoch": lambda model: model[0].weight.data.mul_(1.1),
         "checkpoint": twins,
@@ -141,6 +157,8 @@ def what_a_reader_has(page: str) -> dict[str, Any]:
         "epochs": 2,
         "x": np.ones((4, 8), np.float32),
         "y": np.zeros(4),
+        "x_val": np.ones((4, 8), np.float32),
+        "y_val": np.zeros(4),
     }
 
 
