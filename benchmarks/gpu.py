@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import gc
 import json
+import os
 import sys
 import time
 import traceback
@@ -40,6 +41,7 @@ from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 from accuracy_from_weights.zoo_training.randomness import dropout_bytes, dropout_key
 from accuracy_from_weights.zoo_training.scores import CheckpointKeeper
 from accuracy_from_weights.zoo_training.tasks import PreparedData
+from accuracy_from_weights.zoo_training.torch_backend import as_on_a_processor
 from accuracy_from_weights.zoo_training.torch_philox import (
     draw_kept,
     padded_bytes,
@@ -183,9 +185,9 @@ def universe_equality(kind: str) -> Section:
 
     def compare(device: torch.device, tiny: bool) -> Iterator[Row]:
         stack = universe_stack(kind, 2, 4 if tiny else 20)
-        ours, theirs = (
-            VmapTraining(*stack, where).run() for where in (torch.device("cpu"), device)
-        )
+        with as_on_a_processor():
+            ours = VmapTraining(*stack, torch.device("cpu")).run()
+            theirs = VmapTraining(*stack, device).run()
         for what, gap in differences(ours, theirs):
             yield f"{what}, {kind}", gap
 
@@ -224,8 +226,6 @@ def universe_rates(kind: str) -> Section:
             *((k, device) for k in ((2,) if tiny else (64, 256))),
         ):
             recipes, tasks = universe_stack(kind, k, most)
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
             start = time.perf_counter()
             training = VmapTraining(recipes, tasks, where)
             made = time.perf_counter() - start
@@ -236,8 +236,8 @@ def universe_rates(kind: str) -> Section:
             ) -> None:
                 t._train_steps(n, first, last)
 
-            rate = k * recipes[0].batch_size * steps_a_second(train, where, most)
-            torch.set_num_threads(threads)
+            with as_on_a_processor():
+                rate = k * recipes[0].batch_size * steps_a_second(train, where, most)
             one_core = one_core or rate
             where_ = ", one core" if k == 1 else ""
             n_weights = training._networks.weights.shape[1]
@@ -282,10 +282,18 @@ def estimates(device: torch.device, tiny: bool) -> Iterator[Row]:
 
 def callbacks(device: torch.device, tiny: bool) -> Iterator[Row]:
     """Train with and without a monitor; weights have to agree bit for bit."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield from _callbacks(device, tiny)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def _callbacks(device: torch.device, tiny: bool) -> Iterator[Row]:
     x = torch.randn(200 if tiny else 2000, 1, 28, 28, device=device)
     y = torch.randint(0, 10, (len(x),), device=device)
-    states: list[list[torch.Tensor]] = []
-    for features in (None, "weights", "weights+probes"):
+    plain: list[torch.Tensor] = []
+    for features in (None, None, "weights", "weights+probes"):
         torch.manual_seed(0)
         model = networks.paper_network().to(device)
         optimiser = torch.optim.Adam(model.parameters(), 1e-2)
@@ -298,11 +306,14 @@ def callbacks(device: torch.device, tiny: bool) -> Iterator[Row]:
                 optimiser.step()
             if monitor is not None:
                 spent.append(seconds(lambda m=monitor, n=model, e=epoch: m.update(n, e), device))
-        states.append([p.detach().clone() for p in model.parameters()])
+        state = [p.detach().clone() for p in model.parameters()]
+        same = all(map(torch.equal, plain or state, state))
         if features:
-            same = all(map(torch.equal, states[0], states[-1]))
             said = "training unchanged" if same else "TRAINING CHANGED"
             yield f"Monitor, {features}", f"{1e3 * min(spent):.1f} ms an epoch, {said}"
+        elif plain:
+            yield "training twice without a callback", "the same bits" if same else "DIFFERS"
+        plain = plain or state
 
 
 KINDS = ("cnn", "resnet", "separable", "vit", "mlp", "lstm")
@@ -334,6 +345,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "There is no GPU here that PyTorch can use. The same checks run small on the processor "
             "with: python benchmarks/gpu.py --device cpu --tiny"
         )
+    # What PyTorch's deterministic algorithms ask for, before the first product of matrices.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = torch.device(options.device)
     torch.use_deterministic_algorithms(False)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"

@@ -22,7 +22,7 @@ from accuracy_from_weights.zoo_training.torch_stack_training import PatchTables,
 from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
 from accuracy_from_weights.zoo_training.training import ImageData, TrainingData
 
-__all__ = ["check_device", "networks_at_once", "train"]
+__all__ = ["as_on_a_processor", "check_device", "networks_at_once", "train"]
 
 
 def check_device(device: str) -> None:
@@ -58,7 +58,7 @@ def train(
         group.sort(key=lambda pair: OPTIMISERS.index(pair[0].optimizer))
         at_once = networks_that_fit(group[0][0], where)
         for start in range(0, len(group), at_once):
-            with _as_on_a_processor():
+            with as_on_a_processor():
                 trained = _train_what_fits(group[start : start + at_once], where)
             if where.type != "cpu":
                 # A training refers to itself, and holds much of the device's memory.
@@ -115,7 +115,7 @@ def _checksum(data: TrainingData) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _as_on_a_processor() -> Iterator[None]:
+def as_on_a_processor() -> Iterator[None]:
     """Let no device round products to TF32, and keep PyTorch on one thread of the processor.
 
     On networks this small a second thread costs more than it gains.
