@@ -50,8 +50,10 @@ class StackedOptimiser:
         self._scratch = torch.empty_like(weights)
         l2 = torch.tensor([[2.0 * r.l2] for r in recipes], device=weights.device)
         decay = torch.tensor([[r.weight_decay] for r in recipes], device=weights.device)
-        self._l2 = (l2 * is_kernel).to(weights.dtype) if bool((l2 > 0).any()) else None
-        self._decay = (decay * is_kernel).to(weights.dtype) if bool((decay > 0).any()) else None
+        self._l2 = (l2 * is_kernel).to(weights.dtype) if any(r.l2 for r in recipes) else None
+        self._decay = (
+            (decay * is_kernel).to(weights.dtype) if any(r.weight_decay for r in recipes) else None
+        )
         rates = np.stack([recipe.learning_rates(max(n_steps, 1)) for recipe in recipes], axis=1)
         self._rates = torch.from_numpy(rates).to(weights)[:, :, None]
         n = np.arange(1, len(rates) + 1)

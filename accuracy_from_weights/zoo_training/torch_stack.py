@@ -138,8 +138,12 @@ class ConvStack:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one network's parameters by PyTorch's names."""
-        state = self._state(self.weights[0].cpu().numpy())
-        return {name: values.shape for name, values in state.items()}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, layer in zip(self._names(), self.layers, strict=True):
+            window = (layer.channels, layer.kernel, layer.kernel)
+            shapes[f"{name}.weight"] = (layer.n_out, *(window if layer.channels else (layer.n_in,)))
+            shapes[f"{name}.bias"] = (layer.n_out,)
+        return shapes
 
     def _names(self) -> list[str]:
         return [f"blocks.{i}.conv" for i in range(len(self.layers) - 1)] + ["head"]

@@ -11,6 +11,8 @@ from accuracy_from_weights.zoo.recipes.architecture import Architecture
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo_training import torch_backend, torch_stack_training
+from accuracy_from_weights.zoo_training.tasks import prepare_data
+from accuracy_from_weights.zoo_training.torch_stack_training import StackTraining
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
 from tests.zoo_training.blobs import blobs
 from tests.zoo_training.plain_loop import train_plainly
@@ -96,3 +98,17 @@ def test_a_group_too_large_for_the_memory_is_trained_in_halves(monkeypatch):
     most = 0
     with pytest.raises(ZooError, match="too little memory to train one network"):
         list(train_networks(asked, data))
+
+
+def test_a_step_stays_on_its_device_and_asks_it_for_no_value():
+    # Tensors of PyTorch's device "meta" meet no others and have no values: what works there can be
+    # recorded on a GPU.
+    data = blobs()
+    asked = recipes(data)
+    images = prepare_data(asked[0].task, data)
+    with torch.inference_mode():
+        training = StackTraining(asked, images, None, torch.device("meta"))
+        indices, targets = training._shuffle(0)
+        assert indices.is_meta
+        assert targets.is_meta
+        training._train_step()

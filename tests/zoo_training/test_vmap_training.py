@@ -160,3 +160,17 @@ def test_the_memory_of_a_network_grows_with_its_batch_and_width() -> None:
     assert small > 4 * 8 * 4 * 81  # the first convolution's values alone
     assert 1.3 * small < larger_batch < 2 * small
     assert bytes_of(dataclasses.replace(recipe, architecture=wider)) > 1.3 * small
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_step_stays_on_its_device_and_asks_it_for_no_value(name: str, k: int) -> None:
+    # Tensors of PyTorch's device "meta" meet no others and have no values: what works there can be
+    # recorded on a GPU.
+    form, architecture = ARCHITECTURES[name]
+    recipes = recipes_of(form, architecture)[:k]
+    tasks = [task_of(r.task.form, r.task.n_classes, 90, r.index) for r in recipes]
+    training = VmapTraining(recipes, tasks, torch.device("meta"))
+    training._networks.train()
+    training._step()
+    assert training._networks.weights.is_meta
