@@ -19,8 +19,16 @@ from accuracy_from_weights.zoo_training.torch_stack_buffers import StackLayer
 SPLITS = 8
 """Into how many sums a layer's gradient is split: one network alone keeps as many programs busy."""
 
-TUNING: dict[str, Any] = {"rows": 128, "inner": 16, "taps": 64, "warps": 4, "precision": "ieee"}
-"""Rows and columns that a program works on at once, its warps, and the precision of products."""
+TUNING: dict[str, Any] = {
+    "rows": 128,
+    "inner": 16,
+    "taps": 64,
+    "warps": 4,
+    "stages": 2,
+    "precision": "ieee",
+}
+"""Rows and columns that a program works on at once, its warps, how many loads it has under way, and
+the precision of products."""
 
 _MULTIPLIER_0 = tl.constexpr(0xD2E7470EE14C6C93)
 _MULTIPLIER_1 = tl.constexpr(0xCA5A826395121157)
@@ -216,6 +224,7 @@ def forward(
         WIDTH_2=_power_of_two(layer.n_out),
         PRECISION=TUNING["precision"],
         num_warps=TUNING["warps"],
+        num_stages=TUNING["stages"],
     )
 
 
@@ -325,6 +334,7 @@ def backward_weights(
         WIDTH_2=_power_of_two(layer.n_out),
         PRECISION=TUNING["precision"],
         num_warps=TUNING["warps"],
+        num_stages=TUNING["stages"],
     )
 
 
@@ -449,6 +459,7 @@ def backward_values(
         DEPTH_2=_power_of_two(layer.channels),
         PRECISION=TUNING["precision"],
         num_warps=TUNING["warps"],
+        num_stages=TUNING["stages"],
     )
 
 
