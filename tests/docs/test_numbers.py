@@ -29,6 +29,8 @@ def test_no_page_is_stale(page, made):
     names = [n for n in page_marks.names_in(text) if not n.startswith(("program ", "output of "))]
     assert made.keys() >= set(names)
     assert text.count("<!-- made: ") == text.count("<!-- end -->")
+    # MkDocs would end the paragraph before a line that begins with a comment.
+    assert not re.search(r"^ *<!-- made: .+? -->.", text, flags=re.MULTILINE)
 
 
 def test_every_figure_is_drawn_and_shown(tmp_path):
