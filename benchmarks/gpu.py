@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import gc
 import json
 import os
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import first_line
+from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
@@ -254,30 +256,32 @@ def universe_rates(kind: str) -> Section:
 
 
 def estimates(device: torch.device, tiny: bool) -> Iterator[Row]:
-    """Estimate a network that lies on the device, beside other passes over it."""
+    """Describe and estimate a network that lies on the device, beside other passes over it."""
     model = (networks.resnet18 if tiny else networks.resnet50)().eval().to(device)
     name = "ResNet-18" if tiny else "ResNet-50"
-    predictor = load_predictor()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a network of another family than the zoo's
-        work = lambda: predictor.estimate(model)  # noqa: E731
-        work()
-        yield f"estimate of a {name}", f"{1e3 * seconds(work, device, 1 if tiny else 5):.1f} ms"
-    sums = lambda: [p.sum() for p in model.parameters()]  # noqa: E731
-    sums()
-    yield "one pass over its weights", f"{1e3 * seconds(sums, device, 5):.1f} ms"
-    x = torch.randn(2 if tiny else 250, 3, 64, 64, device=device)
+    images = (3, 64, 64)
+
+    def milliseconds(work: Callable[[], object], repeats: int) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a network of another family than the zoo's
+            work()
+            return f"{1e3 * seconds(work, device, 1 if tiny else repeats):,.1f} ms"
+
+    sums = milliseconds(lambda: [p.sum() for p in model.parameters()], 5)
+    yield "one pass over its weights", sums
+    x = torch.randn(2 if tiny else 250, *images, device=device)
     with torch.inference_mode():
         model(x)
         one = seconds(lambda: model(x), device, 1 if tiny else 3)
     whole = 1e3 * one * IMAGES_OF_VALIDATION / len(x)
     yield f"validation pass, {IMAGES_OF_VALIDATION:,} images of 64 pixels", f"{whole:,.0f} ms"
-    if not tiny:
-        probes = load_predictor(features="weights+probes")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            spent = seconds(lambda: probes.estimate(model, input_shape=(3, 64, 64)), device)
-        yield f"estimate of a {name} with probes", f"{1e3 * spent:,.0f} ms"
+    for features in ("weights",) if tiny else ("weights", "weights+probes"):
+        describe = functools.partial(describe_network, model, features, input_shape=images)
+        yield f"description of a {name}, {features}", milliseconds(describe, 5)
+    for features in ("weights",) if tiny else ("weights", "weights+probes"):
+        predictor = load_predictor(features=features)
+        estimate = functools.partial(predictor.estimate, model, input_shape=images)
+        yield f"estimate of a {name}, {features}", milliseconds(estimate, 5)
 
 
 def callbacks(device: torch.device, tiny: bool) -> Iterator[Row]:

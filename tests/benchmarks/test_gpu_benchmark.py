@@ -29,7 +29,8 @@ def test_every_row_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         "lstm of 45,066 weights, 2 at once",
     ):
         assert float(rows[what].split()[0].replace(",", "")) > 0
-    assert rows["estimate of a ResNet-18"].endswith(" ms")
+    assert rows["description of a ResNet-18, weights"].endswith(" ms")
+    assert rows["estimate of a ResNet-18, weights"].endswith(" ms")
     for features in ("weights", "weights+probes"):
         assert rows[f"Monitor, {features}"].endswith("training unchanged")
     assert not any("no time" in row or "FAILED" in row for row in rows.values())
