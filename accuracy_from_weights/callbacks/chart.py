@@ -39,6 +39,7 @@ class Chart:
                 wanted = "a function of a matplotlib figure and a step"
                 raise invalid_argument("chart_to", chart_to, wanted)
             require_matplotlib()
+            import matplotlib.pyplot  # noqa: F401 - W&B uses it without an import of its own
         self._chart_to = chart_to
         self._name = name
         self.clear()

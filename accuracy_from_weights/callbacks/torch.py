@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accuracy_from_weights.callbacks.base import AccuracyCallback, Observation
-from accuracy_from_weights.callbacks.evidence import input_shape_of
+from accuracy_from_weights.callbacks.evidence import VALIDATION, input_shape_of
 from accuracy_from_weights.callbacks.judging import checked_shape
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, number_between
-from accuracy_from_weights.features.log_columns import read_log
+from accuracy_from_weights.features.log_columns import plain_spelling, read_log
 from accuracy_from_weights.features.task import declared_task
 from accuracy_from_weights.weights import inner_model
 
@@ -130,7 +130,8 @@ class Monitor(AccuracyCallback):
         log : mapping, optional
             What the loop knows for free, ``{"accuracy": fraction, "loss": nats, "samples":
             number}``: accuracy and loss on training data, and how many samples that has. Read
-            where `features` names the log.
+            where `features` names the log. ``"val_accuracy"`` may stand beside them: it is drawn
+            by `chart_to`, and the estimate knows nothing of it.
         accuracy : float, optional
             The model's true accuracy, a fraction, where it is known: this estimate and those that
             follow are anchored to it.
@@ -177,7 +178,13 @@ class Monitor(AccuracyCallback):
 
     def training_metrics(self, run: _Update) -> Mapping[str, Any]:
         """Return the log of the update; a name in it that is not known is an error."""
-        return read_log(run.log or {})
+        validated = self.validation_metrics(run)
+        return read_log({k: v for k, v in (run.log or {}).items() if k not in validated})
+
+    def validation_metrics(self, run: _Update) -> Mapping[str, Any]:
+        """Return what the log of the update names as found on validation data."""
+        log = run.log or {}
+        return {k: v for k, v in log.items() if plain_spelling(str(k)).startswith(VALIDATION)}
 
     def true_accuracy(self, run: _Update) -> float | None:
         """Return the accuracy of the update, or else what `validate` measures."""
@@ -187,7 +194,7 @@ class Monitor(AccuracyCallback):
 
     def n_samples(self, run: _Update) -> int | None:
         """Return the number of samples that the log of the update names."""
-        number = read_log(run.log or {}).get("samples")
+        number = self.training_metrics(run).get("samples")
         return None if number is None else int(number)
 
     def state_dict(self) -> dict[str, Any]:

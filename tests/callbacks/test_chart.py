@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as root
-import matplotlib.figure
 import pytest
 import torch
 
@@ -18,33 +17,12 @@ from accuracy_from_weights.errors import (
     MissingDependencyError,
 )
 from tests.callbacks import keras_runs, lightning_runs
+from tests.callbacks.charts import Taken
 from tests.callbacks.loop import network, train
-from tests.callbacks.scripted import Scripted, ours_among
+from tests.callbacks.scripted import Informed, Scripted, ours_among, raw_accuracy
 from tests.callbacks.test_lightning_evidence import measuring
 
 ANSWERS = [0.25, 0.5, 0.75]
-
-
-class Taken:
-    """What a tracker was handed: the lines of each figure by name, and the steps."""
-
-    def __init__(self) -> None:
-        self.charts: list[dict[str, list[float]]] = []
-        self.steps: list[int] = []
-
-    def __call__(self, figure: matplotlib.figure.Figure, step: int) -> None:
-        (axes,) = figure.axes
-        assert len(axes.collections) == 1, "the band of the interval"
-        self.steps.append(step)
-        self.charts.append({line.get_label(): list(line.get_ydata()) for line in axes.lines})
-
-    @property
-    def estimates(self) -> list[list[float]]:
-        return [chart["estimate from the weights"] for chart in self.charts]
-
-    @property
-    def truths(self) -> list[list[float] | None]:
-        return [chart.get("true accuracy on held-out data") for chart in self.charts]
 
 
 def test_a_loop_hands_over_a_chart_at_each_estimate_and_goes_on_after_it_is_resumed():
@@ -69,6 +47,16 @@ def test_the_truth_is_what_validate_measures():
     first, second = taken.truths
     assert first == [0.5]
     assert second == pytest.approx([0.5, float("nan")], nan_ok=True)
+
+
+def test_a_loop_may_log_the_truth_of_which_the_estimate_knows_nothing(described):
+    taken = Taken()
+    monitor = Monitor(Informed("weights+probes+log"), input_shape=(1, 8, 8), chart_to=taken)
+    log = {"acc": 0.6, "loss": 1.0, "val_acc": 0.5}
+    seen = monitor.update(network(), log=log)
+    assert taken.truths == [[0.5]]
+    assert described[0]["log"] == {"accuracy": 0.6, "loss": 1.0}
+    assert seen["accuracy_from_weights"] == raw_accuracy(network())
 
 
 def test_tensorboard_holds_a_picture_of_each_epoch(tmp_path):

@@ -14,6 +14,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.charts import Taken
 from tests.callbacks.faults import ALL_FEATURES, check_every_fault
 from tests.callbacks.scripted import (
     RULES,
@@ -349,3 +350,18 @@ def test_training_examples_are_those_of_the_first_batches(tmp_path, described):
     ours = AccuracyFromWeights(listener, log_keys=("learning_rate", "loss"))
     train(tmp_path, [ours], logging_strategy="steps", logging_steps=1)
     assert [len(evidence["sample"]) for evidence in described] == [128] * 2
+
+
+def test_the_chart_shows_what_the_evaluation_finds(tmp_path):
+    taken = Taken()
+    ours = AccuracyFromWeights(Scripted([0.25, 0.5]), chart_to=taken)
+    measured = iter([0.3, 0.6])
+    trainer = train(
+        tmp_path,
+        [ours],
+        eval_strategy="epoch",
+        compute_metrics=lambda predicted: {"accuracy": next(measured)},
+    )
+    assert taken.estimates == [[0.25], [0.25, 0.5]]
+    assert taken.truths[-1] == [0.3, 0.6]
+    assert logged(trainer, KEY) == [0.25, 0.5]

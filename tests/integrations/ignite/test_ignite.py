@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.charts import Taken
 from tests.callbacks.faults import ALL_FEATURES, check_every_fault
 from tests.callbacks.scripted import (
     RULES,
@@ -289,3 +290,21 @@ def test_training_examples_are_those_of_the_first_batches(described):
     AccuracyFromWeights(Informed("weights+probes+log+sample")).attach(run.trainer, run.model)
     run.go()
     assert [len(evidence["sample"]) for evidence in described] == [128] * 2
+
+
+@pytest.mark.parametrize("order", ["evaluated first", "estimated first"])
+def test_the_chart_shows_what_the_evaluator_finds(order):
+    taken, run, measured = Taken(), Run(None), []
+    ours = AccuracyFromWeights(Scripted([0.25, 0.5]), chart_to=taken)
+
+    def evaluate() -> None:
+        measured.append(run.evaluator.run(loader()).metrics["accuracy"])
+
+    if order == "evaluated first":
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
+    ours.attach(run.trainer, run.model, run.evaluator)
+    if order == "estimated first":
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
+    run.go()
+    assert taken.estimates[-1] == [0.25, 0.5]
+    assert taken.truths[-1] == measured

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mlflow
 import pytest
 import pytorch_lightning
@@ -65,3 +67,20 @@ def test_the_callback_of_mlflow_stands_after_ours():
     assert curve(run.info.run_id, f"{KEY}_low") == [
         (epoch, pytest.approx(answer - 0.1)) for epoch, answer in enumerate(ANSWERS)
     ]
+
+
+def test_the_chart_is_one_picture_among_the_artifacts_of_the_run(tmp_path):
+    ours = keras.AccuracyFromWeights(
+        Scripted(ANSWERS), chart_to=lambda figure, step: mlflow.log_figure(figure, "accuracy.png")
+    )
+    with mlflow.start_run() as run:
+        fit_keras(keras_network(), [ours], 3)
+    client = mlflow.MlflowClient()
+    pictures = [
+        artifact.path
+        for artifact in client.list_artifacts(run.info.run_id)
+        if artifact.path.endswith(".png")
+    ]
+    assert pictures == ["accuracy.png"]
+    picture = client.download_artifacts(run.info.run_id, "accuracy.png", str(tmp_path))
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")

@@ -19,6 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from accuracy_from_weights.callbacks.skorch import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience, StopReason
+from tests.callbacks.charts import Taken
 from tests.callbacks.faults import ALL_FEATURES, check_every_fault
 from tests.callbacks.scripted import (
     RULES,
@@ -328,3 +329,11 @@ def test_training_examples_are_those_of_the_first_batches(described):
     scoring = EpochScoring("accuracy", name="train_acc", on_train=True)
     fit([scoring, AccuracyFromWeights(Informed("weights+probes+log+sample"))])
     assert [len(evidence["sample"]) for evidence in described] == [128] * 2
+
+
+def test_the_chart_shows_the_validation_of_the_net():
+    taken = Taken()
+    ours = AccuracyFromWeights(Scripted([0.25, 0.5]), chart_to=taken)
+    net = fit([ours], train_split=WITH_VALIDATION)
+    assert taken.estimates[-1] == [0.25, 0.5]
+    assert taken.truths[-1] == pytest.approx(net.history[:, "valid_acc"])

@@ -105,3 +105,19 @@ def test_the_logger_of_lightning_gets_the_estimate(run, tmp_path):
     fit_lightning(lightning.pytorch, [ours], 3, logger=WandbLogger(experiment=run))
     run.finish()
     assert curve(tmp_path, KEY) == pytest.approx(ANSWERS)
+
+
+def test_the_chart_is_a_picture_beside_the_numbers_of_its_step(run, tmp_path):
+    monitor = Monitor(
+        Scripted(ANSWERS),
+        log_to=wandb.log,
+        chart_to=lambda figure, step: wandb.log({"accuracy": wandb.Image(figure)}, commit=False),
+    )
+    model = network()
+    train(model, 3, lambda epoch: monitor.update(model, epoch) is None)
+    run.finish()
+    assert curve(tmp_path, KEY) == ANSWERS
+    assert curve(tmp_path, "_step") == [0, 1, 2]
+    pictures = [*tmp_path.rglob("media/images/accuracy_*.png")]
+    assert len(pictures) == 3
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
