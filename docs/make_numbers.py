@@ -33,7 +33,8 @@ def measured(name: str) -> Any:
 
 def of_cards() -> dict[str, str]:
     """Return what the cards of the shipped predictors say of their quality."""
-    cards = {f: load_predictor(features=f).card_["quality"] for f in shipped_feature_sets()}
+    whole = {f: load_predictor(features=f).card_ for f in shipped_feature_sets()}
+    cards = {features: card["quality"] for features, card in whole.items()}
     parts = {features: {"all": card, **card["by_domain"]} for features, card in cards.items()}
     lines = [f"| networks | {' | '.join(f'`{f}`' for f in parts)} |", "|---|" + "---|" * len(parts)]
     for name in next(iter(parts.values())):
@@ -44,6 +45,8 @@ def of_cards() -> dict[str, str]:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     found = {"shipped quality": "\n".join(lines)}
+    found["shipped networks"] = f"{whole['weights']['n_runs']:,}"
+    found["shipped data sets"] = f"{len(whole['weights']['zoo']['datasets']):,}"
     for features, card in cards.items():
         found[f"shipped error of {features}"] = f"{100 * card['mean_absolute_error']:.1f}"
         found[f"shipped coverage of {features}"] = f"{card['coverage']:.0%}"
