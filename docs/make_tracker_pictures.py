@@ -85,7 +85,7 @@ def screenshot(url: str, path: Path, until: str, steps: tuple[str, ...] = ()) ->
 
     with sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=shutil.which("chromium"))
-        page = browser.new_page(viewport={"width": 1100, "height": 620})
+        page = browser.new_page(viewport={"width": 1100, "height": 680})
         page.goto(url)
         page.wait_for_selector(until, timeout=120_000)
         for step in steps:

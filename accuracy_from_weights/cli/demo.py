@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -83,17 +86,18 @@ def command(
     if full:
         zoo_data, data = _halve_held_out(data)
         predictors = {_RETRAINED: _retrain(zoo_data, networks, jobs, seed), **predictors}
-    _print_heading(list(predictors))
+    strip = Strip(list(predictors))
+    _print_heading(list(predictors), strip.heading)
     watched = demo.watch_digits(
         data,
         predictors,
         epochs=epochs,
         seed=seed,
-        on_epoch=lambda seen: _print_epoch(seen, predictors),
+        on_epoch=lambda seen: _print_epoch(seen, predictors, strip.line(seen)),
     )
     _print_summary(watched, list(predictors))
     _draw(watched, predictors, output)
-    click.echo(f"The picture is in {output}", err=True)
+    click.echo(f"Advice: {advice(watched, next(iter(predictors)))}\nPicture: {output}")
 
 
 def _halve_held_out(data: ImageData) -> tuple[ImageData, ImageData]:
@@ -133,9 +137,52 @@ def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> Accuracy
         )
 
 
-def _print_heading(names: Sequence[str]) -> None:
+class Strip:
+    """Drawing of one epoch a line, on a terminal: interval, estimate and truth from 0 to 100%.
+
+    Line by line it becomes a chart that grows while the network trains. Its lines are empty where
+    the output is no terminal, or too narrow.
+    """
+
+    _WIDTH = 27
+
+    def __init__(self, names: Sequence[str]) -> None:
+        columns = shutil.get_terminal_size().columns
+        fits = columns >= len(_heading(names)) + 2 + self._WIDTH
+        self._name = names[0] if fits and sys.stdout.isatty() else None
+        self._band, self._estimate, self._truth = "-*o"
+        with contextlib.suppress(UnicodeEncodeError, LookupError):
+            "─●◇".encode(sys.stdout.encoding or "ascii")
+            self._band, self._estimate, self._truth = "─●◇"
+
+    @property
+    def heading(self) -> str:
+        """What stands above the lines."""
+        marks = f"{self._estimate} estimate {self._truth} truth".center(self._WIDTH - 6)
+        return "" if self._name is None else f"  0%{marks}100%"
+
+    def line(self, seen: EpochSeen) -> str:
+        """Return the line of an epoch."""
+        if self._name is None:
+            return ""
+        estimate, low, high = (seen.log[self._name + suffix] for suffix in ("", "_low", "_high"))
+        first, last = self._place(low), self._place(high)
+        cells = [self._band if first <= at <= last else " " for at in range(self._WIDTH)]
+        cells[self._place(estimate)] = self._estimate
+        cells[self._place(seen.true_accuracy)] = self._truth
+        return "  " + "".join(cells).rstrip()
+
+    def _place(self, accuracy: float) -> int:
+        return round(accuracy * (self._WIDTH - 1))
+
+
+def _print_heading(names: Sequence[str], strip: str) -> None:
+    click.echo(_heading(names) + strip)
+
+
+def _heading(names: Sequence[str]) -> str:
     columns = "".join(f"  {_title(name):^29}" for name in names)
-    click.echo(f"epoch{columns}  true accuracy")
+    return f"epoch{columns}  true accuracy"
 
 
 def _title(name: str) -> str:
@@ -146,13 +193,13 @@ def _predictor_title(name: str) -> str:
     return "The predictor retrained on digits" if name == _RETRAINED else "The given predictor"
 
 
-def _print_epoch(seen: EpochSeen, names: Iterable[str]) -> None:
+def _print_epoch(seen: EpochSeen, names: Iterable[str], strip: str) -> None:
     cells = []
     for name in names:
         accuracy, low, high = (seen.log[name + suffix] for suffix in ("", "_low", "_high"))
         remark = " " if seen.log[f"{name}_in_family"] else "?"
         cells.append(f"  {accuracy:>7.3f}{remark}  [{low:.3f}, {high:.3f}]".ljust(31))
-    click.echo(f"{seen.epoch:>5}{''.join(cells)}  {seen.true_accuracy:>13.3f}")
+    click.echo(f"{seen.epoch:>5}{''.join(cells)}  {seen.true_accuracy:>13.3f}{strip}")
 
 
 def _print_summary(watched: Watched, names: Sequence[str]) -> None:
@@ -183,6 +230,25 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
         )
     if not all(seen.log[f"{name}_in_family"] for seen in watched.epochs for name in names):
         click.echo("A question mark: the network looks unlike those that the predictor knows.")
+
+
+def advice(watched: Watched, name: str) -> str:
+    """Return one sentence on what to do next, from what was seen at the epoch that was kept."""
+    log = watched.epochs[watched.kept_epoch - 1].log
+    points = 100 * abs(log[name] - watched.kept_accuracy)
+    if not log[f"{name}_in_family"]:
+        return (
+            "networks like this one are unknown to the predictor: retrain it on runs of your own."
+        )
+    if not log[f"{name}_low"] <= watched.kept_accuracy <= log[f"{name}_high"]:
+        return (
+            f"the level is {points:.0f} points off, so compare runs by the estimate, and correct "
+            "its level with anchor_every=5."
+        )
+    return (
+        "compare runs by the estimate, keep the last epoch, and give it the training log: "
+        'features="weights+probes+log".'
+    )
 
 
 def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import sys
 
 import numpy as np
 import pytest
 
+from accuracy_from_weights.cli import demo as demo_command
 from accuracy_from_weights.cli import demo_training as demo
 from accuracy_from_weights.cli import main
 from accuracy_from_weights.errors import (
@@ -70,9 +72,60 @@ def test_the_command_prints_epochs_and_draws(tmp_path, monkeypatch, capsys):
         estimate, low, high, truth = map(float, cells[1:])
         assert 0 <= low <= estimate <= high <= 1
         assert 0 < truth <= 1
+    assert printed[-2].startswith("Advice: ")
     (picture,) = tmp_path.iterdir()
+    assert printed[-1] == f"Picture: {picture.name}"
     assert picture.suffix == ".png"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+class Terminal(io.StringIO):
+    """Keeps what is printed, as a terminal of an encoding would."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self.named = encoding
+
+    @property
+    def encoding(self) -> str:
+        return self.named
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("encoding", "band", "estimate", "truth"),
+    [("utf-8", "─", "●", "◇"), ("ascii", "-", "*", "o")],
+)
+def test_on_a_terminal_each_epoch_has_a_line_from_0_to_100_percent(
+    monkeypatch, encoding, band, estimate, truth
+):
+    seen = demo.EpochSeen(
+        1, {DEFAULT_NAME: 0.5, f"{DEFAULT_NAME}_low": 0.0, f"{DEFAULT_NAME}_high": 0.75}, 1.0
+    )
+    monkeypatch.setattr(sys, "stdout", Terminal(encoding))
+    monkeypatch.setenv("COLUMNS", "80")
+    strip = demo_command.Strip([DEFAULT_NAME])
+    assert strip.line(seen) == "  " + band * 13 + estimate + band * 7 + " " * 5 + truth
+    assert len(strip.heading) == len(strip.line(seen))
+    assert strip.heading.split()[0] == "0%"
+    monkeypatch.setenv("COLUMNS", "79")
+    narrow = demo_command.Strip([DEFAULT_NAME])
+    assert (narrow.heading, narrow.line(seen)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("low", "in_family", "advice"),
+    [(0.4, 1.0, "keep the last epoch"), (0.7, 1.0, "30 points off"), (0.4, 0.0, "retrain it")],
+)
+def test_the_advice_follows_from_what_was_seen(low, in_family, advice):
+    numbers = {"": 0.8, "_low": low, "_high": 0.9, "_in_family": in_family}
+    log = {DEFAULT_NAME + suffix: number for suffix, number in numbers.items()}
+    watched = demo.Watched([demo.EpochSeen(1, log, 0.5)], kept_epoch=1, kept_accuracy=0.5)
+    said = demo_command.advice(watched, DEFAULT_NAME)
+    assert advice in said
+    assert "\n" not in said
 
 
 def test_full_shows_a_predictor_of_its_own_beside_the_given_one(tmp_path, capsys, monkeypatch):

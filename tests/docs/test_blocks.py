@@ -45,7 +45,6 @@ NOT_RUN = {
     "study.md": 1,
     "trackers.md": 1,
     "unseen.md": 1,
-    "unseen.md": 1,
 }
 
 
