@@ -1,5 +1,7 @@
 """Draw docs/pictures/idea.png: the weights of a good and of a bad network, and the estimates.
 
+The numbers that docs/idea.md says of the picture are written, too.
+
     python docs/make_pictures.py
 
 Trains the paper's network twice on scikit-learn's digits: well, and with a step size so small that
@@ -9,11 +11,11 @@ it hardly learns. Needs the extras torch and plot; about half a minute on one co
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from page_marks import DOCS, fill_pages
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.cli.demo_training import load_digits
@@ -53,32 +55,37 @@ def train(learning_rate: float) -> tuple[np.ndarray, list, list[float]]:
 
 def main() -> None:
     """Train, draw, save."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = np.arange(1, EPOCHS + 1)
+    figure = Figure(figsize=(6.2, 6.6), layout="constrained")
+    top, bottom = figure.subplots(2, 1)
+    epochs, said = np.arange(1, EPOCHS + 1), {}
     for label, learning_rate, colour in RUNS:
         weights, estimates, truth = train(learning_rate)
-        left.hist(weights, bins=np.linspace(-0.8, 0.8, 33), color=colour, alpha=0.55, label=label)
+        top.hist(weights, bins=np.linspace(-0.8, 0.8, 33), color=colour, alpha=0.55, label=label)
+        said[f"idea estimate, {label}"] = f"{estimates[-1].accuracy:.0%}"
+        said[f"idea truth, {label}"] = f"{truth[-1]:.0%}"
         low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
-        right.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
-        right.plot(
+        bottom.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+        bottom.plot(
             epochs, [e.accuracy for e in estimates], color=colour, label=f"{label}: estimate"
         )
-        right.plot(epochs, truth, color=colour, linestyle=":", linewidth=2, label=f"{label}: truth")
-    left.set(title="weights of the last layer, 30 epochs on", xlabel="weight", ylabel="how many")
-    right.set(title="what follows from all the weights", xlabel="epoch", ylabel="accuracy")
-    right.set_ylim(0, 1)
-    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    for axes in (left, right):
+        bottom.plot(
+            epochs, truth, color=colour, linestyle=":", linewidth=2, label=f"{label}: truth"
+        )
+    top.set(title="weights of the last layer, 30 epochs on", xlabel="weight", ylabel="how many")
+    bottom.set(title="what follows from all the weights", xlabel="epoch", ylabel="accuracy")
+    bottom.set_ylim(0, 1)
+    bottom.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(
             frameon=False,
             fontsize="small",
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.14),
+            bbox_to_anchor=(0.5, -0.16),
             ncols=2,
         )
-    figure.savefig(Path(__file__).parent / "pictures" / "idea.png", dpi=120)
+    figure.savefig(DOCS / "pictures" / "idea.png", dpi=160)
+    fill_pages(said)
 
 
 if __name__ == "__main__":
