@@ -16,10 +16,15 @@ METRICS = ("alpha", "weighted alpha", "log norm")
 _KEYS = ("alpha", "alpha_weighted", "log_norm")
 
 
-def metrics_of(state_dict: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+def metrics_of(network: Any) -> NDArray[np.float64]:
     """Run WeightWatcher on a model of the network's dense and convolutional layers.
 
     ``min_evals=1``: with its default of 8 eigenvalues it leaves out layers that are this small.
+
+    Parameters
+    ----------
+    network : model or state dict
+        Whatever `read_weights` takes.
 
     Returns
     -------
@@ -30,7 +35,7 @@ def metrics_of(state_dict: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     import weightwatcher
 
     logging.getLogger("weightwatcher").setLevel(logging.CRITICAL)
-    weights = read_weights(state_dict)
+    weights = read_weights(network)
     if not weights.is_finite:
         return np.full(len(METRICS), np.nan)
     modules: list[Any] = []

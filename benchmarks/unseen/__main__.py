@@ -22,6 +22,7 @@ from accuracy_from_weights.predictor.pretrained import shipped_feature_sets
 from accuracy_from_weights.zoo.table import ZooTable
 from benchmarks.quality_study.pages import fill_page, markdown_table
 from benchmarks.unseen import judging
+from benchmarks.unseen.describing import WATCHED, describe
 from benchmarks.unseen.runs import plan
 from benchmarks.unseen.strangers import answers
 
@@ -52,8 +53,6 @@ def train_all(asked: argparse.Namespace) -> None:
 
 
 def describe_all(asked: argparse.Namespace) -> None:
-    from benchmarks.unseen.describing import describe
-
     table = describe(plan(), asked.folder, asked.images, _tell)
     table.save(asked.table)
     _tell(f"{len(table)} checkpoints in {asked.table}")
@@ -95,7 +94,10 @@ def _judged(path: Path, predictors: dict[str, AccuracyPredictor]) -> str:
             shown.append([title, *judging.cells(mean), better])
             details += [f"### {path.stem}: {title}", judging.verdict_table(verdicts)]
     head = ["means over data sets", *judging.HEAD, "better than training accuracy on"]
-    return "\n\n".join([f"## {path.stem}", markdown_table(head, shown), *details])
+    parts = [f"## {path.stem}", markdown_table(head, shown)]
+    if others := judging.ranks(table, WATCHED):
+        parts.append(markdown_table(("", "networks", "mean τ", "lowest", "highest"), others))
+    return "\n\n".join([*parts, *details])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from accuracy_from_weights.features.feature_sets import FEATURE_SETS, LOG_NAMES
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
 from accuracy_from_weights.features.training_sample import SAMPLE_NAMES, take_sample
 from accuracy_from_weights.zoo.table import ZooTable
+from benchmarks.quality_study.weight_watcher import METRICS, metrics_of
 from benchmarks.unseen.data import load_once
 from benchmarks.unseen.runs import Run, of_run
 from benchmarks.unseen.training import models_of
 
+WATCHED = tuple(f"WeightWatcher, {name}" for name in METRICS)
+"""Columns of the last checkpoints' metrics, among the hyperparameters."""
 _SEEN = 1_024
 """Training examples of which a callback chooses its sample."""
 
@@ -73,8 +77,16 @@ def describe(
                 )[0]
             )
             about.append({"run": run, "samples": len(data.x_train), "data": data, **measured})
+            about[-1]["watched"] = _watched(model if measured["step"] == run.epochs else None)
         tell(run.name)
     return _table(np.array(rows), about, digest.hexdigest())
+
+
+def _watched(model: Any) -> NDArray[np.float64]:
+    """Return WeightWatcher's metrics of a model; NaN for None, and where it is not installed."""
+    if model is None or find_spec("weightwatcher") is None:
+        return np.full(len(METRICS), np.nan)
+    return metrics_of(model)
 
 
 def _table(rows: NDArray[np.float32], about: list[dict[str, Any]], fingerprint: str) -> ZooTable:
@@ -104,6 +116,7 @@ def _table(rows: NDArray[np.float32], about: list[dict[str, Any]], fingerprint: 
             "label_noise": np.array([run.noise for run in runs]),
             "optimizer": np.array([run.optimizer for run in runs]),
             "regime": np.array([run.regime for run in runs]),
+            **dict(zip(WATCHED, np.array([one["watched"] for one in about]).T, strict=True)),
         },
         fingerprint=fingerprint,
         **measured,

@@ -146,6 +146,37 @@ def _error_and_tau(truth: Floats, training: Floats) -> tuple[float, float]:
     return error, kendall_tau(truth[known], training[known])
 
 
+def ranks(table: ZooTable, columns: Iterable[str]) -> list[list[str]]:
+    """Return how columns of a table rank the last checkpoints of each data set.
+
+    Parameters
+    ----------
+    table : ZooTable
+    columns : iterable of str
+        Hyperparameters of which less is better.
+
+    Returns
+    -------
+    list of list of str
+        For each column that the table has: its name, the number of networks of which it is known,
+        the mean of Kendall's tau over data sets, and the lowest and highest of them.
+    """
+    table = table.subset(np.flatnonzero(last_rows(table.runs, table.steps)))
+    lines = []
+    for name in columns:
+        values = np.asarray(table.hyperparameters.get(name, np.full(len(table), np.nan)), float)
+        known = np.isfinite(values)
+        taus = []
+        for dataset in np.unique(table.datasets[known]):
+            rows = known & (table.datasets == dataset)
+            if rows.sum() >= _FEWEST:
+                taus.append(kendall_tau(table.accuracy[rows], -values[rows]))
+        if taus:
+            found = [number(tau, 2) for tau in (np.nanmean(taus), np.nanmin(taus), np.nanmax(taus))]
+            lines.append([name, str(known.sum()), *found])
+    return lines
+
+
 def _mean(group: str, verdicts: list[Verdict]) -> Verdict:
     numbers = np.array([dataclasses.astuple(verdict)[1:] for verdict in verdicts], float)
     known = np.isfinite(numbers)

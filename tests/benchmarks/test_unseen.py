@@ -117,7 +117,7 @@ def test_a_verdict_counts_last_checkpoints_and_each_data_set_alike() -> None:
         train_accuracy=np.repeat(truth, 2),
         train_loss=unknown,
         log_accuracy=np.repeat(truth - 0.2, 2),
-        hyperparameters={"label_noise": np.repeat([0.0, 0.3], n)},
+        hyperparameters={"label_noise": np.repeat([0.0, 0.3], n), "alpha": np.repeat(-truth, 2)},
         fingerprint="",
     )
     off = np.where(datasets == "one", 0.05, -0.15)
@@ -135,6 +135,7 @@ def test_a_verdict_counts_last_checkpoints_and_each_data_set_alike() -> None:
     shown = list(verdicts.values())
     assert judging.better_on(shown, judging.REPORTED) == "2 of 2"
     assert judging.better_on(shown, judging.EVALUATED) == "0 of 2"
+    assert judging.ranks(table, ["alpha", "beta"]) == [["alpha", "12", "1.00", "1.00", "1.00"]]
 
 
 def test_strangers_are_asked_with_and_without_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
