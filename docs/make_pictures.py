@@ -71,8 +71,8 @@ def main() -> None:
         bottom.plot(
             epochs, truth, color=colour, linestyle=":", linewidth=2, label=f"{label}: truth"
         )
-    top.set(title="weights of the last layer, 30 epochs on", xlabel="weight", ylabel="how many")
-    bottom.set(title="what follows from all the weights", xlabel="epoch", ylabel="accuracy")
+    top.set(title="weights of the last layer after 30 epochs", xlabel="weight", ylabel="how many")
+    bottom.set(title="estimates and true accuracies", xlabel="epoch", ylabel="accuracy")
     bottom.set_ylim(0, 1)
     bottom.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     for axes in (top, bottom):
