@@ -37,7 +37,6 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
             train_split=None,
             callbacks=[
                 AccuracyFromWeights(),
-                Checkpoint(monitor="accuracy_from_weights_best", load_best=True),
                 EarlyStopping("accuracy_from_weights", lower_is_better=False),
             ],
         )

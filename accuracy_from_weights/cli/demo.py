@@ -206,11 +206,11 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
     from accuracy_from_weights.evaluation.scores import kendall_tau
 
     stopping_name = names[0]
-    kept = watched.epochs[watched.kept_epoch - 1]
+    last = watched.epochs[-1]
     best = max(watched.epochs, key=lambda seen: seen.true_accuracy)
     click.echo(
-        f"\nKept the weights of epoch {kept.epoch}, of {len(watched.epochs)} trained: estimated "
-        f"{kept.log[stopping_name]:.3f}, true {watched.kept_accuracy:.3f}. "
+        f"\nTrained for {last.epoch} epochs and kept the last: estimated "
+        f"{last.log[stopping_name]:.3f}, true {last.true_accuracy:.3f}. "
         f"The best epoch in truth was {best.epoch} with {best.true_accuracy:.3f}."
     )
     for name in names:
@@ -233,14 +233,14 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
 
 
 def advice(watched: Watched, name: str) -> str:
-    """Return one sentence on what to do next, from what was seen at the epoch that was kept."""
-    log = watched.epochs[watched.kept_epoch - 1].log
-    points = 100 * abs(log[name] - watched.kept_accuracy)
+    """Return one sentence on what to do next, from what was seen at the last epoch."""
+    log, truth = watched.epochs[-1].log, watched.epochs[-1].true_accuracy
+    points = 100 * abs(log[name] - truth)
     if not log[f"{name}_in_family"]:
         return (
             "networks like this one are unknown to the predictor: retrain it on runs of your own."
         )
-    if not log[f"{name}_low"] <= watched.kept_accuracy <= log[f"{name}_high"]:
+    if not log[f"{name}_low"] <= truth <= log[f"{name}_high"]:
         return (
             f"the level is {points:.0f} points off, so compare runs by the estimate, and correct "
             "its level with anchor_every=5."
@@ -262,7 +262,6 @@ def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
             watched.log,
             name,
             true_accuracy=watched.true_accuracy if last else None,
-            chosen_epoch=watched.kept_epoch if last else None,
             title="A small CNN on handwritten digits, watched through its weights alone",
             label="estimate, predictor retrained on digits"
             if name == _RETRAINED

@@ -53,15 +53,9 @@ class Watched:
     Attributes
     ----------
     epochs : list of EpochSeen
-    kept_epoch : int
-        Whose weights the early stopping restored.
-    kept_accuracy : float
-        True accuracy of the network as it was handed back, fraction in [0, 1].
     """
 
     epochs: list[EpochSeen] = field(default_factory=list)
-    kept_epoch: int = 0
-    kept_accuracy: float = float("nan")
 
     @property
     def log(self) -> dict[str, list[float]]:
@@ -172,7 +166,7 @@ def watch_digits(
                 on_epoch(watched.epochs[-1])
 
     stopping = keras.callbacks.EarlyStopping(
-        monitor=next(iter(watching)), mode="max", patience=patience, restore_best_weights=True
+        monitor=next(iter(watching)), mode="max", patience=patience
     )
     model.fit(
         _channels_last(data.x_train),
@@ -186,8 +180,6 @@ def watch_digits(
             Spectator(),
         ],
     )
-    watched.kept_epoch = int(stopping.best_epoch) + 1
-    watched.kept_accuracy = true_accuracy()
     return watched
 
 
