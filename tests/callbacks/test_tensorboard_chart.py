@@ -6,6 +6,9 @@ import json
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard import program
@@ -17,14 +20,13 @@ from tests.callbacks.loop import KEY, network
 from tests.callbacks.scripted import Scripted
 
 
-@pytest.fixture
-def ask(tmp_path):
-    """Ask the server of a folder until it has loaded the files and answers something."""
+def serve(folder: Path) -> Callable[..., Any]:
+    """Return what asks the server of a folder until it has loaded the files."""
     server = program.TensorBoard()
-    server.configure(argv=[None, "--logdir", str(tmp_path), "--port", "0", "--load_fast", "false"])
+    server.configure(argv=[None, "--logdir", str(folder), "--port", "0", "--load_fast", "false"])
     url = server.launch()
 
-    def answer(route: str, **query: str):
+    def ask(route: str, **query: str) -> Any:
         until = time.monotonic() + 30
         while time.monotonic() < until:
             path = f"{url}data/plugin/custom_scalars/{route}?{urllib.parse.urlencode(query)}"
@@ -32,13 +34,13 @@ def ask(tmp_path):
                 found = json.load(page)
             if found:
                 return found
-            time.sleep(0.1)
+            time.sleep(0.05)
         raise AssertionError(f"TensorBoard has nothing under {route}")
 
-    return answer
+    return ask
 
 
-def test_one_chart_has_estimate_band_and_truth(tmp_path, ask):
+def test_one_chart_has_estimate_band_and_truth(tmp_path):
     with SummaryWriter(tmp_path / "run") as writer:
         monitor = Monitor(
             Scripted([0.25, 0.5]),
@@ -48,6 +50,7 @@ def test_one_chart_has_estimate_band_and_truth(tmp_path, ask):
             monitor.update(network(), step)
             writer.add_scalar("val_acc", 0.3, step)
     add_chart(tmp_path, truth="val_acc")
+    ask = serve(tmp_path)
     (category,) = ask("layout")["category"]
     (chart,) = category["chart"]
     series = chart["margin"]["series"]
