@@ -79,7 +79,7 @@ def judge_all(asked: argparse.Namespace) -> None:
 
 def _judged(path: Path, predictors: dict[str, AccuracyPredictor]) -> str:
     table = ZooTable.load(path)
-    shown, details = [], []
+    shown, details, asked = [], [], []
     for name, predictor in predictors.items():
         forms = (judging.REPORTED, judging.EVALUATED) if "log" in predictor.features else ("",)
         for form in forms:
@@ -89,6 +89,7 @@ def _judged(path: Path, predictors: dict[str, AccuracyPredictor]) -> str:
                 _tell(f"{name} on {path}: {error}")
                 continue
             title = f"{name}, log {form}" if form else name
+            asked.append((title, predictor, form or judging.REPORTED))
             better = judging.better_on(verdicts, form or judging.REPORTED)
             (mean,) = (v for v in verdicts if v.group == judging.MEAN)
             shown.append([title, *judging.cells(mean), better])
@@ -97,6 +98,8 @@ def _judged(path: Path, predictors: dict[str, AccuracyPredictor]) -> str:
     parts = [f"## {path.stem}", markdown_table(head, shown)]
     if others := judging.ranks(table, WATCHED):
         parts.append(markdown_table(("", "networks", "mean τ", "lowest", "highest"), others))
+    head, *lines = judging.choices(table, asked)
+    parts += ["Points of accuracy below the run's best checkpoint:", markdown_table(head, lines)]
     return "\n\n".join([*parts, *details])
 
 

@@ -82,13 +82,7 @@ def judge(predictor: AccuracyPredictor, table: ZooTable, form: str = REPORTED) -
         When the table lacks what the predictor reads.
     """
     table = table.subset(np.flatnonzero(last_rows(table.runs, table.steps)))
-    given = table
-    if form == EVALUATED:
-        given = dataclasses.replace(
-            table, log_accuracy=table.train_accuracy, log_loss=table.train_loss
-        )
-    estimates = predictor.judge(given.inputs(predictor.features))
-    said = np.array([(e.accuracy, e.low, e.high, e.in_family) for e in estimates], float)
+    said = _said(predictor, table, form)
     by_data = [
         _verdict(str(name), table, said, table.datasets == name)
         for name in dict.fromkeys(table.datasets.tolist())
@@ -101,12 +95,23 @@ def judge(predictor: AccuracyPredictor, table: ZooTable, form: str = REPORTED) -
     return [*by_data, _mean(MEAN, by_data), *others]
 
 
+def _said(predictor: AccuracyPredictor, table: ZooTable, form: str) -> Floats:
+    """Return estimates, low and high ends, and whether inside the family, of shape (n, 4)."""
+    if form == EVALUATED:
+        table = dataclasses.replace(
+            table, log_accuracy=table.train_accuracy, log_loss=table.train_loss
+        )
+    estimates = predictor.judge(table.inputs(predictor.features))
+    return np.array([(e.accuracy, e.low, e.high, e.in_family) for e in estimates], float)
+
+
 def _groups(table: ZooTable) -> dict[str, Mask]:
     blank = np.full(len(table), "")
     noise = np.asarray(table.hyperparameters.get("label_noise", np.zeros(len(table))), float)
+    reported = np.where(np.isfinite(table.log_accuracy), table.log_accuracy, table.train_accuracy)
     groups = {
         "all networks": np.ones(len(table), bool),
-        "training accuracy above .95": table.log_accuracy > CONFIDENT,
+        "training accuracy above .95": reported > CONFIDENT,
         "wrong labels": np.nan_to_num(noise) > 0,
     }
     for column in ("input_kind", "family"):
@@ -144,6 +149,48 @@ def _error_and_tau(truth: Floats, training: Floats) -> tuple[float, float]:
         return np.nan, np.nan
     error = 100 * float(np.abs(truth - training)[known].mean())
     return error, kendall_tau(truth[known], training[known])
+
+
+def choices(
+    table: ZooTable, asked: Iterable[tuple[str, AccuracyPredictor, str]]
+) -> list[list[str]]:
+    """Return what it costs to keep the checkpoint of a run that looks best.
+
+    Parameters
+    ----------
+    table : ZooTable
+    asked : iterable of (title, predictor, form)
+        As for `judge`.
+
+    Returns
+    -------
+    list of list of str
+        For each way of choosing: its name, and how far the chosen checkpoint is below the run's
+        best one, in points, in the mean over all runs and those that `_groups` finds hard. A first
+        line names the groups.
+    """
+    last = np.flatnonzero(last_rows(table.runs, table.steps))
+    ways = {
+        "the last": table.steps,
+        f"training accuracy, {REPORTED}": table.log_accuracy,
+        f"training accuracy, {EVALUATED}": table.train_accuracy,
+    }
+    ways |= {title: _said(predictor, table, form)[:, 0] for title, predictor, form in asked}
+    groups = [*_groups(table.subset(last)).items()][:3]
+    lines = [["kept is the highest of", *(f"{name} ({rows.sum()})" for name, rows in groups)]]
+    for name, values in ways.items():
+        if np.isfinite(values).any():
+            lost = np.array([_lost(table, values, table.runs[row]) for row in last])
+            cells = [number(lost[rows].mean(), 2) if rows.any() else "-" for _, rows in groups]
+            lines.append([name, *cells])
+    return lines
+
+
+def _lost(table: ZooTable, values: Floats, run: str) -> float:
+    """Return the points between a run's best checkpoint and the latest one of highest value."""
+    rows = np.flatnonzero(table.runs == run)
+    rows = rows[np.lexsort((table.steps[rows], np.nan_to_num(values[rows], nan=-np.inf)))]
+    return 100 * float(table.accuracy[rows].max() - table.accuracy[rows[-1]])
 
 
 def ranks(table: ZooTable, columns: Iterable[str]) -> list[list[str]]:

@@ -100,25 +100,39 @@ class _Sure:
         return [Estimate(a, a - 0.1, a + 0.1, in_family=a < 0.85) for a in self.said.tolist()]
 
 
+def _table(accuracy: np.ndarray, **columns: Any) -> ZooTable:
+    n = len(accuracy)
+    given = {
+        "datasets": np.full(n, "one"),
+        "steps": np.arange(n, dtype=float),
+        "loss": np.full(n, np.nan),
+        "train_accuracy": accuracy,
+        "train_loss": np.full(n, np.nan),
+        "hyperparameters": {},
+        **columns,
+    }
+    features = np.zeros((n, 1), np.float32)
+    return ZooTable(
+        features=features,
+        feature_names=("a",),
+        paper_statistics=None,
+        accuracy=accuracy,
+        fingerprint="",
+        **given,
+    )
+
+
 def test_a_verdict_counts_last_checkpoints_and_each_data_set_alike() -> None:
     n = 12
     truth = np.linspace(0.2, 0.9, n)
     datasets = np.array(["one"] * 8 + ["two"] * 4)
-    unknown = np.full(2 * n, np.nan)
-    table = ZooTable(
-        features=np.zeros((2 * n, 1), np.float32),
-        feature_names=("a",),
-        paper_statistics=None,
+    table = _table(
+        np.stack([np.zeros(n), truth], axis=1).ravel(),
         runs=np.repeat([f"run {k}" for k in range(n)], 2),
         datasets=np.repeat(datasets, 2),
-        steps=np.tile([1.0, 2.0], n),
-        accuracy=np.stack([np.zeros(n), truth], axis=1).ravel(),
-        loss=unknown,
         train_accuracy=np.repeat(truth, 2),
-        train_loss=unknown,
         log_accuracy=np.repeat(truth - 0.2, 2),
         hyperparameters={"label_noise": np.repeat([0.0, 0.3], n), "alpha": np.repeat(-truth, 2)},
-        fingerprint="",
     )
     off = np.where(datasets == "one", 0.05, -0.15)
     predictor: Any = _Sure(truth + off)
@@ -136,6 +150,17 @@ def test_a_verdict_counts_last_checkpoints_and_each_data_set_alike() -> None:
     assert judging.better_on(shown, judging.REPORTED) == "2 of 2"
     assert judging.better_on(shown, judging.EVALUATED) == "0 of 2"
     assert judging.ranks(table, ["alpha", "beta"]) == [["alpha", "12", "1.00", "1.00", "1.00"]]
+
+
+def test_a_choice_of_a_checkpoint_costs_what_the_best_one_has_more() -> None:
+    truth = np.array([0.5, 0.8, 0.7, 0.9])
+    table = _table(truth, runs=np.array(["a", "a", "a", "b"]), log_accuracy=truth[::-1].copy())
+    _, last, reported, evaluated, ours = judging.choices(
+        table, [("ours", _Sure(truth), judging.REPORTED)]
+    )
+    assert last[:2] == ["the last", "5.00"]
+    assert reported[1] == "15.00"
+    assert evaluated[1] == ours[1] == ".00"
 
 
 def test_strangers_are_asked_with_and_without_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
