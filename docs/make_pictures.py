@@ -55,7 +55,7 @@ def train(learning_rate: float) -> tuple[np.ndarray, list, list[float]]:
 
 def main() -> None:
     """Train, draw, save."""
-    figure = Figure(figsize=(6.2, 6.6), layout="constrained")
+    figure = Figure(figsize=(5.4, 6.2), layout="constrained")
     top, bottom = figure.subplots(2, 1)
     epochs, said = np.arange(1, EPOCHS + 1), {}
     for label, learning_rate, colour in RUNS:
@@ -81,7 +81,7 @@ def main() -> None:
             frameon=False,
             fontsize="small",
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.16),
+            bbox_to_anchor=(0.5, -0.22),
             ncols=2,
         )
     figure.savefig(DOCS / "pictures" / "idea.png", dpi=160)

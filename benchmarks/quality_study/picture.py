@@ -14,7 +14,7 @@ from .columns import LOGGED, LOGGED_TREES, NAMES, OURS, PUBLISHED, RECIPE
 
 Entry = dict[str, Any]
 
-WIDTH = 6.2
+WIDTH = 5.4
 LABELS = {
     LOGGED: "training accuracy",
     LOGGED_TREES: "training accuracy, fitted",
@@ -86,7 +86,7 @@ def _overview(results: Entry) -> Figure | None:
                 axes.plot(np.mean(values), height, "o", color=COLOURS[name], label=shown)
     axes.set_yticks(range(len(parts)), [situations[part] for part in reversed(parts)])
     axes.set_xlim(right=1)
-    axes.set_xlabel("Kendall's τ (1: perfect order); the lines span data sets or kinds")
+    axes.set_xlabel("Kendall's τ (lines: range over data sets or kinds)")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     return figure
 
@@ -182,8 +182,8 @@ def _recipe(results: Entry) -> Figure | None:
 def _misleads(results: Entry) -> Figure | None:
     """Mean absolute error where training accuracy misleads."""
     pools = {
-        "confident": "training accuracy above 95%",
-        "label noise": "trained on some wrong labels",
+        "confident": "training accuracy\nabove 95%",
+        "label noise": "trained on some\nwrong labels",
     }
     columns = (LOGGED, LOGGED_TREES, *OURS.values())
     found = {
@@ -202,7 +202,7 @@ def _misleads(results: Entry) -> Figure | None:
         axes.barh(place, value, color=colour, label=_label(name) if k < len(columns) else None)
         axes.plot([low, high], [place] * 2, color="black", linewidth=1)
     middles = [k * (len(columns) + 1) + (len(columns) - 1) / 2 for k in range(len(pools))]
-    axes.set_yticks(middles, [text.replace(" a", "\na", 1) for text in pools.values()])
+    axes.set_yticks(middles, list(pools.values()))
     axes.invert_yaxis()
     axes.set_xlabel("mean absolute error, points")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)

@@ -28,7 +28,7 @@ def draw_all(results: dict[str, dict[str, Group]], forecasts: list[Group], folde
 
 
 def _new(height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.2, height), layout="constrained")
+    figure = Figure(figsize=(5.4, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
