@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import keras
 import numpy as np
 
@@ -52,3 +54,19 @@ def assert_same(one: list[np.ndarray], other: list[np.ndarray]) -> None:
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+def outcome(model: keras.Model, history: keras.callbacks.History) -> tuple:
+    """Return all that training leaves behind, for comparison bit for bit: losses, weights, states.
+
+    Among the model's variables are the states of its dropout layers' random generators.
+    """
+    losses = {key: value for key, value in history.history.items() if KEY not in key}
+    variables = [*model.variables, *model.optimizer.variables]
+    arrays = [keras.ops.convert_to_numpy(variable).tobytes() for variable in variables]
+    states = [random.getstate(), np.random.get_state()[1].tobytes()]  # noqa: NPY002 - the global one
+    if keras.backend.backend() == "torch":
+        import torch
+
+        states.append(torch.get_rng_state().numpy().tobytes())
+    return losses, arrays, states

@@ -12,7 +12,6 @@ from tests.callbacks import keras_runs, loop
 from tests.callbacks.faults import ALL_FEATURES, check_every_fault
 from tests.callbacks.lightning_runs import QUIET, fit
 from tests.callbacks.scripted import random_states
-from tests.callbacks.test_keras_callback import everything_random
 from tests.callbacks.test_lightning_evidence import measuring
 
 
@@ -53,9 +52,8 @@ def test_keras():
     def train(callback: AccuracyFromWeights | None):
         model = keras_runs.network(seed=7)
         callbacks = [] if callback is None else [callback]
-        history = keras_runs.fit(model, callbacks, 2, validation_data=keras_runs.DATA).history
-        own = {key: value for key, value in history.items() if loop.KEY not in key}
-        return own, [array.tobytes() for array in model.get_weights()], everything_random()
+        history = keras_runs.fit(model, callbacks, 2, validation_data=keras_runs.DATA)
+        return keras_runs.outcome(model, history)
 
     reached = check_every_fault(
         lambda: AccuracyFromWeights(**ALL_FEATURES, stopping=Patience(99)), train

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import random
 import warnings
 
 import keras
@@ -16,11 +15,19 @@ from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.stopping import Hopeless, Patience, StopReason
-from tests.callbacks import keras_runs
-from tests.callbacks.keras_runs import KEY, KEYS, Snapshots, X, Y, assert_same, fit, network
+from tests.callbacks.keras_runs import (
+    KEY,
+    KEYS,
+    Snapshots,
+    X,
+    Y,
+    assert_same,
+    fit,
+    network,
+    outcome,
+)
 from tests.callbacks.scripted import (
     RULES,
-    Answer,
     ReadsWeights,
     Scripted,
     answer,
@@ -105,28 +112,12 @@ def test_these_tests_run_on_the_backend_that_was_asked_for():
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
 
 
-def everything_random() -> list:
-    state = [random.getstate(), np.random.get_state()[1].tobytes()]  # noqa: NPY002 - the global one
-    if keras.backend.backend() == "torch":
-        import torch
-
-        state.append(torch.get_rng_state().numpy().tobytes())
-    return state
-
-
 def test_training_is_bit_for_bit_the_same_with_and_without_the_callback():
     runs = []
     for callbacks in ([], [AccuracyFromWeights(ReadsWeights(), stopping=Patience(99))]):
         model = network(seed=7)
-        history = fit(model, callbacks, epochs=3, validation_data=(X, Y)).history
-        losses = {key: value for key, value in history.items() if KEY not in key}
-        # Among the model's variables are the states of its dropout layers' random generators.
-        variables = [*model.variables, *model.optimizer.variables]
-        arrays = [keras.ops.convert_to_numpy(variable) for variable in variables]
-        runs.append((arrays, losses, everything_random()))
-    (arrays, *rest), (arrays_without, *rest_without) = runs
-    assert_same(arrays, arrays_without)
-    assert rest == rest_without
+        runs.append(outcome(model, fit(model, callbacks, epochs=3, validation_data=(X, Y))))
+    assert runs[0] == runs[1]
 
 
 def test_training_that_is_resumed_goes_on_counting_its_epochs():
@@ -282,221 +273,6 @@ def test_the_shipped_predictor_is_loaded_when_the_first_epoch_ends(monkeypatch):
 def test_a_predictor_file_that_is_not_there_is_told_at_construction(tmp_path):
     with pytest.raises(AccuracyFromWeightsError, match=r"missing\.predictor"):
         AccuracyFromWeights(tmp_path / "missing.predictor")
-
-
-# What goes wrong inside the callback stays inside.
-
-
-class Broken(Patience):
-    def update(self, estimate, step):
-        raise ZeroDivisionError("a rule of the user's own")
-
-
-class BrokenReset(Patience):
-    broken = False
-
-    def reset(self):
-        if self.broken:
-            raise ZeroDivisionError("a rule of the user's own")
-        super().reset()
-        self.broken = True
-
-
-class Touchy(keras.callbacks.Callback):
-    """A callback of the user's own that does not like to be looked at."""
-
-    @property
-    def monitor(self):
-        raise ZeroDivisionError("no monitor here")
-
-
-def fail(*args, **kwargs):
-    raise ZeroDivisionError("injected")
-
-
-FAULTS = {
-    "estimate": (lambda patch: [AccuracyFromWeights(Scripted([ZeroDivisionError("x")]))], 1),
-    "not finite": (lambda patch: [AccuracyFromWeights(Scripted([Answer(float("nan"))]))], 1),
-    "no estimate": (lambda patch: [AccuracyFromWeights(Scripted([Answer(None)]))], 1),
-    "memory": (lambda patch: [AccuracyFromWeights(Scripted([MemoryError()]))], 1),
-    "load": (
-        lambda patch: (
-            patch.setitem(vars(accuracy_from_weights), "load_predictor", fail),
-            [AccuracyFromWeights()],
-        )[1],
-        1,
-    ),
-    "read": (
-        lambda patch: (
-            patch.setattr("accuracy_from_weights.features.describing.read_weights", fail),
-            [AccuracyFromWeights(ReadsWeights())],
-        )[1],
-        1,
-    ),
-    "rule": (lambda patch: [AccuracyFromWeights(Scripted([0.5]), stopping=Broken())], 1),
-    "reset": (lambda patch: [AccuracyFromWeights(Scripted([0.5]), stopping=BrokenReset())], 1),
-    "neighbour": (lambda patch: [AccuracyFromWeights(Scripted([0.5])), Touchy()], 1),
-    "patience": (
-        lambda patch: (
-            patch.setattr("accuracy_from_weights.callbacks.keras.hold_patience", fail),
-            [AccuracyFromWeights(Scripted([0.5, OSError("x")]))],
-        )[1],
-        2,
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_training_ends_as_without_and_warns_once(fault, monkeypatch):
-    plain = network(seed=3)
-    expected = fit(plain, [], epochs=3).history
-    model = network(seed=3)
-    make, n_warnings = FAULTS[fault]
-    with pytest.warns(AccuracyFromWeightsWarning, match="failed and training goes on") as caught:
-        history = fit(model, make(monkeypatch), epochs=3).history
-    assert len(ours_among(caught)) == n_warnings
-    quoted = [one.filename for one in caught if one.category is AccuracyFromWeightsWarning]
-    assert set(quoted) == {keras_runs.__file__}  # where `fit` is called, and no line of Keras'
-    assert {key: history[key] for key in expected} == expected
-    assert_same(model.get_weights(), plain.get_weights())
-    assert all(np.isfinite(value) for values in history.values() for value in values)
-
-
-@pytest.mark.filterwarnings("ignore:Early stopping conditioned on metric")
-def test_early_stopping_does_not_end_a_run_whose_estimates_all_fail():
-    plain = network(seed=3)
-    fit(plain, [], epochs=5)
-    model = network(seed=3)
-    stopper = keras.callbacks.EarlyStopping(KEY, mode="max", patience=1, restore_best_weights=True)
-    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
-        history = fit(model, [AccuracyFromWeights(Scripted([OSError("x")])), stopper], epochs=5)
-    assert history.epoch == [0, 1, 2, 3, 4]
-    assert KEY not in history.history
-    assert_same(model.get_weights(), plain.get_weights())
-
-
-@pytest.mark.parametrize("patience", [0, 1, 2])
-def test_epochs_whose_estimate_failed_do_not_count_against_patience(patience):
-    lost = OSError("x")
-    answers = [0.5, lost, lost, lost, 0.6, *[lost] * 3, *[0.4] * 9]
-    stopper = keras.callbacks.EarlyStopping(KEY, mode="max", patience=patience)
-    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
-        history = fit(network(), [AccuracyFromWeights(Scripted(answers)), stopper], epochs=17)
-    assert stopper.stopped_epoch == 8 + max(patience - 1, 0)
-    assert history.history[KEY][:6] == [0.5, 0.5, 0.5, 0.5, 0.6, 0.6]
-    assert history.history[f"{KEY}_low"][1] == 0.0
-    assert history.history[f"{KEY}_high"][1] == 1.0
-    assert history.history[f"{KEY}_in_family"][:5] == [1.0, 0.0, 0.0, 0.0, 1.0]
-
-
-def test_an_epoch_whose_estimate_failed_is_not_taken_for_the_best(tmp_path):
-    path = tmp_path / "best.weights.h5"
-    snapshots = Snapshots()
-    saver = keras.callbacks.ModelCheckpoint(
-        path, monitor=KEY, mode="max", save_best_only=True, save_weights_only=True
-    )
-    ours = AccuracyFromWeights(Scripted([0.3, 0.6, OSError("x")]))
-    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
-        fit(network(), [ours, saver, snapshots], epochs=4)
-    best = network(seed=9)
-    best.load_weights(path)
-    assert_same(best.get_weights(), snapshots.weights[1])
-
-
-def test_file_names_made_of_the_estimate_do_not_crash_when_it_fails(tmp_path):
-    path = str(tmp_path / "{epoch}-{accuracy_from_weights:.2f}.weights.h5")
-    saver = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
-    ours = AccuracyFromWeights(Scripted([OSError("x"), 0.5]))
-    with pytest.warns(AccuracyFromWeightsWarning, match="failed"):
-        fit(network(), [ours, saver], epochs=2)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "1-0.00.weights.h5",
-        "2-0.50.weights.h5",
-    ]
-
-
-# Other callbacks that cannot use the estimate are told so before the first epoch.
-
-
-def stopper(monitor: str = KEY, **more) -> keras.callbacks.EarlyStopping:
-    return keras.callbacks.EarlyStopping(monitor, **{"mode": "max", "patience": 50, **more})
-
-
-def test_a_missing_mode_is_set_with_a_warning_where_keras_alone_would_raise():
-    early = stopper(mode="auto", patience=1)
-    with pytest.warns(AccuracyFromWeightsWarning, match="without a `mode`") as caught:
-        history = fit(network(), [AccuracyFromWeights(Scripted([0.5, 0.6, 0.4])), early], epochs=5)
-    assert len(ours_among(caught)) == 1
-    assert history.epoch == [0, 1, 2]
-    with pytest.raises(ValueError, match="Pass `mode='max'`"):
-        fit(network(), [AccuracyFromWeights(Scripted([0.5]), name="other"), stopper(mode="auto")])
-
-
-@pytest.mark.filterwarnings("ignore:Early stopping conditioned on metric")
-@pytest.mark.filterwarnings("ignore:Learning rate reduction is conditioned on metric")
-@pytest.mark.parametrize(
-    ("others", "expected"),
-    [
-        (lambda ours, tmp: [stopper(), ours], "EarlyStopping stands before it"),
-        (
-            lambda ours, tmp: [
-                keras.callbacks.ModelCheckpoint(tmp / "a.keras", monitor=KEY, mode="max"),
-                ours,
-            ],
-            "ModelCheckpoint stands before it",
-        ),
-        (
-            lambda ours, tmp: [keras.callbacks.CSVLogger(tmp / "a.csv"), ours],
-            "CSVLogger stands before it",
-        ),
-        (
-            lambda ours, tmp: [ours, stopper("val_accuracy_from_weights")],
-            "Did you mean 'accuracy_from_weights'",
-        ),
-        (
-            lambda ours, tmp: [ours, stopper("accuracy_from_weight_low")],
-            "Did you mean 'accuracy_from_weights_low'",
-        ),
-        (
-            lambda ours, tmp: [ours, stopper("accuracy_from_weights_final")],
-            "'accuracy_from_weights_final', which this callback logs with forecast=True only",
-        ),
-        (
-            lambda ours, tmp: [
-                ours,
-                keras.callbacks.ReduceLROnPlateau("acuracy_from_weights", mode="max"),
-            ],
-            "ReduceLROnPlateau monitors 'acuracy_from_weights'",
-        ),
-        (lambda ours, tmp: [ours, stopper(mode="min")], "prefers the worst epoch"),
-        (
-            lambda ours, tmp: [AccuracyFromWeights(Scripted([0.5])), ours],
-            "two callbacks log under the name",
-        ),
-    ],
-)
-def test_callbacks_that_cannot_use_the_estimate_are_named_once(others, expected, tmp_path):
-    ours = AccuracyFromWeights(Scripted([0.5]))
-    with pytest.warns(AccuracyFromWeightsWarning, match=expected) as caught:
-        fit(network(), others(ours, tmp_path))
-    assert len(ours_among(caught)) == 1
-
-
-def test_callbacks_that_are_fine_are_not_complained_of(tmp_path):
-    callbacks = [
-        keras.callbacks.EarlyStopping("loss", patience=50),
-        keras.callbacks.EarlyStopping("accuracy", patience=50),
-        AccuracyFromWeights(Scripted([0.5]), name="one"),
-        AccuracyFromWeights(Scripted([0.5]), name="one_two"),
-        AccuracyFromWeights(Scripted([0.5])),
-        stopper(),
-        stopper("accuracy_from_weights_low"),
-        stopper("one_two"),
-        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", AccuracyFromWeightsWarning)
-        assert fit(network(), callbacks).epoch == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

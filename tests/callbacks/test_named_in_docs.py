@@ -11,9 +11,9 @@ import pytest
 TESTS = Path(__file__).parent.parent
 PAGE = (TESTS.parent / "docs/callbacks.md").read_text(encoding="utf-8")
 FILES = {
-    "Keras on PyTorch and JAX": "callbacks/test_keras_callback.py",
+    "Keras on PyTorch and JAX": "callbacks/test_keras_*.py",
     "Keras on TensorFlow": "integrations/tensorflow/*.py",
-    "Keras": "callbacks/test_keras_callback.py",
+    "Keras": "callbacks/test_keras_*.py",
     "Lightning, both names": "callbacks/test_lightning_*.py",
     "Lightning": "callbacks/test_lightning_callback.py",
     "transformers 4 and 5": "integrations/huggingface/*.py",

@@ -1,6 +1,6 @@
 """Keras' TensorBoard callback, which writes through TensorFlow whatever Keras' own backend is.
 
-The tox environment also runs all of `tests/callbacks/test_keras_callback.py` on the TensorFlow
+The tox environment also runs the tests of the Keras callback in `tests/callbacks` on the TensorFlow
 backend.
 """
 
