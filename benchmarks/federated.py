@@ -1,21 +1,24 @@
 """What estimates on the server gain where some clients are broken: a simulation on real data.
 
-    python benchmarks/federated.py [--seeds 5] [--rounds 8] [--first-seed 0]
+    python benchmarks/federated.py [--seeds 5] [--rounds 8] [--first-seed 0] [--json FILE]
 
 Ten clients share scikit-learn's digits (1,297 images, 500 held out to measure the truth); four of
 them are broken: two learn random labels, one diverges (its step size is 300 times too large), one
 sends an untrained network. Every strategy sees the same clients, start and order. Needs the extra
-flower; the table goes into docs/federated.md.
+flower. From benchmarks/results/federated.json docs/make_numbers.py makes the table of
+docs/federated.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -140,20 +143,21 @@ def simulate(strategy: Strategy, seed: int, rounds: int, with_broken: bool = Tru
     return float((answers == y_test).float().mean())
 
 
-def shares(updates: list[Update]) -> str:
-    """Say which share of each kind of client's updates was left out."""
+def shares(updates: list[Update]) -> dict[str, float]:
+    """Return which share of each kind of client's updates was left out."""
     kinds: dict[str, list[bool]] = {}
     for update in updates:
         kinds.setdefault(BROKEN.get(update.node_id, "honest"), []).append(update.left_out)
-    return ", ".join(f"{kind} {np.mean(out):.0%}" for kind, out in sorted(kinds.items()))
+    return {kind: float(np.mean(out)) for kind, out in sorted(kinds.items())}
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--json", type=Path, help="write each number to this file")
     options = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -162,7 +166,7 @@ def main() -> None:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     print(f"true accuracy after {options.rounds} rounds, {options.seeds} seeds\n")
     print("| strategy | mean | lowest | highest |\n|---|---|---|---|")
-    started, caught = time.time(), []
+    started, found = time.time(), []
     for name, make in {CEILING: fedavg, **STRATEGIES}.items():
         ends, updates = [], []
         for seed in seeds:
@@ -170,10 +174,15 @@ def main() -> None:
             ends.append(simulate(strategy, seed, options.rounds, name != CEILING))
             updates += getattr(strategy, "updates", [])
         print(f"| {name} | {np.mean(ends):.3f} | {min(ends):.3f} | {max(ends):.3f} |", flush=True)
-        if updates:
-            caught.append(f"left out by {name}: {shares(updates)}")
-    print("\n".join(["", *caught]))
+        found.append({"strategy": name, "accuracies": ends, "left_out": shares(updates)})
+    print()
+    for one in found:
+        if one["left_out"]:
+            said = ", ".join(f"{kind} {share:.0%}" for kind, share in one["left_out"].items())
+            print(f"left out by {one['strategy']}: {said}")
     print(f"{time.time() - started:.0f} s")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

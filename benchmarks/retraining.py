@@ -99,7 +99,8 @@ def measure(table: ZooTable, options: argparse.Namespace) -> list[dict[str, Any]
 
 def as_markdown(found: list[dict[str, Any]]) -> str:
     """Return a table with a row for each data set and number of runs."""
-    lines = ["| data set | runs | " + " | ".join(WAYS) + " |", "|---|---|" + "---|" * len(WAYS)]
+    heads = ["as it is", "`anchor`", "`retrain`", "`--from-scratch`"]
+    lines = ["| left out | runs | " + " | ".join(heads) + " |", "|---|---|" + "---|" * len(heads)]
     for dataset, size in dict.fromkeys((entry["dataset"], entry["runs"]) for entry in found):
         cells = []
         for way in WAYS:

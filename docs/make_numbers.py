@@ -3,8 +3,8 @@
     python docs/make_numbers.py
 
 Reads benchmarks/results/ and the cards of the predictors that ship, and measures nothing. Run it
-after benchmarks/quality.py, benchmarks/early_stopping.py or benchmarks/forecast.py, and after a
-predictor that ships was fitted again. Needs the extra plot.
+after a benchmark has written there, and after a predictor that ships was fitted again. Needs the
+extra plot.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.quality_study import report as study
 from benchmarks.quality_study.picture import draw_all as draw_study
 from benchmarks.replay_study import report as replay
 from benchmarks.replay_study.picture import draw_all as draw_replays
+from benchmarks.retraining import as_markdown
 
 RESULTS = DOCS.parent / "benchmarks" / "results"
 
@@ -55,6 +56,21 @@ def of_cards() -> dict[str, str]:
     return found
 
 
+def of_federated(found: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what benchmarks/federated.py measured."""
+    lines = ["| strategy | mean | lowest | highest |", "|---|---|---|---|"]
+    for one in found:
+        ends = one["accuracies"]
+        cells = (sum(ends) / len(ends), min(ends), max(ends))
+        lines.append(f"| {one['strategy']} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    shares = {
+        f"federated left out, {kind} by {one['strategy']}": f"{share:.0%}"
+        for one in found
+        for kind, share in one["left_out"].items()
+    }
+    return {"federated strategies": "\n".join(lines), **shares}
+
+
 def everything() -> dict[str, str]:
     """Return all tables and numbers by the names of their marks."""
     quality, stopping = measured("quality"), measured("early_stopping")
@@ -63,6 +79,8 @@ def everything() -> dict[str, str]:
         **study.numbers(quality),
         **replay.blocks(stopping, measured("forecast")),
         **replay.numbers(stopping),
+        **of_federated(measured("federated")),
+        "retraining ways": as_markdown(measured("retraining")),
         **of_cards(),
     }
 
