@@ -14,8 +14,9 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the path of a temporary file beside `path`, and move it there when the block is done.
 
-    The content is on the disk before the name changes. When the block raises, `path` is left as it
-    was and the temporary file is removed. Two writers at once do not mix: the later one wins.
+    The content is on the disk before the name changes, and the name is on the disk when this
+    returns. When the block raises, `path` is left as it was and the temporary file is removed. Two
+    writers at once do not mix: the later one wins.
 
     Yields
     ------
@@ -34,13 +35,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
+        _sync_folder(target.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+def _sync_folder(folder: Path) -> None:
+    """Flush the folder's list of names to disk; Windows has no such call and needs none."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def can_be_written(path: str | os.PathLike[str]) -> bool:
-    """Whether a file can be made in the folder of `path`.
+    """Return whether a file can be made in the folder of `path`.
 
     Access rights do not tell: root passes all of them, on a disk that is mounted read-only, too.
     """

@@ -6,8 +6,8 @@ A folder holds::
     networks/000123.npz   one network: recipe, checkpoints, history, library versions
     .lock                 held by the one process that writes; freed by the system when it ends
 
-A network's file appears whole or not at all: it is written under another name, forced to disk and
-renamed. What has its final name is complete, so that resuming is skipping what is there.
+A network's file appears whole or not at all (see `io.atomic`). What has its final name is complete,
+so that resuming is skipping what is there.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.io.atomic import replacing
 from accuracy_from_weights.zoo.network_file import (
     StoredNetwork,
     decode,
@@ -34,7 +34,6 @@ FORMAT_VERSION = 1
 PLAN_FILE = "zoo.json"
 _LOCK_FILE = ".lock"
 _NETWORKS = "networks"
-_TEMPORARY = ".tmp"
 
 
 class ZooStore:
@@ -83,15 +82,36 @@ class ZooStore:
             )
         return dict(plan)
 
-    def writing(self) -> _Writer:
-        """Return a context manager in which networks can be written.
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """Yield what writes networks, and hold the folder's lock until the block is done.
 
         Raises
         ------
         ZooError
             On entering, when another process is writing to the folder.
         """
-        return _Writer(self)
+        try:
+            self.networks.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / _LOCK_FILE).open("ab")
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        with lock:  # closing the file frees the lock
+            try:
+                is_ours = _try_lock(lock)
+            except OSError as error:
+                raise self._cannot_write(error) from error
+            if not is_ours:
+                raise ZooError(
+                    f"Another process is building the zoo in {self.folder}. Wait for it to end, "
+                    "or choose another folder."
+                )
+            for leftover in self.networks.glob("*.tmp"):
+                leftover.unlink(missing_ok=True)
+            yield Writer(self)
+
+    def _cannot_write(self, error: OSError) -> ZooError:
+        return ZooError(f"Networks cannot be written to {self.folder}: {error.strerror}.")
 
     def indices(self) -> list[int]:
         """Return the numbers of the finished networks, in rising order."""
@@ -136,41 +156,11 @@ class ZooStore:
             yield read_header(self.path(index))
 
 
-class _Writer:
+class Writer:
     """The one process that writes to a store."""
 
     def __init__(self, store: ZooStore) -> None:
         self.store = store
-        self._lock: IO[bytes] | None = None
-
-    def __enter__(self) -> _Writer:
-        try:
-            self.store.networks.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.store.folder / _LOCK_FILE).open("ab")
-            is_ours = _try_lock(self._lock)
-        except OSError as error:
-            raise ZooError(
-                f"Networks cannot be written to {self.store.folder}: {error.strerror}."
-            ) from error
-        if not is_ours:
-            self._lock.close()
-            raise ZooError(
-                f"Another process is building the zoo in {self.store.folder}. Wait for it to end, "
-                "or choose another folder."
-            )
-        for leftover in self.store.networks.glob(f"*{_TEMPORARY}"):
-            leftover.unlink(missing_ok=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._lock is not None:
-            self._lock.close()  # which frees it
-            self._lock = None
 
     def begin(self, plan: dict[str, Any]) -> None:
         """Record what is being built, or check that the folder already holds the same.
@@ -229,17 +219,10 @@ class _Writer:
         self._write(self.store.path(int(network.header["index"])), encode(network, dtype))
 
     def _write(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(path.name + _TEMPORARY)
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise ZooError(
                 f"{path} ({len(content)} bytes) cannot be written: {error.strerror}. "
                 f"The {len(self.store.indices())} networks written before are safe: make room and "
@@ -267,13 +250,3 @@ def _try_lock(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the folder's list of names to disk; Windows has no such call and needs none."""
-    if os.name != "nt":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

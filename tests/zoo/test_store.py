@@ -159,7 +159,7 @@ def test_leftovers_and_damaged_networks_are_made_anew(store: ZooStore) -> None:
         writer.begin(PLAN)
         for index in range(3):
             writer.add(network(index))
-    (store.networks / "000003.npz.tmp").write_bytes(b"half a net")
+    (store.networks / ".000003.npz.0a1b2c3d.tmp").write_bytes(b"half a net")
     store.path(1).write_bytes(store.path(1).read_bytes()[:500])
     store.path(2).write_bytes(b"")
     with pytest.raises(ZooError, match=r"000001\.npz.*Remove the file"):

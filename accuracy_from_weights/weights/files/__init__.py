@@ -103,7 +103,7 @@ def parts_of_file(
 
 
 def _parts(name: str, part: str | None) -> list[Part]:
-    place = weights_in(name) if os.path.isdir(name) else name
+    place = weights_in(name, EXTENSIONS) if os.path.isdir(name) else name
     index = index_of(place)
     if index is not None:
         _checked_size(index)

@@ -40,8 +40,15 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     return not known.isdisjoint(names)
 
 
-def weights_in(folder: str) -> str:
+def weights_in(folder: str, extensions: tuple[str, ...]) -> str:
     """Return the path of the network's file in a folder, or of the index of its files.
+
+    Parameters
+    ----------
+    folder
+        A checkpoint of transformers, Keras or KerasHub.
+    extensions
+        Of files that can be read, to point at one in a folder that is no checkpoint.
 
     Raises
     ------
@@ -70,7 +77,7 @@ def weights_in(folder: str) -> str:
     if inside:
         last = max(inside, key=lambda name: int(name.partition("-")[2]))
         raise unreadable(folder, f"it is a folder of checkpoints; give one of them, such as {last}")
-    files = [n for n in names if re.search(r"\.(?:keras|h5|pt|pth|ckpt|pt2|safetensors|npz)$", n)]
+    files = [n for n in names if n.lower().endswith(extensions)]
     if files:
         raise unreadable(folder, f"it is a folder; give a file inside it, such as {files[-1]!r}")
     raise unreadable(folder, "it is a folder without a checkpoint of transformers or Keras")
