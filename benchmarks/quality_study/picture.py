@@ -25,7 +25,7 @@ LABELS = {
 COLOURS = {
     PUBLISHED: "#777777",
     LOGGED: "#000000",
-    **dict(zip(OURS.values(), ("#56B4E9", "#0072B2", "#D55E00"), strict=True)),
+    **dict(zip(OURS.values(), ("#56B4E9", "#0072B2", "#D55E00", "#009E73"), strict=False)),
 }
 OTHER = "#CC79A7"
 _COMPARED = (LOGGED, PUBLISHED, *OURS.values())
@@ -76,11 +76,12 @@ def _overview(results: Entry) -> Figure | None:
     if not parts:
         return None
     figure, axes = _new(3.6)
+    gap = 0.8 / len(_COMPARED)
     for place, part in enumerate(reversed(parts)):
         for k, name in enumerate(_COMPARED):
             values = _values(results["scores"], part, name, "tau")
             if values:
-                height = place + 0.32 - 0.16 * k
+                height = place + gap * ((len(_COMPARED) - 1) / 2 - k)
                 axes.plot([min(values), max(values)], [height] * 2, color=COLOURS[name], alpha=0.35)
                 shown = _label(name) if part == parts[0] else None
                 axes.plot(np.mean(values), height, "o", color=COLOURS[name], label=shown)

@@ -10,10 +10,14 @@ from matplotlib.figure import Figure
 
 from .report import Group, pools
 
-COLOURS = {
+FEATURES = {
     "weights": "#56B4E9",
     "weights+probes": "#0072B2",
     "weights+probes+log": "#D55E00",
+    "weights+probes+log+sample": "#009E73",
+}
+COLOURS = {
+    **FEATURES,
     "training accuracy, as logged": "#777777",
     "true validation accuracy": "#000000",
 }
@@ -73,7 +77,7 @@ def _short(name: str) -> str:
 def _errors(one: Group) -> Figure:
     """Errors of forecasts, epoch by epoch."""
     figure, axes = _new(3.8)
-    lines = {f"forecast, {features}": COLOURS[features] for features in list(COLOURS)[:3]}
+    lines = {f"forecast, {features}": colour for features, colour in FEATURES.items()}
     lines["true accuracy stays"] = "#777777"
     lines["curve through true accuracies"] = "#000000"
     for name, colour in lines.items():
