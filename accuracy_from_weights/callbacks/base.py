@@ -13,28 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.callbacks.chart import Chart
-from accuracy_from_weights.callbacks.evidence import (
-    VALIDATION,
-    FirstExamples,
-    LogReader,
-    input_shape_of,
-    undisturbed,
-)
+from accuracy_from_weights.callbacks.evidence import VALIDATION, LogReader, undisturbed
 from accuracy_from_weights.callbacks.failures import guarded
-from accuracy_from_weights.callbacks.judging import (
-    Forecasts,
-    Judge,
-    Predictor,
-    Row,
-    Truths,
-)
-from accuracy_from_weights.callbacks.observation import (
-    Observation,
-    report,
-    share_done,
-)
+from accuracy_from_weights.callbacks.forecasts import Forecasts
+from accuracy_from_weights.callbacks.judging import Judge, Predictor, Row
+from accuracy_from_weights.callbacks.observation import Observation, report, share_done
 from accuracy_from_weights.callbacks.other_callbacks import Watcher, complaints
 from accuracy_from_weights.callbacks.parameters import CommonParameters
+from accuracy_from_weights.callbacks.truths import Truths
 from accuracy_from_weights.errors import InvalidArgumentError, UnsupportedModelError
 from accuracy_from_weights.features.task import declared_task
 from accuracy_from_weights.io.logged_names import ANCHOR_SUFFIX, FINAL_SUFFIXES, SUFFIXES
@@ -83,13 +69,11 @@ class AccuracyCallback(CommonParameters):
         self._judge = Judge(
             self.predictor, self.features, self.input_shape, self.sample, needs_anchor, self.part
         )
-        self._examples = FirstExamples()
         self._chart = Chart(self.chart_to, self.name)
         self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)
         self._decision: Decision | None = None
         self._values: dict[str, float] | None = None
         self._failed = False
-        self._saw_batch = False
         self._task: str | None = None
         self._classifies = True
 
@@ -148,11 +132,10 @@ class AccuracyCallback(CommonParameters):
     def start_run(self, resumed: bool = False) -> None:
         """Forget the last run, and what a resumed run goes on with as well unless it is one."""
         self._values, self._failed = None, False
-        self._saw_batch = False
+        self._judge.start_run(resumed)
         self._task, self._classifies = None, True
         self._forecasts.clear()
         if not resumed:
-            self._judge.sample, self._examples = self.sample, FirstExamples()
             self._decision = None
             self._truths.clear()
             self._chart.clear()
@@ -162,17 +145,7 @@ class AccuracyCallback(CommonParameters):
     @property
     def wants_batch(self) -> bool:
         """Whether a batch of training examples is still needed; see `see_batch`."""
-        return self._wants_shape or self._wants_examples
-
-    @property
-    def _wants_shape(self) -> bool:
-        lacks = self._judge.wants_input_shape and self._judge.input_shape is None
-        return lacks and not self._saw_batch
-
-    @property
-    def _wants_examples(self) -> bool:
-        lacks = self._judge.wants_sample and self._judge.sample is None
-        return lacks and not self._examples.is_complete
+        return self._judge.lacks_shape or self._judge.lacks_examples
 
     def see_batch(self, batch: Any) -> None:
         """Take the shape of an input and training examples from a batch, if `wants_batch`.
@@ -183,15 +156,11 @@ class AccuracyCallback(CommonParameters):
             ``(inputs, classes)``, or a mapping with the classes under a usual name, such as
             "labels". Once enough was seen, nothing is done.
         """
-        if self._wants_shape:
-            self._saw_batch = True
-            self._judge.input_shape = self.guard(
-                "reading the shape of a batch", lambda: input_shape_of(batch), "the estimate"
-            )
-        if self._wants_examples:
-            self.guard(
-                "keeping training examples", lambda: self._examples.add(batch), "the estimate"
-            )
+        judge, topic = self._judge, "the estimate"
+        if judge.lacks_shape:
+            self.guard("reading the shape of a batch", lambda: judge.take_shape(batch), topic)
+        if judge.lacks_examples:
+            self.guard("keeping training examples", lambda: judge.take_examples(batch), topic)
 
     def estimate_epoch(
         self, run: Any, epoch: int, step: float | None = None, is_due: bool | None = None
@@ -348,8 +317,6 @@ class AccuracyCallback(CommonParameters):
             except UnsupportedModelError:
                 self._classifies = False  # and will not in a later epoch
                 raise
-        if self._judge.wants_sample and self._judge.sample is None:
-            self._judge.sample, self._examples = self._examples.examples(), FirstExamples()
         return self._judge.describe(self.network(run), log, self._task)
 
     def _learn(self, epoch: int, row: Row, truth: Callable[[], float | None]) -> None:

@@ -1,27 +1,21 @@
-"""The predictor behind a callback: it describes a network once, and judges the row several times.
-
-`Judge` holds the predictor. `Truths` anchors it to accuracies that are known, and `Forecasts` asks
-it what the run will end with.
-"""
+"""The predictor behind a callback describes a network once and judges its row several times."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.callbacks.failures import Guarded
+from accuracy_from_weights.callbacks.evidence import FirstExamples, input_shape_of
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, positive_int
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import check_feature_set
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.training_sample import take_sample
-from accuracy_from_weights.io.logged_names import FINAL_SUFFIXES
 from accuracy_from_weights.weights import inner_model
 
 if TYPE_CHECKING:
@@ -54,7 +48,7 @@ class Predictor(Protocol):
 
 
 class Judge:
-    """Holder of a predictor, which is loaded when it is first needed.
+    """Holder of a predictor, which is loaded when it is first needed, and of the inputs it needs.
 
     Parameters
     ----------
@@ -101,8 +95,10 @@ class Judge:
                     "`predictor` has no method `anchor`, so `anchor_every` cannot be used with it."
                 )
         self.input_shape: tuple[int, ...] | InputSpec | None = checked_shape(input_shape)
-        self.sample = sample
+        self.sample = self._given_sample = sample
         self.part = part
+        self._examples = FirstExamples()
+        self._saw_batch = False
 
     @property
     def wants_input_shape(self) -> bool:
@@ -118,6 +114,31 @@ class Judge:
     def wants_sample(self) -> bool:
         """Whether the predictor reads answers on training examples."""
         return "sample" in self.features
+
+    def start_run(self, resumed: bool) -> None:
+        """Forget what the batches of the last run have shown; a resumed run keeps the examples."""
+        self._saw_batch = False
+        if not resumed:
+            self.sample, self._examples = self._given_sample, FirstExamples()
+
+    @property
+    def lacks_shape(self) -> bool:
+        """Whether a batch may still tell the shape of an input, which is needed and not known."""
+        return self.wants_input_shape and self.input_shape is None and not self._saw_batch
+
+    @property
+    def lacks_examples(self) -> bool:
+        """Whether more training examples are needed."""
+        return self.wants_sample and self.sample is None and not self._examples.is_complete
+
+    def take_shape(self, batch: Any) -> None:
+        """Take the shape of an input from a batch, which is tried once a run."""
+        self._saw_batch = True
+        self.input_shape = input_shape_of(batch)
+
+    def take_examples(self, batch: Any) -> None:
+        """Keep the training examples of a batch."""
+        self._examples.add(batch)
 
     def load(self) -> Any:
         """Return the predictor; the one that ships where there is no other."""
@@ -138,6 +159,8 @@ class Judge:
         if self.wants_log:
             evidence["log"] = log
         if self.wants_sample:
+            if self.sample is None:
+                self.sample, self._examples = self._examples.examples(), FirstExamples()
             if isinstance(self.sample, tuple):
                 self.sample = take_sample(network, *self.sample)  # once, and the same for the run
             evidence["sample"] = self.sample
@@ -183,217 +206,3 @@ def checked_shape(shape: Any) -> tuple[int, ...] | None:
         wanted = "the shape of one example without the batch axis, such as (3, 32, 32)"
         raise invalid_argument("input_shape", shape, wanted)
     return tuple(positive_int("input_shape", length) for length in shape)
-
-
-class Truths:
-    """The validated epochs of a run: their estimates without an anchor, and their accuracies.
-
-    Parameters
-    ----------
-    every
-        A truth is due at the first epoch and again n epochs after the last one. None where none is
-        ever due.
-    guard
-        What keeps an error in getting a truth from ending the run.
-    advice
-        Where truths come from in this framework: a clause that follows a colon.
-    """
-
-    def __init__(self, every: int | None, guard: Guarded, advice: str) -> None:
-        self.every = None if every is None else positive_int("anchor_every", every)
-        self._guard = guard
-        self._advice = advice
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all truths, for a new run."""
-        self._seen: list[tuple[int, Estimate, float]] = []
-        self._anchored: Any = None
-        self._missed_at: int | None = None
-        self._first: int | None = None
-
-    @property
-    def latest(self) -> float | None:
-        """The last truth, a fraction; None where there is none."""
-        return self._seen[-1][2] if self._seen else None
-
-    def at(self, epoch: int) -> float | None:
-        """Return the truth of this epoch, a fraction; None where there is none."""
-        return next((truth for at, _, truth in self._seen if at == epoch), None)
-
-    def due(self, epoch: int) -> bool:
-        """Return whether a truth is to be had at this epoch."""
-        if self.every is None:
-            return False
-        last = [
-            at for at in (self._missed_at, *(seen[0] for seen in self._seen[-1:])) if at is not None
-        ]
-        return not last or epoch - max(last) >= self.every
-
-    def learn(self, epoch: int, plain: Estimate, truth: Callable[[], float | None]) -> None:
-        """Take the true accuracy of an epoch, beside its estimate without an anchor.
-
-        Parameters
-        ----------
-        epoch
-            Counted from 0.
-        plain
-            The estimate without an anchor.
-        truth
-            Returns the accuracy, a fraction, or None where there is none yet.
-        """
-
-        def take() -> bool:
-            accuracy = truth()
-            if accuracy is not None:
-                self._seen.append((epoch, plain, float(accuracy)))
-                self._anchored = None
-            return True
-
-        if self._guard.guard("getting the true accuracy", take) is None:
-            self._missed_at = epoch  # so that it is not tried at each one
-        if self._first is None:
-            self._first = epoch
-        is_late = self.every is not None and epoch - self._first >= self.every
-        if is_late and not self._seen and self._missed_at is None:
-            self._guard.warn_once(
-                "no truth",
-                f"no true accuracy to anchor to was found up to epoch {epoch}: {self._advice}.",
-            )
-
-    def anchor(self, predictor: Any) -> Any:
-        """Return `predictor` anchored to all truths; itself where there is none."""
-        if not self._seen:
-            return predictor
-        if self._anchored is None:
-            _, estimates, accuracies = zip(*self._seen, strict=True)
-            self._anchored = predictor.anchor(list(estimates), list(accuracies))
-        return self._anchored
-
-    def state_dict(self) -> list[list[Any]]:
-        """Return epochs, estimates and truths in plain numbers, strings and lists."""
-        return [
-            [epoch, {name: _plain(value) for name, value in vars(estimate).items()}, accuracy]
-            for epoch, estimate, accuracy in self._seen
-        ]
-
-    def load_state_dict(self, state: list[list[Any]]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self._seen = [
-            (int(epoch), _estimate(numbers), float(accuracy)) for epoch, numbers, accuracy in state
-        ]
-        self._anchored = None
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, type(None))) else float(value)
-
-
-def _estimate(numbers: Mapping[str, Any]) -> Estimate:
-    from accuracy_from_weights.predictor.estimate import Estimate
-
-    known = {field.name for field in fields(Estimate)}
-    return Estimate(**{name: value for name, value in numbers.items() if name in known})
-
-
-class Forecasts:
-    """The last forecast of a run's final accuracy, and the numbers to log for it.
-
-    Parameters
-    ----------
-    wanted
-        Whether to forecast.
-    name
-        The key of the accuracy.
-    guard
-        What keeps an error in a forecast from ending the run.
-    advice
-        Where the planned length of the training comes from: a clause that follows a colon.
-
-    Attributes
-    ----------
-    keys
-        Of the forecast and its interval; none where it is not wanted.
-    fresh
-        The forecast beside the last estimate; None where there is none.
-    """
-
-    def __init__(self, wanted: bool, name: str, guard: Guarded, advice: str) -> None:
-        self.keys = tuple(name + suffix for suffix in FINAL_SUFFIXES) if wanted else ()
-        self._guard = guard
-        self._advice = advice
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the last run."""
-        self._values: tuple[float, ...] | None = None
-        self._possible = bool(self.keys)
-        self.miss()
-
-    def miss(self) -> None:
-        """Note that one is due: unless `make` succeeds, the last one stands in for it."""
-        self.fresh: Estimate | None = None
-        self._stale = True
-
-    def make(
-        self, ask: Callable[[float], Estimate], progress: Callable[[], float | None], epoch: int
-    ) -> None:
-        """Take what the predictor forecasts, if it can; never raises an `Exception`.
-
-        Parameters
-        ----------
-        ask
-            Returns the forecast for a share of the planned training.
-        progress
-            Returns the share that is done, in [0, 1], or None where the plan is not known.
-        epoch
-            For messages.
-        """
-        if self._possible:
-            self._guard.guard(f"the forecast of epoch {epoch}", lambda: self._make(ask, progress))
-
-    def _make(self, ask: Callable[[float], Estimate], progress: Callable[[], float | None]) -> None:
-        done = progress()
-        if done is None:
-            self._possible = False
-            self._guard.warn_once(
-                "no plan",
-                "nothing is forecast, since it is not known how long the training is to be: "
-                f"{self._advice}.",
-            )
-            return
-        try:
-            final = ask(done)
-        except (InvalidArgumentError, TypeError):
-            self._possible = False  # such a predictor cannot, and need not be asked again
-            raise
-        self._values = (float(final.accuracy), float(final.low), float(final.high))
-        self.fresh = final
-        self._stale = False
-
-    @property
-    def stand_ins(self) -> tuple[str, ...]:
-        """Those keys under which `values` repeats what was known before."""
-        return self.keys if self._possible and self._stale else ()
-
-    def values(self) -> dict[str, float]:
-        """Return what to log: nothing where no forecast is possible.
-
-        Where one failed, the last known one (0 without any) with the interval [0, 1].
-        """
-        if not self._possible:
-            return {}
-        numbers = (0.0, 0.0, 1.0) if self._values is None else self._values
-        if self._stale:
-            numbers = (numbers[0], 0.0, 1.0)
-        return dict(zip(self.keys, numbers, strict=True))
-
-    def state_dict(self) -> list[float] | None:
-        """Return the last forecast in plain numbers."""
-        return None if self._values is None else list(self._values)
-
-    def load_state_dict(self, state: list[float] | None) -> None:
-        """Go on from a state that `state_dict` returned."""
-        if state is not None and self.keys:
-            final, low, high = (float(number) for number in state)
-            self._values, self._stale = (final, low, high), False

@@ -146,7 +146,7 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
         return share_done(self._epoch + 1, (self.params or {}).get("epochs"))
 
     def _find_input_shape(self) -> None:
-        if self._wants_shape:
+        if self._judge.lacks_shape:
             network, _ = inner_model(self.model, self.part)
             shape = getattr(network, "input_shape", None)
             if isinstance(shape, tuple) and len(shape) > 1 and all(shape[1:]):

@@ -93,7 +93,7 @@ class Monitor(AccuracyCallback):
         self.log_to = log_to
         super().__init__(*arguments, **parameters)
         self._updates = 0
-        self._shapes = _FirstForward() if self._wants_shape else None
+        self._shapes = _FirstForward() if self._judge.lacks_shape else None
 
     def check_parameters(self) -> None:
         """Raise `InvalidArgumentError` also where only a framework could do without a parameter."""
@@ -151,7 +151,7 @@ class Monitor(AccuracyCallback):
         if input_shape is not None:
             shape = self.guard("taking `input_shape`", lambda: checked_shape(input_shape))
             self._judge.input_shape = shape
-        elif self._wants_shape:
+        elif self._judge.lacks_shape:
             self.guard(
                 "reading the shape of an input", lambda: self._find_shape(model), "the estimate"
             )

@@ -21,7 +21,9 @@ from accuracy_from_weights.stopping import Patience
 from tests.callbacks.scripted import Informed, ours_among
 
 PACKAGE = "accuracy_from_weights.callbacks"
-HELPERS = ("chart", "evidence", "judging", "observation", "other_callbacks")
+HELPERS = (
+    *("chart", "evidence", "forecasts", "judging", "observation", "other_callbacks", "truths"),
+)
 ESSENTIAL = {
     "load_predictor",
     "describe_network",
