@@ -43,7 +43,7 @@ from accuracy_from_weights.zoo.trained_network import TrainedNetwork
 from accuracy_from_weights.zoo_training.randomness import dropout_bytes, dropout_key
 from accuracy_from_weights.zoo_training.scores import CheckpointKeeper
 from accuracy_from_weights.zoo_training.tasks import PreparedData
-from accuracy_from_weights.zoo_training.torch_backend import as_on_a_processor
+from accuracy_from_weights.zoo_training.torch_backend import single_thread_without_tf32
 from accuracy_from_weights.zoo_training.torch_philox import (
     draw_kept,
     padded_bytes,
@@ -187,7 +187,7 @@ def universe_equality(kind: str) -> Section:
 
     def compare(device: torch.device, tiny: bool) -> Iterator[Row]:
         stack = universe_stack(kind, 2, 4 if tiny else 20)
-        with as_on_a_processor():
+        with single_thread_without_tf32():
             ours = VmapTraining(*stack, torch.device("cpu")).run()
             theirs = VmapTraining(*stack, device).run()
         for what, gap in differences(ours, theirs):
@@ -238,7 +238,7 @@ def universe_rates(kind: str) -> Section:
             ) -> None:
                 t._train_steps(n, first, last)
 
-            with as_on_a_processor():
+            with single_thread_without_tf32():
                 rate = k * recipes[0].batch_size * steps_a_second(train, where, most)
             one_core = one_core or rate
             where_ = ", one core" if k == 1 else ""

@@ -84,7 +84,9 @@ class AccuracyCallback(CommonParameters):
 
         With probes, it has to be a model that can be called with inputs alone.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say which network to estimate")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method `network`; write one that returns the network"
+        )
 
     def declared_task(self, run: Any) -> str | None:
         """Return "binary" or "multiclass" where the run tells which; None where it does not.
@@ -115,7 +117,8 @@ class AccuracyCallback(CommonParameters):
         accuracy = float(self.validate(network))
         if not 0 <= accuracy <= 1:
             raise InvalidArgumentError(
-                f"`validate` returned {accuracy}, which is no fraction in [0, 1]"
+                f"`validate` returned {accuracy}, which is no fraction in [0, 1]; divide "
+                "percentages by 100"
             )
         return accuracy
 
@@ -130,7 +133,7 @@ class AccuracyCallback(CommonParameters):
     # What a framework's hooks call.
 
     def start_run(self, resumed: bool = False) -> None:
-        """Forget the last run, and what a resumed run goes on with as well unless it is one."""
+        """Forget the last run, except for what a resumed run goes on with if `resumed`."""
         self._values, self._failed = None, False
         self._judge.start_run(resumed)
         self._task, self._classifies = None, True

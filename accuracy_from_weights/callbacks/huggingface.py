@@ -102,7 +102,7 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
 
     @guarded
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start or take up a run, and look for others that use the estimate and cannot."""
+        """Start or resume a run, and look for callbacks that use the estimate in a wrong way."""
         self._training, self._seen, self._trainer, self._best_at = True, None, None, -1
         self._stops = False
         self._logs = {}
@@ -156,7 +156,7 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
 
     @guarded
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take back that a model was the best where its accuracy is not known at all."""
+        """Undo the choice of a best model while no accuracy is known at all."""
         if self._seen is not None and not self._seen.known and self._decides_best(args):
             state.best_metric = state.best_global_step = state.best_model_checkpoint = None
         elif self._best_at == state.global_step:

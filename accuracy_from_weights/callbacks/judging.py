@@ -92,7 +92,7 @@ class Judge:
                 )
             if needs_anchor and not callable(getattr(self.predictor, "anchor", None)):
                 raise InvalidArgumentError(
-                    "`predictor` has no method `anchor`, so `anchor_every` cannot be used with it."
+                    "`predictor` has no method `anchor`, so leave `anchor_every` out."
                 )
         self.input_shape: tuple[int, ...] | InputSpec | None = checked_shape(input_shape)
         self.sample = self._given_sample = sample

@@ -35,8 +35,8 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
 
     The logs gain ``accuracy_from_weights`` with ``_low``, ``_high`` (fractions in [0, 1]) and
     ``_in_family`` (0 or 1), so that History, the progress bar, EarlyStopping, ModelCheckpoint,
-    CSVLogger, TensorBoard and any other callback see them. No data is looked at, and training is
-    bit for bit what it is without this callback.
+    CSVLogger, TensorBoard and any other callback see them. It looks at no data, and training is bit
+    for bit what it is without it.
 
     Place it **before** the callbacks that use it, and give those ``mode="max"``::
 
@@ -58,8 +58,8 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
     Notes
     -----
     When an estimate fails, whatever the cause, there is one warning and training goes on as it
-    would have. Until there has been a first estimate the keys are left out, which Keras'
-    EarlyStopping passes over. After it, the last accuracy is repeated with the interval [0, 1] and
+    would have. The keys are left out until there has been a first estimate; Keras'
+    EarlyStopping ignores such epochs. After it, the last accuracy is repeated with the interval [0, 1] and
     ``_in_family`` 0, so that ModelCheckpoint does not take the epoch for its best, and the epoch
     is not counted against the patience of an EarlyStopping. A ModelCheckpoint that writes the
     estimate into its file names gets 0 where nothing is known, since it would crash without.
@@ -80,7 +80,7 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
 
     @guarded
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Look for other callbacks that use the estimate in a way that cannot work."""
+        """Look for callbacks that use the estimate in a wrong way."""
         self._begun = False
         self._neighbours = []
         self.guard("looking at the other callbacks", self._review)

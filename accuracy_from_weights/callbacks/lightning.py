@@ -113,7 +113,7 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
 
     @guarded
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start a run, and look for others that use the estimate in a way that cannot work."""
+        """Start a run, and look for callbacks that use the estimate in a wrong way."""
         self._seen = None
         if trainer.global_step == 0:
             self.start_run()
@@ -139,7 +139,7 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
 
     @guarded
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Log where EarlyStopping and ModelCheckpoint may act after validation."""
+        """Log before EarlyStopping and ModelCheckpoint act after validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             # Loggers get validation's numbers only where it runs within an epoch, since those of
             # an epoch's end come again. Lightning wants the same answer each time.
@@ -158,7 +158,7 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
 
     @guarded
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Log where they act without validation; they run after all ordinary callbacks."""
+        """Log before EarlyStopping and ModelCheckpoint act in a run without validation."""
         self._log(trainer, to_loggers=True)
 
     def network(self, run: Any) -> Any:
@@ -275,9 +275,9 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
 
 
 def network_of(module: Any) -> Any:
-    """Return what of a LightningModule can be called with inputs alone.
+    """Return the part of a LightningModule that can be called with inputs alone.
 
-    Many a module has its network in one attribute and no ``forward`` of its own.
+    Many modules hold their network in one attribute and have no ``forward`` of their own.
     """
     has_forward = any(
         "forward" in vars(kind)

@@ -1,4 +1,4 @@
-"""Other callbacks in the run that act on the estimate: their metric's name, direction, patience."""
+"""Checks of other callbacks that monitor the estimate: metric's name, direction, patience."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def complaints(
 def hold_patience(
     callbacks: Iterable[Any], counter: str, patience_attribute: str = "patience"
 ) -> None:
-    """Return to each callback the epoch of patience that a repeated value is about to cost it.
+    """Give each callback back the epoch of patience that a repeated value is about to cost it.
 
     Where an estimate failed, the last value is repeated. Without this, early stopping would take
     a failure of ours for a run that no longer improves, and end it.

@@ -94,7 +94,7 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
 
     @guarded
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Start or resume a run, and look for others that use the estimate and cannot."""
+        """Start or resume a run, and look for callbacks that use the estimate in a wrong way."""
         self._begun_at = len(net.history)
         resumed = self._begun_at > 0
         self.start_run(resumed)

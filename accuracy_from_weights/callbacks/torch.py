@@ -68,8 +68,8 @@ class Monitor(AccuracyCallback):
 
     When an estimate fails, whatever the cause, there is one warning, and `update` returns the last
     known accuracy with the interval [0, 1] and ``_in_family`` 0. Where no accuracy was ever known,
-    it returns 0 and nothing is logged. An error in `log_to` is a warning, too. Nothing but
-    KeyboardInterrupt and its like ever leaves `update`.
+    it returns 0 and nothing is logged. An error in `log_to` is a warning, too. `update` raises
+    nothing but KeyboardInterrupt and the like.
 
     It sends no message to other processes. Where several train one network, have the first decide
     for all, since batch normalisation's statistics, and so estimates, may differ::
@@ -96,7 +96,7 @@ class Monitor(AccuracyCallback):
         self._shapes = _FirstForward() if self._judge.lacks_shape else None
 
     def check_parameters(self) -> None:
-        """Raise `InvalidArgumentError` also where only a framework could do without a parameter."""
+        """Raise `InvalidArgumentError`, also for what a loop of your own has to pass."""
         super().check_parameters()
         if self.anchor_every is not None and self.validate is None:
             raise InvalidArgumentError(

@@ -30,7 +30,7 @@ from accuracy_from_weights.zoo_training.universe_data import UniverseData
 Progress = Callable[[int, int], None]
 
 _LOST_IN_A_ROW = 3
-# Among so many batches' recipes, those that go together are looked for.
+# The recipes of so many batches are drawn together, and batched by architecture.
 _DRAWN_AT_ONCE = 16
 
 
@@ -52,9 +52,9 @@ def build_zoo(
 ) -> ZooStore:
     """Train networks until the folder holds `n_networks`; what it already holds is kept.
 
-    Stopping it at any moment, by ``kill -9`` too, loses the networks being trained and no other;
-    the same call goes on from there. Network i is the same whenever and wherever it is trained,
-    up to rounding: it depends on the recipe, the data, the seed and i.
+    A kill at any moment, even by ``kill -9``, loses only the networks being trained, and the same
+    call resumes the zoo. Network i is the same whenever and wherever it is trained, up to rounding:
+    it depends on the recipe, the data, the seed and i.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def build_zoo(
         Networks wanted in all; may be raised later.
     seed : int, default 0
     n_jobs : int, default 1
-        Processes; -1 for one a core. 1 trains in this process.
+        Processes; -1 for one per core. 1 trains in this process.
     engine : {"local", "dask", "ray"}, default "local"
     address : str, optional
         Of the Dask scheduler or Ray head. Workers there need this package installed, not the
@@ -114,7 +114,7 @@ def build_zoo(
             return store
 
         def batches() -> Iterator[list[NetworkRecipe]]:
-            """Recipes of what is missing now: asked for again when a worker died."""
+            """Yield batches of recipes of the missing networks; called again if a worker died."""
             missing = writer.missing(n_networks)
             window = at_once * (1 if isinstance(recipe, UniverseRecipe) else _DRAWN_AT_ONCE)
             for start in range(0, len(missing), window):
@@ -159,9 +159,9 @@ def rebuild_network(
 def _fill_stacks(
     recipe: RecipeDistribution, data: TrainingData, at_once: int, store: ZooStore
 ) -> RecipeDistribution:
-    """Let as many of the universe's recipes share an architecture as are trained at once.
+    """Return the recipe, for the universe with as many networks of an architecture as `at_once`.
 
-    A zoo that is gone on with keeps its recipe, wherever it is trained from now on.
+    A zoo that is resumed keeps the number that it was begun with.
     """
     _check_suits(recipe, data)
     if not isinstance(recipe, UniverseRecipe):
@@ -185,8 +185,8 @@ def _check_suits(recipe: RecipeDistribution, data: TrainingData) -> None:
 def batch_alike(recipes: Iterable[NetworkRecipe], at_once: int) -> list[list[NetworkRecipe]]:
     """Batch recipes that can be trained at once, at most `at_once` in a batch.
 
-    Batches stand in the order of their first recipes, so that quick and slow ones are mixed and
-    the time left can be told from the time spent.
+    Batches come in the order of their first recipes. Quick and slow ones are mixed, so the time
+    spent tells the time left.
     """
     alike: dict[tuple[object, ...], list[NetworkRecipe]] = {}
     for recipe in recipes:
@@ -232,7 +232,7 @@ def _train_in_workers(
     backend: str,
     device: str,
 ) -> Generator[TrainedNetwork, None, None]:
-    """Yield networks as they are done; when a worker dies, what is missing is handed out again."""
+    """Yield networks as they are done; if a worker dies, hand out what is missing again."""
     lost_in_a_row = 0
     while True:
         try:
@@ -254,5 +254,5 @@ def _train_in_workers(
 def _train_batch(
     data: DataReference, recipes: list[NetworkRecipe], backend: str, device: str
 ) -> list[TrainedNetwork]:
-    """Train in a worker."""
+    """Train a batch of networks in a worker."""
     return list(train_networks(recipes, data.get(), device=device, backend=backend))

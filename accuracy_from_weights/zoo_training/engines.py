@@ -1,4 +1,4 @@
-"""Where the networks of a zoo are trained: this machine's processes, a Dask or a Ray cluster.
+"""Engines that train the networks of a zoo: this machine's processes, a Dask or a Ray cluster.
 
 All three go through joblib. Workers return networks and never write: only the process that builds
 the zoo needs its folder.
@@ -26,16 +26,16 @@ _DASK_PLUGIN = "accuracy-from-weights-images"
 
 
 class DataReference(Protocol):
-    """Stands for the images in a task, so that they travel to a worker once, not with each task."""
+    """Reference to the training data, which travels to a worker once and not with each task."""
 
     def get(self) -> TrainingData:
-        """Return the images, on the worker."""
+        """Return the training data, on the worker."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """An open way to run tasks.
+    """An open pool of workers that runs tasks.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Engine:
         For joblib; -1 where the cluster decides.
     data : DataReference
     lost_worker : tuple of exception types
-        What is raised when a worker died, so that its task can be given to another one.
+        Raised when a worker died; its task can then be given to another one.
     backend : str
         joblib's name of the backend.
     backend_options : dict
@@ -56,7 +56,7 @@ class Engine:
     backend_options: dict[str, Any]
 
     def run(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """Yield what `function` returns for each task, whichever is done first."""
+        """Yield what `function` returns for each task, in the order in which they are done."""
         with joblib.parallel_config(self.backend, n_jobs=self.n_jobs, **self.backend_options):
             parallel = joblib.Parallel(
                 return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
@@ -75,14 +75,14 @@ class Engine:
 def open_engine(
     engine: str, data: TrainingData, n_jobs: int = 1, address: str | None = None
 ) -> Iterator[Engine]:
-    """Connect to a cluster, or start one on this machine, and hand it the images.
+    """Connect to a cluster, or start one on this machine, and hand it the training data.
 
     Parameters
     ----------
     engine : {"local", "dask", "ray"}
     data : TrainingData
     n_jobs : int, default 1
-        Processes on this machine; -1 for one a core. A cluster at an address has its own number.
+        Processes on this machine; -1 for one per core. A cluster at an address has its own number.
     address : str, optional
         Of a Dask scheduler or a Ray head; without one, a cluster of `n_jobs` workers is started on
         this machine.
@@ -111,7 +111,7 @@ def open_engine(
 
 @dataclass(frozen=True)
 class _Local:
-    """The images themselves: joblib puts large arrays where all processes can map them."""
+    """The training data itself; joblib maps large arrays into the memory of all processes."""
 
     data: TrainingData
     builder: int
@@ -131,9 +131,9 @@ _watched: set[int] = set()
 
 
 def _end_with(builder: int) -> None:
-    """End this worker when its builder is gone: a killed builder cannot tell its workers.
+    """End this worker process when its builder is gone; a killed builder cannot tell its workers.
 
-    Without this they would train on for minutes beside those of the resumed build.
+    Without this they would go on training for minutes beside those of the resumed build.
     """
     if os.getpid() == builder or builder in _watched:
         return
@@ -149,7 +149,7 @@ def _end_with(builder: int) -> None:
 
 @dataclass(frozen=True)
 class _OnDaskWorker:
-    """The images that each worker was given when it joined."""
+    """The training data that each Dask worker was given when it joined."""
 
     plugin: str
 
@@ -170,7 +170,7 @@ def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[E
         raise _missing("dask", error) from error
 
     class Images(WorkerPlugin):
-        """Gives the images to each worker, those that join or are restarted later included."""
+        """Plugin that gives the data to each worker, also to those that join or restart later."""
 
         def __init__(self, images: TrainingData) -> None:
             self.name = _DASK_PLUGIN
@@ -192,7 +192,7 @@ def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[E
 
 @dataclass(frozen=True)
 class _InRayStore:
-    """The images in Ray's store of shared objects."""
+    """The training data in Ray's store of shared objects."""
 
     reference: Any
 
@@ -213,10 +213,10 @@ def _ray(data: TrainingData, n_workers: int, address: str | None) -> Iterator[En
         raise _missing("ray", error) from error
 
     class StreamingRayBackend(RayBackend):
-        """Ray's own backend, allowed to hand out results one by one.
+        """Ray's own backend, allowed to return results one by one.
 
-        It inherits the refusal from joblib's multiprocessing backend, which its pool of actors has
-        no reason for.
+        It inherits from joblib's multiprocessing backend, which refuses that; Ray's pool of actors
+        has no reason to.
         """
 
         supports_return_generator = True
@@ -246,7 +246,7 @@ def _ray(data: TrainingData, n_workers: int, address: str | None) -> Iterator[En
 
 
 def _knock(address: str | None) -> None:
-    """Raise OSError when nobody listens at an address: Ray itself would try for minutes."""
+    """Raise OSError when nobody listens at an address; Ray itself would try for minutes."""
     host, _, port = (address or "").rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -262,4 +262,5 @@ def _missing(extra: str, error: ImportError) -> MissingDependencyError:
 def _no_answer(name: str, address: str | None, error: Exception) -> ZooError:
     where = "on this machine" if address is None else f"at {address}"
     reason = f"{type(error).__name__} ({error})"
-    return ZooError(f"There is no {name} cluster {where}: {reason}.")
+    advice = "Choose the engine local" if address is None else "Start it, or correct the address"
+    return ZooError(f"There is no {name} cluster {where}: {reason}. {advice}.")

@@ -129,7 +129,7 @@ class _Training:
         optimiser = _optimiser(recipe, self._steps_at[-1])
         if recipe.weight_decay:
             optimiser.exclude_from_weight_decay(var_list=self._network.without_decay)
-        # "loss" has the L2 term in it; the metric of the same name in full has not.
+        # The "loss" that Keras reports includes the L2 term; the metric "entropy" does not.
         self._network.model.compile(
             optimizer=optimiser,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -173,13 +173,14 @@ class _Training:
         return keeper.trained(self._network.state(), time.perf_counter() - start)
 
     def _fit(self, chosen: NDArray[np.int64], batch: int) -> tuple[float, float]:
-        """Train once on the images chosen, in their order; give accuracy and loss on the way."""
+        """Train on the chosen images in their order; return the accuracy and the loss in nats."""
         history = self._network.model.fit(
             self._x[chosen], self._y[chosen], batch_size=batch, shuffle=False, verbose=0
         ).history
         return history["accuracy"][0], history["entropy"][0]
 
     def _evaluate(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> tuple[float, float]:
+        """Return the accuracy and the mean cross-entropy in nats on some images."""
         model = self._network.model
         logits = model.predict(x, batch_size=_EVALUATION_BATCH, verbose=0).astype(np.float64)
         with np.errstate(all="ignore"):

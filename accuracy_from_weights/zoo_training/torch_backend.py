@@ -1,4 +1,4 @@
-"""Train networks with PyTorch: those of one architecture at once, on one task or on many."""
+"""Train networks with PyTorch: several of one architecture at once, on one task or on many."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from accuracy_from_weights.zoo_training.torch_stack_training import PatchTables,
 from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
 from accuracy_from_weights.zoo_training.training import ImageData, TrainingData
 
-__all__ = ["as_on_a_processor", "check_device", "networks_at_once", "train"]
+__all__ = ["check_device", "networks_at_once", "single_thread_without_tf32", "train"]
 
 
 def check_device(device: str) -> None:
@@ -54,14 +54,14 @@ def train(
         task = prepared[key] = prepared.get(key) or _prepare(data, recipe, where)
         groups.setdefault(group_key(recipe, task.data, where), []).append((recipe, task))
     for group in groups.values():
-        # Those of one optimiser stand side by side.
+        # The stacked optimiser needs the networks of one kind of optimiser next to each other.
         group.sort(key=lambda pair: OPTIMISERS.index(pair[0].optimizer))
         at_once = networks_that_fit(group[0][0], where)
         for start in range(0, len(group), at_once):
-            with as_on_a_processor():
+            with single_thread_without_tf32():
                 trained = _train_what_fits(group[start : start + at_once], where)
             if where.type != "cpu":
-                # A training refers to itself, and holds much of the device's memory.
+                # A reference cycle keeps the training alive, which holds much of the memory.
                 gc.collect()
             yield from trained
 
@@ -69,9 +69,10 @@ def train(
 def group_key(
     recipe: NetworkRecipe, data: PreparedData, device: torch.device
 ) -> tuple[object, ...]:
-    """Return what networks must agree in to be trained at once.
+    """Return a key that is the same for all networks that can be trained at once.
 
-    On a processor, only those that `can_stack` gain by it; they share their task.
+    On a CPU these are plain convolutional networks (see `can_stack`) on one task; others would not
+    train faster together.
     """
     n_train = min(recipe.task.n_train, len(data.pool))
     alike = (recipe.architecture, recipe.batch_of(n_train), recipe.checkpoint_steps(n_train))
@@ -85,7 +86,7 @@ def group_key(
 
 @dataclass(eq=False)
 class _Prepared:
-    """A task's examples, and the patches that were laid out of its images."""
+    """The examples of a task, and its patch tables by kernel size and stride."""
 
     key: tuple[object, ...]
     data: PreparedData
@@ -107,7 +108,7 @@ def _prepare(data: TrainingData, recipe: NetworkRecipe, device: torch.device) ->
 
 
 def _checksum(data: TrainingData) -> tuple[int, ...]:
-    """Return a hash of the images' content: in a worker, each call's are another object."""
+    """Return a hash of the images; in a worker, each call gets the same ones as another object."""
     if not isinstance(data, ImageData):
         return ()
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
@@ -115,8 +116,8 @@ def _checksum(data: TrainingData) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def as_on_a_processor() -> Iterator[None]:
-    """Let no device round products to TF32, and keep PyTorch on one thread of the processor.
+def single_thread_without_tf32() -> Iterator[None]:
+    """Switch TF32 off and limit PyTorch to one CPU thread; restore both at the end.
 
     On networks this small a second thread costs more than it gains.
     """

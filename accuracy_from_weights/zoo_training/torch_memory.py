@@ -12,7 +12,7 @@ _MOST = 512
 _USUAL_BYTES = 1 << 27
 # Weights, gradients, two moments and room to work in.
 _COPIES_OF_WEIGHTS = 6
-# The backward pass holds the values' gradients beside the values.
+# The backward pass holds the values and their gradients.
 _COPIES_OF_VALUES = 2
 _SHARE_OF_FREE = 0.6
 
@@ -23,7 +23,7 @@ def networks_at_once(device: str) -> int:
     Parameters
     ----------
     device : str
-        One that computes; a processor gets 1.
+        A device of PyTorch. All but CUDA GPUs get 1.
 
     Returns
     -------
@@ -38,14 +38,15 @@ def networks_at_once(device: str) -> int:
 
 
 def networks_that_fit(recipe: NetworkRecipe, device: torch.device) -> int:
-    """Return how many networks like a recipe's fit into a device's free memory; no limit elsewhere.
+    """Return how many networks like a recipe's fit into the free memory of a CUDA GPU.
 
-    What one of them needs is measured: the values that its forward pass keeps for the backward one.
+    Other devices have no limit. The need of one network is measured: the values that its forward
+    pass keeps for the backward pass.
     """
     if device.type != "cuda":
         return 1 << 30
     free, _ = torch.cuda.mem_get_info(device)
-    # What PyTorch holds ready for itself is free too.
+    # Memory that PyTorch has reserved but not allocated is free, too.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(1, int(_SHARE_OF_FREE * free) // bytes_of(recipe))
 

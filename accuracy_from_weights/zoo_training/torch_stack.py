@@ -1,4 +1,4 @@
-"""Plain convolutional networks, many at once, with gradients written by hand.
+"""Stacks of plain convolutional networks that are trained at once, with hand-written gradients.
 
 A network of a zoo is so small that a framework spends most of its time between the operations.
 Three things make it fast here, and all of them are plain tensor operations that run on any device:
@@ -35,7 +35,7 @@ from accuracy_from_weights.zoo_training.torch_stack_buffers import (
 
 
 def can_stack(recipe: NetworkRecipe) -> bool:
-    """Whether a recipe's network is one that `ConvStack` trains."""
+    """Return whether `ConvStack` can train a recipe's network."""
     architecture = recipe.architecture
     return (
         recipe.task.form.kind == "image"
@@ -152,11 +152,11 @@ class ConvStack:
 
     @property
     def dropout_values(self) -> tuple[int, ...]:
-        """Values of one image that dropout may remove, layer after layer."""
+        """The number of values of one image to which dropout applies, layer by layer."""
         return tuple(layer.positions * layer.n_out for layer in self.layers[:-1])
 
     def set_dropout(self, thresholds: Sequence[int]) -> None:
-        """Set how many of 256 values dropout removes, network by network."""
+        """Set the dropout rate of each network, in 256ths: 64 removes a quarter of the values."""
         self._thresholds = list(thresholds)
         keep = torch.tensor([[256.0 / (256.0 - t)] for t in thresholds], device=self.device)
         self._train_scale = self._scales(keep)
@@ -165,7 +165,7 @@ class ConvStack:
         self._gradient_scale[:, : self.layers[0].stop] = 1.0
 
     def _scales(self, keep: Tensor) -> Tensor:
-        """Factors of the weights: dropout's, the mean's, and the 2 of tanh x = 2 s(2x) - 1."""
+        """Return the weights' factors: dropout, the mean, and 2 for tanh x = 2 sigmoid(2x) - 1."""
         scale = torch.ones_like(self.weights)
         for layer in self.layers[1:]:
             scale[:, layer.start : layer.start + layer.n_in * layer.n_out] = keep
@@ -217,13 +217,23 @@ class ConvStack:
         return plan
 
     def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Any:
-        """Return the patches of the images ``indices``, of shape (k, b), for `forward`."""
+        """Return the patches of ``b`` images of its own for each of ``k`` networks, for `forward`.
+
+        Parameters
+        ----------
+        rows : slice
+            The ``k`` networks.
+        table : Tensor
+            As `patch_table` returns it.
+        indices : Tensor of shape (k, b), int64
+            Rows of `table`.
+        """
         plan = self._plan(rows, indices.shape[1])
         torch.index_select(table, 0, indices.reshape(-1), out=plan.rows_of_first)
         return plan.buffers.first
 
     def share(self, part: Tensor, k: int) -> Any:
-        """Return the patches of a part of a table for ``k`` networks, for `forward`."""
+        """Return the patches in a part of a table, the same for ``k`` networks, for `forward`."""
         first = self.layers[0]
         return part.view(1, len(part) * first.positions, first.n_in + 1).expand(k, -1, -1)
 
@@ -306,13 +316,13 @@ class ConvStack:
             layer.scatter_patches()
 
     def finish_gradients(self) -> None:
-        """Undo the scaling of the weights in the gradients, once a step's parts are all in."""
+        """Turn the gradients of the scaled weights into those of the weights, once a step."""
         self.gradients.mul_(self._gradient_scale)
 
     def _activation_backward(self, layer: ConvolutionViews, dropped: bool) -> None:
         gradient, values = layer.gradient, layer.values
         if not self._tanh:
-            # What dropout removed is 0, as what relu did.
+            # Values that dropout removed are 0, as are those that relu cut off.
             torch.ops.aten.threshold_backward.grad_input(gradient, values, 0.0, grad_input=gradient)
             return
         if dropped:
@@ -323,7 +333,7 @@ class ConvStack:
 def _add_gradients(
     layer: LayerViews, lower_t: Tensor, ones: Tensor, upper: Tensor, beta: float
 ) -> None:
-    """Add a part's gradients of kernel and bias; with ``beta`` 0, set them."""
+    """Add the gradients of kernel and bias from a part of a mini-batch; ``beta`` 0 sets them."""
     kernel, bias = layer.kernel_gradient, layer.bias_gradient
     torch.baddbmm(kernel, lower_t, upper, beta=beta, out=kernel)
     torch.baddbmm(bias, ones, upper, beta=beta, out=bias)

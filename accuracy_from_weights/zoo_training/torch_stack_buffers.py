@@ -1,4 +1,4 @@
-"""Memory of a stack of convolutional networks, and the views of it that every step uses."""
+"""Buffers of a stack of convolutional networks, and the views of them that every step uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,21 @@ FIRST = 0
 
 @dataclass(frozen=True)
 class StackLayer:
-    """Geometry of one convolution, or of the dense layer, and where its weights lie."""
+    """Geometry of a convolution or of the dense layer, and where its weights lie.
+
+    Attributes
+    ----------
+    start : int
+        Index of its first weight in a network's row.
+    n_in, n_out : int
+        Inputs of one output (of a convolution, kernel * kernel * channels), and outputs.
+    side : int
+        Rows, and columns, of its output.
+    channels : int
+        Of its input; 0 for the dense layer.
+    kernel, stride : int
+        In pixels.
+    """
 
     start: int
     n_in: int
@@ -26,19 +40,21 @@ class StackLayer:
 
     @property
     def stop(self) -> int:
-        """Where the next layer starts."""
+        """Index of the next layer's first weight."""
         return self.start + (self.n_in + 1) * self.n_out
 
     @property
     def positions(self) -> int:
-        """Places of one map."""
+        """Number of places in one map of its output."""
         return self.side * self.side
 
 
 class Buffers:
     """Memory for ``k`` networks and ``b`` images each, reused from step to step."""
 
-    def __init__(self, layers: Sequence[StackLayer], k: int, b: int, n: int, device: torch.device):
+    def __init__(
+        self, layers: Sequence[StackLayer], k: int, b: int, n_classes: int, device: torch.device
+    ) -> None:
         def empty(*shape: int) -> Tensor:
             return torch.empty(shape, device=device)
 
@@ -49,20 +65,20 @@ class Buffers:
         self.first = empty(k, b * layers[0].positions, layers[0].n_in + 1)
         self.pooled = empty(k, b, layers[-1].n_in)
         self.pooled_gradient = torch.empty_like(self.pooled)
-        self.logits = empty(k, b, n)
+        self.logits = empty(k, b, n_classes)
         self.logit_gradient = torch.empty_like(self.logits)
         self.ones = torch.ones(k, 1, b * max(x.positions for x in layers), device=device)
 
 
 class LayerViews:
-    """What one layer works on, as views: making them anew at each step would cost a tenth of it.
+    """Views of a layer's weights and gradients, kept since making them takes a tenth of a step.
 
     Attributes
     ----------
     kernel, bias : Tensor of shape (k, n_in, n_out) and (k, 1, n_out)
-        Of the scaled weights; ``kernel_t`` is the transposed kernel.
+        Of the scaled weights. ``kernel_t`` is the transposed kernel.
     kernel_gradient, bias_gradient : Tensor
-        Likewise of the gradients.
+        Of the gradients, in the same shapes.
     both, both_gradient : Tensor of shape (k, n_in + 1, n_out)
         Kernel and bias in one.
     """
@@ -79,7 +95,7 @@ class LayerViews:
 
 
 class ConvolutionViews(LayerViews):
-    """The same for a convolution, with its values and patches.
+    """Views of a convolution's weights, gradients, values and patches.
 
     Attributes
     ----------
@@ -87,13 +103,15 @@ class ConvolutionViews(LayerViews):
         After the activation and dropout; ``flat`` and ``flat_gradient`` are (k, b * positions,
         n_out).
     mask : Tensor of shape (k, b * positions * n_out)
-    patches, windows : Tensor
-        Of the layer below: as rows of a matrix, and where they come from.
+    patches : Tensor of shape (k, b * positions, n_in)
+        Patches of the layer below, as rows of a matrix.
+    windows : Tensor
+        View of the values of the layer below from which the patches are copied.
     edges : list of Tensor
-        Parts of the gradient below that no first run sets.
+        Parts of the gradient of the layer below that no patch covers.
     runs : list of (Tensor, Tensor, bool)
-        To add up the patches' gradients: target, source, and whether the run is the first one
-        over its target.
+        Copies that sum the patches' gradients in the layer below: target, source, and whether the
+        copy is the first one into its target.
     """
 
     def __init__(
@@ -140,11 +158,11 @@ class ConvolutionViews(LayerViews):
                 self.runs.append((target, source, row < layer.stride and column == 0))
 
     def gather_patches(self) -> None:
-        """Copy the patches of the layer below."""
+        """Copy the patches out of the values of the layer below."""
         self.patches_of_windows.copy_(self.windows)
 
     def scatter_patches(self) -> None:
-        """Add the gradients of patches up where the patches overlap."""
+        """Sum the gradients of the patches in the gradient of the layer below."""
         for edge in self.edges:
             edge.zero_()
         for target, source, is_first in self.runs:
@@ -155,7 +173,7 @@ class ConvolutionViews(LayerViews):
 
 
 class Plan:
-    """All views for the networks of some rows and ``b`` images each."""
+    """All views of a step, for some of the networks and ``b`` images each."""
 
     def __init__(
         self, layers: Sequence[StackLayer], buffers: Buffers, scaled: Tensor, gradients: Tensor

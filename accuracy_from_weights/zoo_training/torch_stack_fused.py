@@ -1,4 +1,4 @@
-"""The stack of plain convolutional networks on a GPU, with kernels of its own."""
+"""A stack of plain convolutional networks for GPUs, computed by Triton kernels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from accuracy_from_weights.zoo_training.torch_stack import ConvStack
 
 
 class FusedStack(ConvStack):
-    """A `ConvStack` whose convolutions read patches where they lie.
+    """A `ConvStack` whose convolutions read patches straight from the images, without copies.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ class FusedStack(ConvStack):
         return scale
 
     def patch_table(self, images: Tensor) -> Tensor:
-        """Lay out images with their channels last: (n, side, side, channels)."""
+        """Return images with their channels last: (n, side, side, channels)."""
         return images.to(self.device).permute(0, 2, 3, 1).contiguous()
 
     def gather(self, rows: slice, table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return all images, and the places of those that each network sees: (k, b)."""
+        """Return all images, and the indices of those that each network sees: (k, b)."""
         return table, indices
 
     def share(self, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -136,7 +136,7 @@ def stack_of(
 
 @functools.cache
 def _agrees(kernels: ModuleType, device: torch.device) -> bool:
-    """Whether the kernels compute what the plain operations do, on a small sample."""
+    """Return whether the kernels and the plain operations agree on a small sample."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((5, 1, 28, 28), generator=generator)
     indices = torch.randint(0, 5, (2, 6), generator=generator).to(device)

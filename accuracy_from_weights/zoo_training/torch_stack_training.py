@@ -26,15 +26,22 @@ from accuracy_from_weights.zoo_training.torch_optimisers import StackedOptimiser
 from accuracy_from_weights.zoo_training.torch_replay import Replayed
 from accuracy_from_weights.zoo_training.torch_stack_fused import stack_of
 
-# Images whose values, of all networks together, are in flight at once. On a processor the buffers
-# then stay in its cache; an accelerator wants as many as it can get.
+# Images that are processed at once, those of all networks counted. On a CPU the buffers then stay
+# in its cache; an accelerator is faster the more it gets.
 IMAGES_AT_ONCE = {"cpu": 64}
 _IMAGES_AT_ONCE_ELSEWHERE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
 class PatchTables:
-    """A task's images on the device, laid out as the stack takes them."""
+    """A task's images on the device, laid out as the stack takes them.
+
+    Attributes
+    ----------
+    pool, test : Tensor
+        As `ConvStack.patch_table` returns them.
+    test_labels : Tensor of shape (n,), int64
+    """
 
     pool: Tensor
     test: Tensor
@@ -47,7 +54,7 @@ class StackTraining:
     Parameters
     ----------
     recipes : sequence of NetworkRecipe
-        Alike in all that `group_key` names; those of one optimiser stand together.
+        Of one `torch_backend.group_key`; those of one optimiser stand next to each other.
     images : PreparedData
     tables : PatchTables or None
         Of the same images, laid out for an earlier group; None lays them out.
@@ -171,7 +178,7 @@ class StackTraining:
         self._step += 1
 
     def _drop_diverged(self) -> None:
-        """Train no longer what holds no finite weights: they stay as they are."""
+        """Stop training the chunks of networks in which none has finite weights."""
         is_finite = self._stack.weights.isfinite().all(1).cpu()
         live = [rows for rows in self._live if bool(is_finite[rows].any())]
         if len(live) < len(self._live):
@@ -179,7 +186,7 @@ class StackTraining:
             self._repeat = Replayed(self._train_step, self._device)
 
     def _draw_dropout(self) -> None:
-        """Set 1 for what this step keeps and 0 for the rest."""
+        """Draw which values dropout keeps in this step: 1 for those that it keeps, else 0."""
         if self._device.type != "cpu":
             keys = self._device_dropout_keys
             torch_philox.draw_kept(keys, self._thresholds, self._step, self._kept)
@@ -195,7 +202,7 @@ class StackTraining:
                 )
 
     def _kept_of(self, rows: slice, part: slice) -> list[Tensor]:
-        """Cut out a part of the mini-batch, layer by layer."""
+        """Return what dropout keeps in a part of the mini-batch, layer by layer."""
         kept = []
         offset = 0
         for n in self._stack.dropout_values:
@@ -204,7 +211,7 @@ class StackTraining:
         return kept
 
     def _log(self, logits: Tensor, targets: Tensor, done: int) -> list[tuple[float, float]]:
-        """Accuracy and loss over the epoch that ends here, or as far as it has gone."""
+        """Return accuracy and loss in nats over the epoch that ends here, or its part so far."""
         if done == 0:
             return [(float("nan"), float("nan"))] * len(self._recipes)
         stop = (done - 1) % self._steps + 1
@@ -222,7 +229,7 @@ class StackTraining:
     def _evaluate(
         self, table: Tensor, indices: Tensor | None, labels: Tensor
     ) -> list[tuple[float, float]]:
-        """Accuracy and loss of every network on images of its own, or on all those of a table."""
+        """Return each network's accuracy and loss on its own images, or on all those of a table."""
         stack = self._stack
         stack.prepare(training=False)
         n = labels.shape[-1]
@@ -243,7 +250,7 @@ class StackTraining:
 
 
 def _accuracy_and_loss(logits: Tensor, targets: Tensor) -> list[tuple[float, float]]:
-    """Accuracy and mean cross-entropy in nats of each network, from (k, n, classes)."""
+    """Return each network's accuracy and mean cross-entropy in nats, from (k, n, classes)."""
     losses = -(torch.log_softmax(logits, -1) * targets).sum(-1).mean(-1)
     right = logits.argmax(-1) == targets.argmax(-1)
     accuracies = right.double().mean(-1)

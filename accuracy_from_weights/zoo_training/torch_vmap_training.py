@@ -40,7 +40,7 @@ class VmapTraining:
     Parameters
     ----------
     recipes : sequence of NetworkRecipe
-        Alike in all that `torch_backend.group_key` names; those of one optimiser stand together.
+        Of one `torch_backend.group_key`; those of one optimiser stand next to each other.
     tasks : sequence of PreparedData
         One for each recipe; networks on one task share the object.
     device : torch.device
@@ -88,7 +88,7 @@ class VmapTraining:
     # -- data --------------------------------------------------------------------------------
 
     def _gather(self, parts: Sequence[np.ndarray]) -> tuple[Tensor, list[int]]:
-        """Put the examples of all tasks on the device; return where each task's begin."""
+        """Put the examples of all tasks on the device; return them, and each task's first row."""
         places: dict[int, int] = {}
         arrays = []
         n = 0
@@ -111,7 +111,7 @@ class VmapTraining:
 
     @property
     def _channels_last(self) -> bool:
-        """Whether channels lie last in memory: on a processor small convolutions gain a third."""
+        """Whether channels lie last in memory; small convolutions on a CPU then gain a third."""
         is_image = self._networks.form.kind == "image"
         return (
             is_image and len(self._recipes) == 1 and self._recipes[0].architecture.is_convolutional
@@ -120,7 +120,7 @@ class VmapTraining:
     def _padded(
         self, rows: Sequence[np.ndarray], labels: Sequence[np.ndarray]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Bring rows and labels of all networks to one length, and tell what counts of it."""
+        """Pad all networks' rows and labels to one length; return them and which are no padding."""
         longest = max(map(len, rows))
         shape = (len(rows), longest)
         filled = np.zeros((2, *shape), np.int64)
@@ -165,7 +165,7 @@ class VmapTraining:
         )
 
     def _masks(self) -> list[Tensor]:
-        """Draw the factors of dropout in one step, a tensor for each place."""
+        """Draw dropout's factors in one step, 0 or 1 / (1 - rate): a tensor for each place."""
         if not self._shapes:
             return []
         if self._device.type == "cpu":
@@ -213,7 +213,7 @@ class VmapTraining:
         rows, labels = self._batches(start, stop)
         self._networks.train()
         with warnings.catch_warnings():
-            # A row of the weights' matrix is no dense tensor, and is not meant to be one.
+            # A network's weights are a part of a matrix's row, so they are not dense in memory.
             warnings.filterwarnings("ignore", "grad and param do not obey", UserWarning)
             self._take_steps(keepers, rows, labels, start, stop)
 
@@ -238,7 +238,7 @@ class VmapTraining:
             keeper.diverged = keeper.diverged or not finite
 
     def _step(self) -> None:
-        """Take one step; note each network's loss and the fraction that it told right."""
+        """Take one step, and note each network's loss in nats and accuracy on the mini-batch."""
         labels = self._step_labels
         logits = self._networks.logits(self._take(self._pool, self._step_rows), self._masks())
         losses = nn.functional.cross_entropy(logits.mT, labels, reduction="none").mean(1)
@@ -259,7 +259,7 @@ class VmapTraining:
     # -- measuring ---------------------------------------------------------------------------
 
     def _log(self, done: int) -> list[tuple[float, float]]:
-        """Return accuracy and loss over the epoch that ends here, or as far as it has gone."""
+        """Return accuracy and loss in nats over the epoch that ends here, or its part so far."""
         if done == 0:
             return [(math.nan, math.nan)] * len(self._recipes)
         log = []

@@ -1,1 +1,1 @@
-"""Stored networks, built again so that they can be run."""
+"""Networks of a zoo, rebuilt from their files so that they can be run."""

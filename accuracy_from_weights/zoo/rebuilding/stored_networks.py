@@ -1,7 +1,7 @@
-"""What it takes to run a zoo's networks again: their architecture, input and tensors.
+"""Architectures, inputs and tensors of a zoo's networks, which are needed to run them again.
 
-Weights alone do not say how a network computes. For a zoo that this package built its recipes do;
-networks in the published format are the paper's, whose activation is in the metrics.
+Weights alone do not say how a network computes. The recipes of a zoo that this package built do.
+Networks in the published format are the paper's, whose activation is in the metrics.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RunnableNetworks:
 
 
 def is_paper_architecture(stack: NetworkStack) -> bool:
-    """Whether the networks are the paper's: three 3 x 3 convolutions of 16 filters, one dense."""
+    """Return whether these are the paper's: three 3 x 3 convolutions of 16 filters, one dense."""
     layers = stack.layers
     if [layer.kind for layer in layers] != ["conv", "conv", "conv", "dense"]:
         return False
@@ -72,7 +72,7 @@ def is_paper_architecture(stack: NetworkStack) -> bool:
 
 
 def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks | None:
-    """Return how to run the checkpoints of a stored network.
+    """Return the checkpoints of a stored network as networks that can be run.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks 
 def runnable_stack(
     stack: NetworkStack, rows: Rows, recipe: Mapping[str, NDArray[np.generic]], dataset: str
 ) -> Iterator[RunnableNetworks]:
-    """Return how to run those of the paper's networks whose activation is known.
+    """Yield those of the paper's networks whose activation is known, so that they can be run.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def runnable_stack(
     recipe : mapping of str to ndarray of shape (k,)
         Their hyperparameters, named as in the published zoo.
     dataset : str
-        Tells the size of the images where the hyperparameters do not.
+        Its name tells the size of the images where the hyperparameters do not.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""A PyTorch module for the architecture of any recipe: images, tables, tokens and signals."""
+"""The PyTorch module of any recipe's architecture, for images, tables, tokens and signals."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class _DenseBlock(_Block):
 
 
 class _ResidualBlock(_Block):
-    """Two convolutions and a way around them; a 1 by 1 convolution where the shapes differ."""
+    """Two convolutions with a skip connection, a 1 by 1 convolution where the shapes differ."""
 
     def __init__(self, a: Architecture, dims: int, depth: int, width: int, stride: int) -> None:
         super().__init__(a, dims)
@@ -126,7 +126,7 @@ class _SeparableBlock(_Block):
 
 
 class _TransformerBlock(_Block):
-    """Attention and two dense layers, each after a layer normalisation and with a way around."""
+    """Attention and two dense layers, both behind layer normalisation with a skip connection."""
 
     def __init__(self, a: Architecture) -> None:
         super().__init__(a, 0)
@@ -187,7 +187,7 @@ class PlainModule(nn.Module):
         a = architecture
         self._kind, self._head, self._form = a.kind, a.head, inputs
         shape, dims = inputs.shape, inputs.dims
-        # The state dict names layers in the order they are made here: the way of the data.
+        # The state dict lists layers in the order in which they are made here, that of the data.
         if inputs.kind == "tokens":
             width = a.widths[0] if a.kind == "vit" else a.embedding
             self.embedding = nn.Embedding(inputs.vocabulary, width)

@@ -1,4 +1,4 @@
-"""Ask the networks of a zoo: rebuild each as a PyTorch module and summarise its answers."""
+"""Rebuild a zoo's networks as PyTorch modules, run them, and summarise their answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_KEPT = "num_batches_tracked"
 
 
 def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
-    """Probe networks of one architecture.
+    """Return the probe features of networks of one architecture.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
 def sample_networks(
     networks: RunnableNetworks, x: NDArray[np.generic], y: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Describe how networks of one architecture answer to examples that all are trained on.
+    """Return features of how networks of one architecture answer examples they were trained on.
 
     Parameters
     ----------
@@ -60,13 +60,12 @@ def sample_networks(
         k of them, such as the checkpoints of one training.
     x : ndarray of shape (n, *networks.form.shape)
     y : ndarray of shape (n,)
-        Classes from 0 on. Of more than 256 examples, so many are chosen; of fewer than 16 nothing
-        can be told.
+        Classes from 0 on. At most 256 examples are used, and fewer than 16 are too few.
 
     Returns
     -------
     ndarray of shape (k, len(SAMPLE_NAMES)), float32
-        NaN as for `probe_networks`.
+        NaN as for `probe_networks`, and throughout where there are too few examples.
     """
     numbers = np.full((len(networks.rows), len(SAMPLE_NAMES)), np.nan, np.float32)
     if len(y) < SMALLEST_SAMPLE:
@@ -86,7 +85,7 @@ def _spec(networks: RunnableNetworks) -> InputSpec:
 def _outputs(
     networks: RunnableNetworks, spec: InputSpec, inputs: list[NDArray[Any]], fit_range: bool
 ) -> Iterator[NDArray[np.generic]]:
-    """Yield each network's outputs; nothing when their tensors are not the module's own."""
+    """Yield each network's outputs; nothing where the tensors do not fit the architecture."""
     module = _build(networks)
     if module is None:
         return
@@ -99,7 +98,7 @@ def _outputs(
 
 
 def _build(networks: RunnableNetworks) -> PlainModule | None:
-    """Build the networks' module; None when their tensors are not its own."""
+    """Return a module of the networks' architecture; None where their tensors do not fit it."""
     tensors = networks.tensors
     if "head.weight" not in tensors:
         return None

@@ -1,4 +1,4 @@
-"""LSTM and GRU layers that can be stacked: PyTorch's own kernels know one network at a time."""
+"""LSTM and GRU layers that `torch.func.vmap` can stack, which PyTorch's own layers do not allow."""
 
 from __future__ import annotations
 
