@@ -58,8 +58,8 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
     Notes
     -----
     When an estimate fails, whatever the cause, there is one warning and training goes on as it
-    would have. The keys are left out until there has been a first estimate; Keras'
-    EarlyStopping ignores such epochs. After it, the last accuracy is repeated with the interval [0, 1] and
+    would have. The keys are left out until there has been a first estimate; Keras' EarlyStopping
+    ignores such epochs. After it, the last accuracy is repeated with the interval [0, 1] and
     ``_in_family`` 0, so that ModelCheckpoint does not take the epoch for its best, and the epoch
     is not counted against the patience of an EarlyStopping. A ModelCheckpoint that writes the
     estimate into its file names gets 0 where nothing is known, since it would crash without.

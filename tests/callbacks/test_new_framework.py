@@ -95,7 +95,7 @@ def test_a_callback_that_names_no_network_says_so(example):
     class Nameless(base.AccuracyCallback):
         pass
 
-    with pytest.warns(AccuracyFromWeightsWarning, match="does not say which network"):
+    with pytest.warns(AccuracyFromWeightsWarning, match="has no method `network`"):
         assert not Nameless(Scripted([0.5])).estimate_epoch(None, 0).known
 
 
