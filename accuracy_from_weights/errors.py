@@ -6,12 +6,14 @@ prints it and ends with the error's ``exit_code``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
 import sys
 import sysconfig
 import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
 from types import FrameType
 from typing import Any
@@ -64,6 +66,26 @@ def invalid_argument(name: str, value: Any, wanted: str) -> InvalidArgumentError
         What to pass instead, such as "an integer above 0".
     """
     return InvalidArgumentError(f"`{name}={value!r}` cannot be used; pass {wanted}.")
+
+
+@contextlib.contextmanager
+def needs(need: str, extra: str) -> Iterator[None]:
+    """Raise `MissingDependencyError` where an import in the block fails.
+
+    Parameters
+    ----------
+    need : str
+        What needs which library: "Plots need matplotlib".
+    extra : str
+        The package's extra that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{need}, which cannot be imported ({first_line(error)}); run "
+            f"pip install 'accuracy-from-weights[{extra}]'."
+        ) from error
 
 
 def warn(message: str) -> None:

@@ -16,14 +16,10 @@ from accuracy_from_weights.callbacks.base import (
 )
 from accuracy_from_weights.callbacks.evidence import samples_of
 from accuracy_from_weights.callbacks.other_callbacks import Watcher, caller, hold_patience
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import needs
 
-try:
+with needs("This callback needs transformers", extra="huggingface"):
     import transformers
-except ImportError as error:
-    raise MissingDependencyError(
-        "transformers is not installed; run pip install 'accuracy-from-weights[huggingface]'."
-    ) from error
 
 __all__ = ["AccuracyFromWeights"]
 

@@ -8,14 +8,10 @@ from typing import Any
 
 from accuracy_from_weights.callbacks.base import AccuracyCallback, guarded, share_done
 from accuracy_from_weights.callbacks.evidence import VALIDATION, samples_of
-from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError
+from accuracy_from_weights.errors import InvalidArgumentError, needs
 
-try:
+with needs("This handler needs PyTorch Ignite", extra="ignite"):
     from ignite.engine import Engine, Events
-except ImportError as error:
-    raise MissingDependencyError(
-        "PyTorch Ignite is not installed; run pip install 'accuracy-from-weights[ignite]'."
-    ) from error
 
 __all__ = ["AccuracyFromWeights"]
 

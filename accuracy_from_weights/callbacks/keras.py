@@ -16,16 +16,11 @@ from accuracy_from_weights.callbacks.other_callbacks import (
     watchers,
     watching,
 )
-from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError
+from accuracy_from_weights.errors import InvalidArgumentError, needs
 from accuracy_from_weights.weights import inner_model
 
-try:
+with needs("This callback needs Keras 3 with one of its backends", extra="keras"):
     import keras
-except ImportError as error:
-    raise MissingDependencyError(
-        "Keras 3 is not installed, or none of its backends is; run "
-        "pip install 'accuracy-from-weights[keras]'."
-    ) from error
 
 __all__ = ["AccuracyFromWeights"]
 

@@ -9,15 +9,11 @@ from typing import Any
 
 from accuracy_from_weights.callbacks.base import AccuracyCallback, guarded, share_done
 from accuracy_from_weights.callbacks.other_callbacks import Watcher, hold_patience, watching
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import needs
 from accuracy_from_weights.features.task import declared_task
 
-try:
+with needs("This callback needs skorch", extra="skorch"):
     from skorch.callbacks import Callback
-except ImportError as error:
-    raise MissingDependencyError(
-        "skorch is not installed; run pip install 'accuracy-from-weights[skorch]'."
-    ) from error
 
 __all__ = ["AccuracyFromWeights"]
 

@@ -11,7 +11,7 @@ import click
 from accuracy_from_weights.cli.estimate import OUTSIDE_FAMILY
 from accuracy_from_weights.cli.options import json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import needs
 from accuracy_from_weights.io.text_table import align
 
 if TYPE_CHECKING:
@@ -53,13 +53,8 @@ def mlflow_command(
     """
     from accuracy_from_weights import load_predictor
 
-    try:
+    with needs("This command needs MLflow", extra="mlflow"):
         from accuracy_from_weights.integrations.mlflow import annotate
-    except ImportError as missing:
-        raise MissingDependencyError(
-            f"MLflow cannot be imported ({missing}). Install it with: "
-            "pip install 'accuracy-from-weights[mlflow]'"
-        ) from missing
     predictor = load_predictor(predictor_file)
     with progress_bar(f"Annotating {experiment}") as report:
         done = annotate(experiment, predictor, tracking_uri, report)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError, needs
 from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
 if TYPE_CHECKING:
@@ -86,18 +86,14 @@ def import_keras() -> Any:
     backend = os.environ.get("KERAS_BACKEND") or next(
         (name for name in _BACKENDS if importlib.util.find_spec(name) is not None), None
     )
-    hint = "Install both with: pip install 'accuracy-from-weights[demo]'"
     if backend is None:
         raise MissingDependencyError(
-            f"Keras needs one of {', '.join(_BACKENDS)} to train, and none is installed. {hint}"
+            f"Keras needs one of {', '.join(_BACKENDS)} to train, and none is installed; run "
+            "pip install 'accuracy-from-weights[demo]'."
         )
     os.environ["KERAS_BACKEND"] = backend
-    try:
+    with needs(f"The demo needs Keras with its backend {backend!r}", extra="demo"):
         import keras
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Keras cannot be imported with its backend {backend!r} ({error}). {hint}"
-        ) from error
     return keras
 
 

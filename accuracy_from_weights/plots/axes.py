@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +23,8 @@ def require_matplotlib() -> None:
     MissingDependencyError
         When matplotlib is not installed.
     """
-    try:
+    with needs("Plots need matplotlib", extra="plot"):
         import matplotlib.figure  # noqa: F401 - whether it can be imported is the question
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Plots need matplotlib, which cannot be imported ({error}). Install it with: "
-            "pip install 'accuracy-from-weights[plot]'"
-        ) from error
 
 
 def new_axes() -> Axes:

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from accuracy_from_weights.errors import InvalidArgumentError, MissingDependencyError, first_line
+from accuracy_from_weights.errors import InvalidArgumentError, first_line, needs
 from accuracy_from_weights.weights.device_arrays import SMALL, DeviceArray
 from accuracy_from_weights.weights.layers import Array, Layer, NetworkWeights
 
@@ -27,13 +27,8 @@ def check_device(name: str) -> None:
     MissingDependencyError
         When PyTorch is not installed.
     """
-    try:
+    with needs(f"Computing on {name!r} needs PyTorch", extra="torch"):
         import torch
-    except ImportError:
-        raise MissingDependencyError(
-            f"Computing on {name!r} needs PyTorch, which is not installed; run "
-            '`pip install "accuracy-from-weights[torch]"`.'
-        ) from None
     try:
         reason = None if (torch.ones(2, device=name) * 2).tolist() == [2, 2] else "wrong values"
     except Exception as error:  # noqa: BLE001  # a driver may raise anything here

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import MissingDependencyError
+from accuracy_from_weights.errors import needs
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
@@ -161,10 +161,5 @@ def _describe_piece(
 
 
 def _check_torch() -> None:
-    try:
+    with needs("Running a zoo's networks needs PyTorch", extra="torch"):
         import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Running a zoo's networks needs PyTorch, which cannot be imported ({error}). Install "
-            "it with: pip install 'accuracy-from-weights[torch]'"
-        ) from error

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import joblib
 
-from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.errors import ZooError, needs
 from accuracy_from_weights.zoo_training.training import TrainingData
 
 ENGINES = ("local", "dask", "ray")
@@ -163,11 +163,9 @@ class _OnDaskWorker:
 
 @contextlib.contextmanager
 def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[Engine]:
-    try:
+    with needs("The engine dask needs Dask", extra="dask"):
         import distributed
         from distributed.diagnostics.plugin import WorkerPlugin
-    except ImportError as error:
-        raise _missing("dask", error) from error
 
     class Images(WorkerPlugin):
         """Plugin that gives the data to each worker, also to those that join or restart later."""
@@ -205,12 +203,10 @@ class _InRayStore:
 
 @contextlib.contextmanager
 def _ray(data: TrainingData, n_workers: int, address: str | None) -> Iterator[Engine]:
-    try:
+    with needs("The engine ray needs Ray", extra="ray"):
         import ray
         from ray.util.joblib.ray_backend import RayBackend
         from ray.util.multiprocessing.pool import ResultThread
-    except ImportError as error:
-        raise _missing("ray", error) from error
 
     class StreamingRayBackend(RayBackend):
         """Ray's own backend, allowed to return results one by one.
@@ -250,13 +246,6 @@ def _knock(address: str | None) -> None:
     host, _, port = (address or "").rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _missing(extra: str, error: ImportError) -> MissingDependencyError:
-    return MissingDependencyError(
-        f"The engine {extra} cannot be imported ({error}). Install it with: "
-        f"pip install 'accuracy-from-weights[{extra}]'"
-    )
 
 
 def _no_answer(name: str, address: str | None, error: Exception) -> ZooError:

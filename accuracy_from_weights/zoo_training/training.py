@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.errors import ZooError, needs
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
@@ -110,13 +110,8 @@ def load_backend(backend: str, device: str) -> Any:
     if backend not in _BACKENDS:
         raise ZooError(f"{backend!r} is no backend; use one of {sorted(_BACKENDS)}.")
     framework, module_name = _BACKENDS[backend]
-    try:
+    with needs(f"backend={backend!r} needs {framework}", extra=backend):
         importlib.import_module(framework)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{framework} cannot be imported ({error}), which backend={backend!r} trains networks "
-            f"with; install it with: pip install accuracy-from-weights[{backend}]"
-        ) from error
     trainer = importlib.import_module(module_name)
     trainer.check_device(device)
     return trainer

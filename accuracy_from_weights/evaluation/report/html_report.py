@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError
+from accuracy_from_weights.errors import AccuracyFromWeightsError, needs
 from accuracy_from_weights.evaluation.bands import Band, by_accuracy, by_epoch, by_p_value
 from accuracy_from_weights.evaluation.crossvalidation import OURS, Evaluation
 from accuracy_from_weights.evaluation.inspection import LEVELS, Importance, Inspection
@@ -126,13 +126,8 @@ def load_template() -> Any:
     MissingDependencyError
         When Jinja2 is not installed.
     """
-    try:
+    with needs("The report needs Jinja2", extra="report"):
         import jinja2
-    except ImportError as error:
-        raise MissingDependencyError(
-            "The report needs Jinja2, which is not installed. Install it with: "
-            "pip install 'accuracy-from-weights[report]'"
-        ) from error
     loader = jinja2.PackageLoader("accuracy_from_weights.evaluation", "report")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
+from accuracy_from_weights.errors import UntrustedFileError, needs
 from accuracy_from_weights.io.archives import check_expansion
 from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
 from accuracy_from_weights.weights.files.limits import unreadable
@@ -151,13 +151,8 @@ def require_h5py(path: str) -> Any:
     MissingDependencyError
         When it is not installed.
     """
-    try:
+    with needs(f"Reading {path!r} needs h5py", extra="files"):
         import h5py
-    except ImportError:
-        raise MissingDependencyError(
-            f"Reading {path!r} needs h5py, which is not installed; run "
-            '`pip install "accuracy-from-weights[files]"`.'
-        ) from None
     return h5py
 
 

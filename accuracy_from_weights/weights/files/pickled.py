@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from accuracy_from_weights.errors import MissingDependencyError, UntrustedFileError
+from accuracy_from_weights.errors import UntrustedFileError, needs
 from accuracy_from_weights.io.archives import check_expansion, check_members
 from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
@@ -35,13 +35,8 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
 
 def tensors_of_file(path: str, size: int) -> Any:
     """Return what a file holds: tensors and containers of them."""
-    try:
+    with needs(f"Reading {path!r} needs PyTorch", extra="torch"):
         import torch
-    except ImportError:
-        raise MissingDependencyError(
-            f"Reading {path!r} needs PyTorch, which is not installed; run "
-            '`pip install "accuracy-from-weights[torch]"`.'
-        ) from None
     if not zipfile.is_zipfile(path):
         _refuse_plain_pickle(path, size)
     else:
