@@ -40,8 +40,8 @@ from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.universe_architecture import draw_architecture
 from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo_training.checkpoint_keeper import CheckpointKeeper
 from accuracy_from_weights.zoo_training.randomness import dropout_bytes, dropout_key
-from accuracy_from_weights.zoo_training.scores import CheckpointKeeper
 from accuracy_from_weights.zoo_training.tasks import PreparedData
 from accuracy_from_weights.zoo_training.torch_backend import single_thread_without_tf32
 from accuracy_from_weights.zoo_training.torch_philox import (

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_RESAMPLES = 1000
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -34,9 +36,6 @@ def coverage_by_level(
     intervals: ArrayLike,
     levels: ArrayLike,
     runs: ArrayLike,
-    *,
-    n_resamples: int = 1000,
-    random_state: int = 0,
 ) -> list[Coverage]:
     """Return the measured coverage for each stated coverage.
 
@@ -51,10 +50,6 @@ def coverage_by_level(
     runs : array_like of shape (n,)
         The training run of each row. What an interval promises is promised to a run, so each run
         weighs the same however many checkpoints it has, and runs are what the bootstrap draws.
-    n_resamples : int
-        Defaults to 1000.
-    random_state : int
-        Seed of the bootstrap. Defaults to 0.
 
     Returns
     -------
@@ -65,12 +60,12 @@ def coverage_by_level(
     low, high = np.moveaxis(np.asarray(intervals, dtype=np.float64), -1, 0)
     held = _mean_by_run((low <= t) & (t <= high), runs)
     width = _mean_by_run(high - low, runs).mean(axis=0)
-    generator = np.random.default_rng(random_state)
+    generator = np.random.default_rng(0)
     # One draw at a time: all at once would take gigabytes for a zoo of thousands of runs.
     drawn = np.array(
         [
             held[generator.integers(len(held), size=len(held))].mean(axis=0)
-            for _ in range(n_resamples)
+            for _ in range(_RESAMPLES)
         ]
     )
     ends = np.percentile(drawn, (2.5, 97.5), axis=0)

@@ -146,10 +146,9 @@ def score(
     intervals: ArrayLike | None = None,
     *,
     n_resamples: int = 200,
-    confidence: float = 0.95,
     random_state: int = 0,
 ) -> Scores:
-    """Score predictions, with percentile bootstrap intervals over runs.
+    """Score predictions, with percentile bootstrap intervals of 95 % over runs.
 
     Parameters
     ----------
@@ -163,8 +162,6 @@ def score(
         Low and high ends of each prediction's interval.
     n_resamples : int
         Bootstrap draws of as many runs as there are. Defaults to 200; 0 leaves the intervals NaN.
-    confidence : float
-        Of the bootstrap intervals, in (0, 1). Defaults to 0.95.
     random_state : int
         Seed of the draws: equal seeds and runs give equal draws, so that scores of different
         predictors are comparable. Defaults to 0.
@@ -194,7 +191,7 @@ def score(
         return found
 
     values = measure(np.arange(t.size))
-    ends = _bootstrap(measure, run_of_row, run_names.size, n_resamples, confidence, random_state)
+    ends = _bootstrap(measure, run_of_row, run_names.size, n_resamples, random_state)
     return Scores(
         name,
         t.size,
@@ -208,10 +205,9 @@ def _bootstrap(
     run_of_row: NDArray[np.intp],
     n_runs: int,
     n_resamples: int,
-    confidence: float,
     random_state: int,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of every score when whole runs are drawn with replacement."""
+    """Return percentile intervals of every score when whole runs are drawn with replacement."""
     if n_resamples == 0 or n_runs < 2:
         return {}
     order = np.argsort(run_of_row, kind="stable")
@@ -221,12 +217,11 @@ def _bootstrap(
         measure(np.concatenate([rows_of_run[run] for run in drawn]))
         for drawn in generator.integers(n_runs, size=(n_resamples, n_runs))
     ]
-    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
     intervals = {}
     for key in draws[0]:
         drawn_scores = np.array([draw[key] for draw in draws])
         finite = drawn_scores[np.isfinite(drawn_scores)]
         if finite.size:
-            low, high = np.percentile(finite, tails)
+            low, high = np.percentile(finite, (2.5, 97.5))
             intervals[key] = (float(low), float(high))
     return intervals

@@ -12,16 +12,11 @@ from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """One network at one moment of its training.
+class Scores:
+    """What is measured of a network at one moment of its training.
 
     Attributes
     ----------
-    step : float
-        Epochs trained.
-    weights : mapping of str to ndarray
-        Names and layout of a PyTorch state dict (kernels as out, in, *spatial), buffers of batch
-        normalisation included; float32.
     test_accuracy, train_accuracy : float
         Fractions in [0, 1] without dropout; the training accuracy is measured on the images that
         were trained on, against the labels that were given, noise included.
@@ -31,17 +26,32 @@ class Checkpoint:
         The same as a training loop reports them for free: averaged over the epoch that ended here,
         dropout on. NaN at step 0.
 
-    All six are NaN once the network has diverged, and its weights hold NaN.
+    All six are NaN once the network has diverged.
     """
 
-    step: float
-    weights: Mapping[str, NDArray[np.float32]]
     test_accuracy: float
     test_loss: float
     train_accuracy: float
     train_loss: float
     log_accuracy: float
     log_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint(Scores):
+    """One network at one moment of its training.
+
+    Attributes
+    ----------
+    step : float
+        Epochs trained.
+    weights : mapping of str to ndarray
+        Names and layout of a PyTorch state dict (kernels as out, in, *spatial), buffers of batch
+        normalisation included; float32, and NaN once the network has diverged.
+    """
+
+    step: float
+    weights: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)

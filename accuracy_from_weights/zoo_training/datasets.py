@@ -38,9 +38,6 @@ def load_images(
     *,
     size: int | None = None,
     channels: int | None = None,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
 ) -> ImageData:
     """Load images and labels, split into those to train on and those to test on.
 
@@ -59,10 +56,6 @@ def load_images(
         images shrink). Defaults to their own.
     channels : int, optional
         1 takes the mean of the colour channels, 3 repeats a grey channel. Defaults to their own.
-    n_train, n_test : int, optional
-        Keep so many images, chosen at random. Defaults to all.
-    seed : int, default 0
-        Seed of that choice.
 
     Returns
     -------
@@ -83,18 +76,16 @@ def load_images(
         raise ZooError(f"An array of {name} is a single number instead of images or labels.")
     x_train, y_train, x_test, y_test = parts
     y_train, y_test, n_classes = _number_classes(name, y_train, y_test)
-    train = _choose(len(x_train), n_train, seed, f"training images of {name}")
-    test = _choose(len(x_test), n_test, seed + 1, f"test images of {name}")
     if x_train.dtype != np.uint8:
         scale, shift = _scaling(name, x_train)
         x_train = x_train.astype(np.float32) * np.float32(scale) + np.float32(shift)
         x_test = x_test.astype(np.float32) * np.float32(scale) + np.float32(shift)
     return ImageData(
         name=name,
-        x_train=_bring(name, x_train[train], size, channels),
-        y_train=y_train[train],
-        x_test=_bring(name, x_test[test], size, channels),
-        y_test=y_test[test],
+        x_train=_bring(name, x_train, size, channels),
+        y_train=y_train,
+        x_test=_bring(name, x_test, size, channels),
+        y_test=y_test,
         n_classes=n_classes,
     )
 
@@ -249,14 +240,6 @@ def _number_classes(
         np.searchsorted(labels, y_test[:, 0]),
         len(labels),
     )
-
-
-def _choose(available: int, wanted: int | None, seed: int, what: str) -> NDArray[np.intp] | slice:
-    if wanted is None:
-        return slice(None)
-    if not 0 < wanted <= available:
-        raise ZooError(f"{wanted} {what} were asked for, and there are {available}.")
-    return np.sort(np.random.default_rng(seed).permutation(available)[:wanted])
 
 
 def _scaling(name: str, x: Images) -> tuple[float, float]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
-from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo.trained_network import Scores, TrainedNetwork
+from accuracy_from_weights.zoo_training.checkpoint_keeper import TRAIN_EVALUATED, CheckpointKeeper
 from accuracy_from_weights.zoo_training.initial_state import initial_state
 from accuracy_from_weights.zoo_training.keras_models import KerasNetwork
 from accuracy_from_weights.zoo_training.randomness import epoch_order, order_key
-from accuracy_from_weights.zoo_training.scores import TRAIN_EVALUATED, CheckpointKeeper, Scores
 from accuracy_from_weights.zoo_training.tasks import (
     PreparedData,
     pool_key,

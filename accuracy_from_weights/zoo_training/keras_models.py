@@ -165,7 +165,7 @@ class KerasNetwork:
         layer = layers.Conv2D(width, side, stride, kernel_regularizer=self._l2)
         return self._add(name, layer, x)
 
-    def _norm(self, name: str, x: Any, axis: int = -1) -> Any:
+    def _norm(self, name: str, x: Any) -> Any:
         kind = self._architecture.normalisation
         if kind == "none":
             return x

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
-from accuracy_from_weights.zoo.trained_network import TrainedNetwork
+from accuracy_from_weights.zoo.trained_network import Scores, TrainedNetwork
 from accuracy_from_weights.zoo_training import torch_philox
+from accuracy_from_weights.zoo_training.checkpoint_keeper import TRAIN_EVALUATED, CheckpointKeeper
 from accuracy_from_weights.zoo_training.randomness import (
     dropout_bytes,
     dropout_key,
     epoch_order,
     order_key,
 )
-from accuracy_from_weights.zoo_training.scores import TRAIN_EVALUATED, CheckpointKeeper, Scores
 from accuracy_from_weights.zoo_training.tasks import PreparedData, training_examples
 from accuracy_from_weights.zoo_training.torch_networks import TorchNetworks
 from accuracy_from_weights.zoo_training.torch_optimisers import StackedOptimiser

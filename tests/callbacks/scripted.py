@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from accuracy_from_weights.callbacks import judging
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.description import FEATURE_NAMES
+from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.estimate import Estimate
 from accuracy_from_weights.stopping import Diverged, FirstOf, Hopeless, Patience, Plateau
 
@@ -155,6 +157,23 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the global one
     torch.manual_seed(seed)
+
+
+def save_small_predictor(folder: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
+    """Write a real predictor, fitted to random networks whose scale tells their accuracy."""
+    rng = np.random.default_rng(0)
+    scales = np.exp(rng.uniform(-2, 1, 40))
+    networks = [
+        {
+            name: rng.normal(size=shape)
+            * (scale / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1)
+            for name, shape in shapes.items()
+        }
+        for scale in scales
+    ]
+    path = folder / "small.predictor"
+    AccuracyPredictor(n_folds=2).fit(networks, scales / (1 + scales)).save(path)
+    return path
 
 
 def random_states() -> tuple[Any, ...]:

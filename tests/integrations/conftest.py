@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
-from tests.callbacks.scripted import notes_of_descriptions
+from tests.callbacks.scripted import notes_of_descriptions, save_small_predictor
 
 HERE = Path(__file__).parent
 
@@ -23,22 +21,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session")
 def predictor_file(tmp_path_factory) -> Path:
-    """A real predictor on disk, fitted to random networks whose scale tells their accuracy."""
-    rng = np.random.default_rng(0)
-    scales = np.exp(rng.uniform(-2, 1, 40))
-    networks = [
-        {
-            "hidden.weight": scale * rng.normal(size=(8, 64)) / 8,
-            "hidden.bias": rng.normal(size=8) / 10,
-            "last.weight": scale * rng.normal(size=(10, 8)) / 3,
-            "last.bias": rng.normal(size=10) / 10,
-        }
-        for scale in scales
-    ]
-    predictor = AccuracyPredictor(n_folds=2).fit(networks, scales / (1 + scales))
-    path = tmp_path_factory.mktemp("predictor") / "small.predictor"
-    predictor.save(path)
-    return path
+    shapes = {
+        "hidden.weight": (8, 64),
+        "hidden.bias": (8,),
+        "last.weight": (10, 8),
+        "last.bias": (10,),
+    }
+    return save_small_predictor(tmp_path_factory.mktemp("predictor"), shapes)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ RECIPE = PaperRecipe(epochs=1, checkpoints=(0, 1), n_train=200, n_test=100)
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load_images("digits", size=16, n_train=200, n_test=100)
+    return load_images("digits", size=16)
 
 
 @pytest.fixture(scope="module")

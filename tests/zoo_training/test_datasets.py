@@ -86,17 +86,6 @@ def test_floating_point_is_scaled_to_minus_one_to_one(
     np.testing.assert_allclose(images.x_train[:, 0], made["x_train"] / 127.5 - 1, atol=1e-5)
 
 
-def test_some_images_chosen_by_seed(tmp_path: Path) -> None:
-    path = save(tmp_path)
-    some = load_images(path, n_train=7, n_test=5)
-    assert (len(some.x_train), len(some.y_test)) == (7, 5)
-    np.testing.assert_array_equal(some.x_train, load_images(path, n_train=7).x_train)
-    other = load_images(path, n_train=7, seed=1)
-    assert not np.array_equal(some.x_train, other.x_train)
-    with pytest.raises(ZooError, match="there are 20"):
-        load_images(path, n_train=21)
-
-
 def test_labels_of_any_numbers_and_shapes(tmp_path: Path) -> None:
     labels = np.array([[5], [9], [5], [7]] * 5)
     images = load_images(save(tmp_path, y_train=labels, y_test=labels))

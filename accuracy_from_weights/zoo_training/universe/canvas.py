@@ -80,9 +80,7 @@ def affine(
     return np.stack(rows, axis=1), shift * rng.standard_normal((n, 2))
 
 
-def dabs(
-    points: NDArray[np.float64], size: int, weights: NDArray[np.float64] | None = None
-) -> Floats:
+def dabs(points: NDArray[np.float64], size: int) -> Floats:
     """Set a dab of ink at points, spread over the four pixels around each.
 
     Parameters
@@ -90,23 +88,22 @@ def dabs(
     points : ndarray of shape (n, k, 2)
         x and y in [-1, 1]; those outside are lost.
     size : int
-    weights : ndarray of shape (n, k), optional
+        Pixels of a side.
 
     Returns
     -------
     ndarray of shape (n, size, size), float32
     """
-    n, k = points.shape[:2]
+    n = len(points)
     wide = size + 2
     place = np.clip((points + 1) * (size / 2) + 0.5, 0, wide - 1.001)
     low = place.astype(np.int64)
     part = place - low
     base = (np.arange(n) * wide * wide)[:, None] + low[..., 1] * wide + low[..., 0]
     ink = np.zeros(n * wide * wide)
-    whole = np.ones((n, k)) if weights is None else weights
     for dy in (0, 1):
         for dx in (0, 1):
-            share = np.abs(1 - dx - part[..., 0]) * np.abs(1 - dy - part[..., 1]) * whole
+            share = np.abs(1 - dx - part[..., 0]) * np.abs(1 - dy - part[..., 1])
             ink += np.bincount((base + dy * wide + dx).ravel(), share.ravel(), len(ink))
     return ink.reshape(n, wide, wide)[:, 1:-1, 1:-1].astype(np.float32)
 

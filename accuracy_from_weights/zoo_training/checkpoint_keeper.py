@@ -1,31 +1,18 @@
-"""Collect the checkpoints of one network, and notice when it has diverged."""
+"""Keeper of one network's checkpoints, which notices when the network has diverged."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
-from accuracy_from_weights.zoo.trained_network import Checkpoint, TrainedNetwork
+from accuracy_from_weights.zoo.trained_network import Checkpoint, Scores, TrainedNetwork
 
 TRAIN_EVALUATED = 1_000
 """The most training examples that a checkpoint's training accuracy is measured on."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What is measured at a checkpoint; see `Checkpoint`."""
-
-    test_accuracy: float
-    test_loss: float
-    train_accuracy: float
-    train_loss: float
-    log_accuracy: float
-    log_loss: float
 
 
 class CheckpointKeeper:
