@@ -367,7 +367,7 @@ class AccuracyCallback(CommonParameters):
         rule = self.stopping
         decision = None if rule is None else rule.decide(estimate, self._forecasts.fresh, step)
         if not isinstance(decision, Decision):
-            raise TypeError(f"{rule!r} returned {decision!r} instead of a Decision")
+            raise TypeError(f"{rule!r} returned {decision!r} instead of a Decision; return one")
         self._decision = decision
         if decision.stop:
             print(

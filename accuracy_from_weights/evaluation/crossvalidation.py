@@ -154,7 +154,8 @@ def _plan(
     if hold_out == "dataset":
         if len(names) < 2:
             raise ZooError(
-                f"Holding out a data set needs at least two of them, and the zoo has {len(names)}."
+                f"Holding out a data set needs at least two of them, and the zoo has {len(names)}. "
+                "Add a zoo of another data set, or hold out runs."
             )
         return "all runs of a data set that no predictor was fitted on", {
             name: [

@@ -282,10 +282,10 @@ def _weights_file(folder: Path, model: _Model) -> Path:
         if found:
             raise UnreadableFileError(
                 f"Model {model.name!r} of run {model.run_name!r} has {len(found)} {suffix} files, "
-                "and weights in several files cannot be read."
+                "and weights in several files cannot be read. Log it as one file."
             )
     names = ", ".join(str(path.relative_to(folder)) for path in files[:6])
     raise UnreadableFileError(
         f"Model {model.name!r} of run {model.run_name!r} has no file of weights "
-        f"({', '.join(_SUFFIXES)}), but {names or 'no file at all'}."
+        f"({', '.join(_SUFFIXES)}), but {names or 'no file at all'}. Log its weights as one."
     )

@@ -75,6 +75,7 @@ def plot_log(
         raise ValueError(
             f"There are {accuracy.size} estimates and {x.size} epochs"
             + ("." if truth is None else f", {truth.size} true accuracies.")
+            + " Pass the same number of each, at least one."
         )
     axes = new_axes() if ax is None else ax
     axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, label="its interval")

@@ -80,7 +80,7 @@ def read_checkpoints(
     path = Path(path)
     lines = [line for line in _lines(path) if line["accuracy"]]
     if not lines:
-        raise ZooError(f"{path} gives no accuracy for any file.")
+        raise ZooError(f"{path} gives no accuracy for any file. Fill in its column accuracy.")
     measured = {name: _numbers(path, lines, name) for name in (*MEASURED, "step")}
     _check_accuracy(path, measured["accuracy"])
     described = _describe([path.parent / line["file"] for line in lines], n_jobs, progress)
@@ -137,7 +137,7 @@ def _lines(path: Path) -> list[dict[str, str]]:
                 "does."
             )
         if not line["file"] or not line["run"]:
-            raise ZooError(f"A line of {path} names no file or no run: {line}.")
+            raise ZooError(f"A line of {path} lacks its file or its run: {line}. Fill them in.")
     return lines
 
 

@@ -83,15 +83,15 @@ def export_zoo(
                     )
                 elif layout_of(stack) != layout:
                     raise ZooError(
-                        f"{zoo} holds networks of several architectures; the published format "
-                        "holds one."
+                        f"{zoo} holds networks of several architectures, and the published "
+                        "format holds one. Export a zoo of one architecture."
                     )
                 weights[rows] = rows_of(stack)
                 done += len(rows)
                 if progress is not None:
                     progress(done, n)
         if layout is None:
-            raise ZooError(f"{zoo} holds no network.")
+            raise ZooError(f"{zoo} holds no network. Build it first (zoo build).")
         weights.flush()
         del weights
         write_layout(temporary[LAYOUT_FILE], layout)

@@ -181,7 +181,7 @@ def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:
             f"{path} is not a complete table of comma-separated values: {error}."
         ) from error
     if not blocks:
-        raise ZooError(f"{path} has no line below its header.")
+        raise ZooError(f"{path} has no line below its header. Name another zoo.")
     return {
         name: np.concatenate([block[i] for block in blocks]) for i, name in enumerate(header)
     }, digest.hexdigest()

@@ -120,7 +120,7 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
     if datasets is None or datasets.dtype.kind != "U":
         datasets = np.full(len(metrics), source.name)
     if not known.any():
-        raise ZooError(f"All networks of {source.name} diverged.")
+        raise ZooError(f"All networks of {source.name} diverged. Name another zoo.")
     # A subset also drops columns that nothing is known of.
     return ZooTable(
         features=described.features,

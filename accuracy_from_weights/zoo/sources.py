@@ -188,7 +188,7 @@ def _open_store(folder: Path) -> ZooSource:
     plan = store.plan()
     headers = list(store.headers())
     if not headers:
-        raise ZooError(f"{folder} holds no finished network.")
+        raise ZooError(f"{folder} holds no finished network. Build it first (zoo build).")
     counts = [len(header["steps"]) for header in headers]
     first_rows = [0, *np.cumsum(counts).tolist()]
     indices = [int(header["index"]) for header in headers]

@@ -73,7 +73,7 @@ class ZooStore:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ZooError(
                 f"{self.folder} is not a zoo that this package built ({PLAN_FILE} and "
-                f"{_NETWORKS}/): {type(error).__name__} ({error})."
+                f"{_NETWORKS}/): {type(error).__name__} ({error}). Name another folder."
             ) from error
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise ZooError(

@@ -47,7 +47,7 @@ def summarise(folder: str | Path) -> list[dict[str, Any]]:
     summaries = [_summary_of_table(path) for path in sorted(folder.glob("*.npz"))]
     summaries += [_summary_of_source(one) for one in sorted(folder.iterdir()) if is_source(one)]
     if not summaries:
-        raise ZooError(f"{folder} holds no zoo and no table.")
+        raise ZooError(f"{folder} holds no zoo and no table. Name another folder.")
     return summaries
 
 

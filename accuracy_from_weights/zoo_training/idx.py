@@ -69,7 +69,9 @@ def read_idx(path: Path) -> Bytes:
             check_expansion(len(unpacked), len(content))
             content = unpacked
     except (OSError, EOFError, zlib.error, DamagedArchiveError) as error:
-        raise UnreadableFileError(f"{path} is not a complete idx file: {error}.") from error
+        raise UnreadableFileError(
+            f"{path} is not a complete idx file: {error}. Download it again."
+        ) from error
     n_axes = content[3] if len(content) > 3 else _MOST_AXES + 1
     if (
         content[:3] != bytes([0, 0, _UNSIGNED_BYTES])
@@ -84,7 +86,7 @@ def read_idx(path: Path) -> Bytes:
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes)
     if values.size != math.prod(shape):
         raise UnreadableFileError(
-            f"{path} holds {values.size} values, and its head promises {shape}."
+            f"{path} holds {values.size} values, and its head promises {shape}. Download it again."
         )
     return values.reshape(shape)
 

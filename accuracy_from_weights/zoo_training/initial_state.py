@@ -138,7 +138,10 @@ def initial_kernel(
     elif initialiser == "torch_default":
         values = rng.uniform(-1.0, 1.0, n) / math.sqrt(fan_in)
     else:
-        raise ZooError(f"{initialiser!r} is no initialiser that this version knows.")
+        raise ZooError(
+            f"{initialiser!r} is no initialiser that this version knows. Install a newer "
+            "accuracy-from-weights."
+        )
     return values.reshape(shape).astype(np.float32)
 
 

@@ -60,7 +60,10 @@ class UniverseData:
             When the recipe is for a data set, or for another version of the universe.
         """
         if task.universe_seed is None:
-            raise ZooError(f"The recipe is for the data set {task.dataset!r}, not the universe.")
+            raise ZooError(
+                f"The recipe is for the data set {task.dataset!r}, not the universe. "
+                "Give that data set."
+            )
         if task.universe_version != UNIVERSE_VERSION:
             raise ZooError(
                 f"The recipe's task is one of version {task.universe_version} of the universe; "

@@ -15,7 +15,7 @@ from accuracy_from_weights.zoo_training.training import ImageData
 
 @pytest.fixture(scope="session")
 def digits() -> ImageData:
-    return load_images("digits", size=16, n_train=200, n_test=100)
+    return load_images("digits", size=16)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedMo
 from accuracy_from_weights.io.archives import DamagedArchiveError
 from accuracy_from_weights.weights.checkpoints import check_one_network
 from accuracy_from_weights.weights.files.folders import weights_in
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.files.shards import index_of, parts_of_index
 from accuracy_from_weights.weights.found_layers import Part
 
@@ -92,12 +92,14 @@ def parts_of_file(
     except AccuracyFromWeightsError:
         raise
     except DamagedArchiveError as error:
-        raise unreadable(name, str(error)) from None
+        raise damaged(name, str(error)) from None
     except MemoryError:
         raise unreadable(name, "reading it needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001  # a broken file may break a parser anywhere
         raise unreadable(
-            name, f"it is damaged or of another format than its name says ({first_line(error)})"
+            name,
+            f"it is damaged or of another format than its name says ({first_line(error)}); "
+            "save or download it again",
         ) from None
     return parts
 
@@ -143,7 +145,7 @@ def _checked_size(name: str) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise unreadable(name, "it is not an ordinary file")
     if status.st_size == 0:
-        raise unreadable(name, "it is empty")
+        raise damaged(name, "it is empty")
     return status.st_size
 
 

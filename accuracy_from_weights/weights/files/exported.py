@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.io.archives import check_members
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 from accuracy_from_weights.weights.order.exported_graph import graph_of_program
@@ -49,7 +49,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
                 arrays[name] = _array(path, name, entry["tensor_meta"], raw, order)
             graph = _graph(archive, names)
     except zipfile.BadZipFile:
-        raise unreadable(path, "it is damaged or truncated") from None
+        raise damaged(path, "it is damaged or truncated") from None
     return parts_of_mapping(arrays, graph=graph, part=part)
 
 
@@ -87,7 +87,7 @@ def _array(
     last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
     is_empty = 0 in shape
     if min([offset, *shape, *strides]) < 0 or (not is_empty and last >= len(storage)):
-        raise unreadable(path, f"the shape and the size of {name!r} disagree")
+        raise damaged(path, f"the shape and the size of {name!r} disagree")
     if is_empty:
         return np.empty(shape, storage.dtype)
     view = np.lib.stride_tricks.as_strided(
@@ -95,5 +95,5 @@ def _array(
     )
     # A tensor that repeats its storage could claim any size: such a one is no weight.
     if view.size > len(storage):
-        raise unreadable(path, f"the shape and the size of {name!r} disagree")
+        raise damaged(path, f"the shape and the size of {name!r} disagree")
     return np.array(view)

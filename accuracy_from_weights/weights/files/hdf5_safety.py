@@ -13,7 +13,7 @@ import numpy as np
 from accuracy_from_weights.errors import UntrustedFileError, needs
 from accuracy_from_weights.io.archives import check_expansion
 from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 
 
 class SafeHdf5:
@@ -41,11 +41,11 @@ class SafeHdf5:
         h5py = require_h5py(path)
         damage = _damage(path, source)
         if damage is not None:
-            raise unreadable(path, f"it is damaged: {damage}")
+            raise damaged(path, f"it is damaged: {damage}")
         try:
             self.root = h5py.File(path if source is None else source, "r")
         except OSError:
-            raise unreadable(path, "it is truncated or no HDF5 file") from None
+            raise damaged(path, "it is truncated or no HDF5 file") from None
         self.path = path
         self._size = size
         self._h5py = h5py

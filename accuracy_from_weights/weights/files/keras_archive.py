@@ -16,7 +16,7 @@ from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import layer_config
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -33,9 +33,9 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
             config = layer_config(json.loads(archive.read(_CONFIG)))
             weights = io.BytesIO(archive.read(_WEIGHTS))
     except zipfile.BadZipFile:
-        raise unreadable(path, "it is damaged or truncated") from None
+        raise damaged(path, "it is damaged or truncated") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise unreadable(path, f"its {_CONFIG!r} is damaged") from None
+        raise damaged(path, f"its {_CONFIG!r} is damaged") from None
     with SafeHdf5(path, len(weights.getbuffer()), weights) as file:
         parts = parts_of_store(file, config)
     return parts if part is None else parts_under(parts, part)
@@ -60,7 +60,7 @@ def parts_of_folder(path: str, part: str | None = None) -> list[Part]:
             with open(beside, encoding="utf-8") as file:
                 config = layer_config(json.load(file))
         except (ValueError, RecursionError):
-            raise unreadable(beside, "it is damaged") from None
+            raise damaged(beside, "it is damaged") from None
     with SafeHdf5(path, os.path.getsize(path)) as weights:
         parts = parts_of_store(weights, config)
     return parts if part is None else parts_under(parts, part)

@@ -20,7 +20,7 @@ from accuracy_from_weights.io.archives import (
     check_members,
     read_array,
 )
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 
@@ -44,7 +44,7 @@ def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
                         array = read_array(file, member.file_size, _KINDS)
                     arrays[member.filename.removesuffix(".npy")] = array
     except zipfile.BadZipFile:
-        raise unreadable(path, "it is damaged or truncated") from None
+        raise damaged(path, "it is damaged or truncated") from None
     except PickledArrayError:
         raise UntrustedFileError(
             f"Reading {path!r} would run code, so it was not read: {member.filename!r} in it is a "
@@ -61,7 +61,7 @@ def _checkpoint(path: str, arrays: Arrays, part: str | None) -> Arrays:
     """Return the state dict of one checkpoint of a zoo's file."""
     steps = [f"{step:g}" for step in json.loads(arrays.pop("header").tobytes())["steps"]]
     if any(array.shape[:1] != (len(steps),) for array in arrays.values()):
-        raise unreadable(path, "its steps and its weights differ in number")
+        raise damaged(path, "its steps and its weights differ in number")
     if part is None and len(steps) == 1:
         part = steps[0]
     if part not in steps:

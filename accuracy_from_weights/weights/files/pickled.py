@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from accuracy_from_weights.errors import UntrustedFileError, needs
 from accuracy_from_weights.io.archives import check_expansion, check_members
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
 
@@ -52,7 +52,7 @@ def tensors_of_file(path: str, size: int) -> Any:
             wanted = _GLOBAL.search(text)
             what = f"a pickle which wants to call {wanted[1]}" if wanted else "a pickle with code"
             raise _untrusted(path, what) from None
-        raise unreadable(path, "it is damaged or no file of PyTorch's") from None
+        raise damaged(path, "it is damaged or no file of PyTorch's") from None
     _check_tensors(loaded, size, torch)
     return loaded
 
@@ -69,7 +69,7 @@ def _refuse_plain_pickle(path: str, size: int) -> None:
         wanted = _first_global(file)
     if wanted is not None:
         raise _untrusted(path, f"a pickle which wants to call {wanted}")
-    raise unreadable(path, "it is truncated or was not written by torch.save")
+    raise damaged(path, "it is truncated or was not written by torch.save")
 
 
 def _first_global(file: BinaryIO) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.weights.arrays import Float8Array
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 
@@ -62,21 +62,21 @@ def tensors_of_file(path: str, size: int) -> dict[str, np.ndarray[Any, Any]]:
                 begin, end = entry["data_offsets"]
                 n_bytes += end - begin
                 if n_bytes > size:
-                    raise unreadable(path, "the values of several tensors overlap")
+                    raise damaged(path, "the values of several tensors overlap")
     return tensors
 
 
 def _header(path: str, size: int, length_bytes: bytes, file: Any) -> dict[str, Any]:
     length = int.from_bytes(length_bytes, "little")
     if len(length_bytes) < 8 or length > min(_MAX_HEADER_BYTES, size - 8):
-        raise unreadable(path, "it is truncated or no .safetensors file")
+        raise damaged(path, "it is truncated or no .safetensors file")
     try:
         header = json.loads(file.read(length), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         detail = f": {error}" if isinstance(error, _RepeatedNameError) else ""
-        raise unreadable(path, f"its .safetensors header is damaged{detail}") from None
+        raise damaged(path, f"its .safetensors header is damaged{detail}") from None
     if not isinstance(header, dict):
-        raise unreadable(path, "its .safetensors header is damaged")
+        raise damaged(path, "its .safetensors header is damaged")
     return header
 
 
@@ -95,7 +95,7 @@ def _tensor(
     path: str, name: str, entry: Any, file: Any, start: int, n_bytes: int
 ) -> np.ndarray[Any, Any]:
     if not isinstance(entry, dict):
-        raise unreadable(path, f"the entry of tensor {name!r} is damaged")
+        raise damaged(path, f"the entry of tensor {name!r} is damaged")
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
     dtype = entry.get("dtype")
@@ -104,13 +104,13 @@ def _tensor(
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise unreadable(path, f"tensor {name!r} has the unknown dtype {dtype!r}")
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
-        raise unreadable(path, f"tensor {name!r} has an impossible shape or place")
+        raise damaged(path, f"tensor {name!r} has an impossible shape or place")
     begin, end = offsets
     itemsize = np.dtype(_DTYPES[dtype]).itemsize
     if end > n_bytes:
-        raise unreadable(path, f"it is truncated: tensor {name!r} ends beyond the file's end")
+        raise damaged(path, f"it is truncated: tensor {name!r} ends beyond the file's end")
     if end - begin != prod(shape) * itemsize:
-        raise unreadable(path, f"the shape and the size of tensor {name!r} disagree")
+        raise damaged(path, f"the shape and the size of tensor {name!r} disagree")
     file.seek(start + begin, os.SEEK_SET)
     raw = np.frombuffer(file.read(end - begin), dtype=_DTYPES[dtype])
     return _decoded(raw, dtype).reshape(shape)

@@ -19,7 +19,7 @@ from typing import Any
 from accuracy_from_weights.weights.checkpoints import parts_under
 from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5, require_h5py
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
 
@@ -49,7 +49,8 @@ def index_of(path: str) -> str | None:
         index = f"{shard[1]}{shard[2]}.index.json"
         if not os.path.isfile(os.path.join(folder, index)):
             raise unreadable(
-                path, f"it is one of several files, and their index {index!r} is not beside it"
+                path,
+                f"it is one of several files, whose index {index!r} is missing; put it beside them",
             )
         return os.path.join(folder, index)
     shard = _KERAS_SHARD.fullmatch(name)
@@ -93,7 +94,7 @@ def parts_of_index(path: str, part: str | None) -> list[Part]:
         is_ordered = is_ordered and reader == "pickled"
     missing = next((name for name in weight_map if name not in tensors), None)
     if missing is not None:
-        raise unreadable(path, f"its tensor {missing!r} is in none of its files")
+        raise damaged(path, f"its tensor {missing!r} is in none of its files")
     return parts_of_mapping(tensors, order_is_known=is_ordered, part=part)
 
 
@@ -104,7 +105,7 @@ def _weight_map(path: str) -> Mapping[str, Any]:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except (ValueError, RecursionError):
-        raise unreadable(path, "it is damaged or no index") from None
+        raise damaged(path, "it is damaged or no index") from None
     weight_map = content.get("weight_map") if isinstance(content, Mapping) else None
     if not isinstance(weight_map, Mapping) or not weight_map:
         raise unreadable(path, "it has no 'weight_map', which an index has")
@@ -118,7 +119,7 @@ def _files(path: str, weight_map: Mapping[str, Any]) -> list[str]:
         if not _is_text(file) or os.path.basename(file) != file or file in ("", ".", ".."):
             raise unreadable(path, f"it names {file!r}, which is no file beside it")
         if not os.path.isfile(os.path.join(os.path.dirname(path), file)):
-            raise unreadable(path, f"its file {file!r} is missing")
+            raise unreadable(path, f"its file {file!r} is missing; put it beside the index")
     return list(dict.fromkeys(named))
 
 
@@ -146,7 +147,7 @@ def _parts_of_keras(path: str, weight_map: Mapping[str, Any]) -> list[Part]:
                         target.create_dataset(key, data=shard.read(dataset))
             missing = next((place for place in weight_map if place not in whole), None)
             if missing is not None:
-                raise unreadable(path, f"its layer {missing!r} is in none of its files")
+                raise damaged(path, f"its layer {missing!r} is in none of its files")
     finally:
         for shard in shards.values():
             shard.root.close()

@@ -44,7 +44,10 @@ class InputForm:
         if self.kind not in INPUT_KINDS:
             raise ZooError(f"Inputs of kind {self.kind!r} are unknown; use one of {INPUT_KINDS}.")
         if len(self.shape) != {"image": 3, "signal": 2}.get(self.kind, 1) or min(self.shape) < 1:
-            raise ZooError(f"{self.shape} is no shape of an input of kind {self.kind!r}.")
+            raise ZooError(
+                f"{self.shape} is no shape of an input of kind {self.kind!r}. Images have "
+                "(channels, rows, columns), signals (channels, length), others (length,)."
+            )
         if (self.kind == "tokens") != (self.vocabulary > 0):
             raise ZooError(
                 f"A vocabulary of {self.vocabulary} does not suit inputs of kind {self.kind!r}; "

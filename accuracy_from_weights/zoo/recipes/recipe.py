@@ -217,7 +217,7 @@ class NetworkRecipe:
         if task.dataset != facts.name:
             raise ZooError(
                 f"The recipe is for the data set {task.dataset!r} and cannot be trained on "
-                f"{facts.name!r}."
+                f"{facts.name!r}. Give the recipe's data set."
             )
         n_old = facts.n_classes * (1 if task.transform == "none" else 2)
         if task.label_map is not None and len(task.label_map) != n_old:
