@@ -1,4 +1,4 @@
-"""What a callback finds in a training run beside the weights.
+"""Readers of what a training run tells beside the weights: logs, input shapes, examples.
 
 Accuracy and loss among the logged metrics, the shape of an input, and the number of training
 samples, whatever the framework and whatever names the user has chosen.

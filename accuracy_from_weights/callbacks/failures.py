@@ -1,4 +1,4 @@
-"""One warning in place of an error: a training run never ends because of this package."""
+"""Guards that turn an error into one warning: no training run ends because of this package."""
 
 from __future__ import annotations
 

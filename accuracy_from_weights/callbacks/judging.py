@@ -1,4 +1,4 @@
-"""The predictor behind a callback describes a network once and judges its row several times."""
+"""Holder of a callback's predictor, which describes a network once and judges it several times."""
 
 from __future__ import annotations
 

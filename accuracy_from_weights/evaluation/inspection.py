@@ -1,4 +1,4 @@
-"""Collect what the report shows beside scores: errors, intervals, importances, strangers."""
+"""Collect what the report shows beside scores: errors, intervals, importances, family check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which updates of a round to leave out, from their estimates alone."""
+"""Selection of the updates of a federated round, from their estimates alone."""
 
 from __future__ import annotations
 

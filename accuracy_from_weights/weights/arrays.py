@@ -20,7 +20,7 @@ class Float8Array(np.ndarray):
 
 
 def is_array(value: object) -> bool:
-    """Whether the value is a tensor or array of any framework, or a scalar one.
+    """Return whether the value is a tensor or array of any framework, or a scalar one.
 
     The type is asked, not the value: a lazy tensor of PyTorch refuses to tell its shape.
     """
@@ -29,7 +29,7 @@ def is_array(value: object) -> bool:
 
 
 def has_axes(value: Any) -> bool:
-    """Whether an array is more than a single number."""
+    """Return whether an array is more than a single number."""
     shape = known_shape(value)
     return shape is None or len(shape) > 0
 

@@ -136,7 +136,7 @@ def _kernels(source: Any) -> Kernels:
 
 
 def _holds_layers(kernels: Kernels) -> bool:
-    """Whether some array bears the name of a layer's kernel, unlike the state of an optimiser."""
+    """Return whether an array has the name of a layer's kernel, unlike an optimiser's state."""
     return any(path[-1:] in (("weight",), ("kernel",)) for path, _ in kernels)
 
 
@@ -246,7 +246,7 @@ def _check(around: Path, kernels: Kernels, is_whole: bool = True) -> None:
 
 
 def _are_several(children: Mapping[str, Kernels]) -> bool:
-    """Whether equal subtrees are all there is, and cannot be blocks that follow one another."""
+    """Return whether equal subtrees are all there is and cannot be consecutive blocks."""
     first, *others = children.values()
     names_and_shapes = _names_and_shapes(first)
     if len(first) < 2 or any(_names_and_shapes(other) != names_and_shapes for other in others):

@@ -91,7 +91,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def stays_on_device(tensor: Any) -> bool:
-    """Whether a tensor of PyTorch is worth describing where it is."""
+    """Return whether a PyTorch tensor is large enough to be described on its device."""
     return tensor.device.type not in _COPIED_FROM and tensor.ndim > 1 and tensor.numel() > SMALL
 
 

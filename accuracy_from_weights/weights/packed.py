@@ -187,7 +187,7 @@ def integers_without_scale(name: str, dtype: object) -> UnsupportedModelError:
 
 
 def _by_groups(codes: Array, scale: Array, zero: Array | None) -> Array | None:
-    """One scale a tensor, an output, or a group of an output's inputs."""
+    """Apply one scale to a tensor, to an output, or to a group of an output's inputs."""
     n_outputs, n_inputs = codes.shape[0], prod(codes.shape[1:])
     if scale.size > 1 and (scale.shape[0] != n_outputs or scale.size % n_outputs):
         return None
@@ -206,7 +206,7 @@ def _by_rows(codes: Array, scale: Array, zero: Array | None) -> Array | None:
 
 
 def _by_blocks(codes: Array, scale: Array, zero: Array | None) -> Array | None:
-    """One scale for each square of 128 by 128."""
+    """Apply one scale to each square of 128 by 128."""
     if scale.size == 1:
         return _by_groups(codes, scale, zero)
     if codes.ndim != 2 or scale.shape != tuple(-(-n // _BLOCK) for n in codes.shape):
@@ -235,7 +235,7 @@ def _as_keras_embedding(codes: Array, scale: Array, zero: Array | None) -> Array
 
 
 def _are_codes_of_keras(codes: Array, inputs: tuple[int, ...]) -> bool:
-    """Whether the largest code of each output is 127, which two packed 4-bit numbers are not."""
+    """Return whether each output's largest code is 127, unlike two packed 4-bit numbers."""
     return bool(np.isin(np.abs(codes).max(axis=inputs), (0, 127)).all())
 
 

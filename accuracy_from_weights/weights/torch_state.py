@@ -78,7 +78,7 @@ def _active(layer: Any) -> Iterator[str]:
 
 
 def _is_more_than_added(layer: Any, adapters: list[str]) -> bool:
-    """Whether some adapter scales the sum (DoRA), has a bias, or works in another way."""
+    """Return whether an adapter scales the sum (DoRA), has a bias, or works in another way."""
     for adapter in adapters:
         up = getattr(layer, "lora_B", {})
         if adapter in up and getattr(up[adapter], "bias", None) is not None:

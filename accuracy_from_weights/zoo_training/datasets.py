@@ -1,4 +1,4 @@
-"""Images to train a zoo on, from wherever the user has them, brought to one form."""
+"""Loading of images to train a zoo on: files, folders and downloads, brought to one form."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _MOST_AXES = 4  # images, rows, columns, channels
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Whether the folder holds the four files of images and labels."""
+    """Return whether the folder holds the four files of images and labels."""
     return folder.is_dir() and all(_file(folder, stem) for stem in _STEMS)
 
 

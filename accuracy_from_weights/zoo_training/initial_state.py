@@ -23,7 +23,7 @@ _CUT_NORMAL_STD = 0.87962566103423978
 
 
 def is_kernel(name: str, shape: Shape) -> bool:
-    """Whether L2 and weight decay apply to a parameter."""
+    """Return whether L2 and weight decay apply to a parameter."""
     return len(shape) >= 2 and name != POSITION
 
 

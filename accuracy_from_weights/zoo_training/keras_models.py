@@ -1,4 +1,4 @@
-"""The same networks as Keras models, with the way from their weights to PyTorch's and back."""
+"""Keras models of recipes' architectures, and their weights in PyTorch's layout and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many networks a device's memory holds at once."""
+"""Number of networks that a device's memory holds at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training a zoo's networks takes and gives: images, checkpoints, the call that trains.
+"""Training of a zoo's networks: the images, the choice of a backend, and the call that trains.
 
 The frameworks stand behind `train_networks`; nothing here imports one.
 """

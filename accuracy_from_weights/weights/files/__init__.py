@@ -15,8 +15,8 @@ import stat
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError, first_line
 from accuracy_from_weights.io.archives import DamagedArchiveError
 from accuracy_from_weights.weights.checkpoints import check_one_network
+from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.files.folders import weights_in
-from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.files.shards import index_of, parts_of_index
 from accuracy_from_weights.weights.found_layers import Part
 

@@ -6,7 +6,7 @@ import os
 import re
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.files.limits import unreadable
+from accuracy_from_weights.weights.files.errors import unreadable
 
 _WEIGHTS = (
     "model.safetensors",

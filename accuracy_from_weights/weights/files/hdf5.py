@@ -19,13 +19,13 @@ import numpy as np
 from accuracy_from_weights.errors import UnreadableFileError
 from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.checkpoints import parts_under
+from accuracy_from_weights.weights.files.errors import unreadable
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import (
     LayerConfig,
     configs_by_name,
     layer_config,
 )
-from accuracy_from_weights.weights.files.limits import unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.keras_names import (

@@ -12,8 +12,8 @@ import numpy as np
 
 from accuracy_from_weights.errors import UntrustedFileError, needs
 from accuracy_from_weights.io.archives import check_expansion
+from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
-from accuracy_from_weights.weights.files.limits import damaged, unreadable
 
 
 class SafeHdf5:

@@ -13,10 +13,10 @@ import zipfile
 
 from accuracy_from_weights.io.archives import check_members
 from accuracy_from_weights.weights.checkpoints import parts_under
+from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 from accuracy_from_weights.weights.files.keras_config import layer_config
-from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"

@@ -89,7 +89,7 @@ def _nodes(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _steps(
     node: Mapping[str, Any], config: LayerConfig, key: str, before: Sequence[Step]
 ) -> Iterator[Step]:
-    """Each call of a layer; a layer of a sequential model is called once, with what is before."""
+    """Yield each call of a layer; a sequential model calls a layer once, with the one before it."""
     name = str(config.details.get("name") or node.get("name"))
     activation = _activation(config.details)
     calls = node.get("inbound_nodes")
@@ -109,7 +109,7 @@ def _activation(details: Mapping[str, Any]) -> str | None:
 
 
 def _sources(call: Any) -> Iterator[str]:
-    """Names of the layers whose outputs a call takes, in any version's spelling."""
+    """Return the names of the layers whose outputs a call takes, in any version's spelling."""
     if isinstance(call, Mapping):
         history = call.get("keras_history")
         if isinstance(history, list) and history:

@@ -20,7 +20,7 @@ from accuracy_from_weights.io.archives import (
     check_members,
     read_array,
 )
-from accuracy_from_weights.weights.files.limits import damaged, unreadable
+from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 

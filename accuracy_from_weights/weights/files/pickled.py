@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from accuracy_from_weights.errors import UntrustedFileError, needs
 from accuracy_from_weights.io.archives import check_expansion, check_members
-from accuracy_from_weights.weights.files.limits import damaged
+from accuracy_from_weights.weights.files.errors import damaged
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.weights.arrays import Float8Array
-from accuracy_from_weights.weights.files.limits import damaged, unreadable
+from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 

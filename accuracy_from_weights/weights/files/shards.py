@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from accuracy_from_weights.weights.checkpoints import parts_under
+from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.files.hdf5 import parts_of_store
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5, require_h5py
-from accuracy_from_weights.weights.files.limits import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
 

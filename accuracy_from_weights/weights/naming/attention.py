@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"att(?:n|ention)", re.IGNORECASE)
 
 
 def is_projection(path: tuple[str, ...]) -> bool:
-    """Whether a linear layer's name says that it is one of attention's four projections.
+    """Return whether a linear layer's name is that of one of attention's four projections.
 
     Names such as ``out`` are common elsewhere, so the name of a block above must say attention;
     only ``q_proj``, ``k_proj`` and ``v_proj`` speak for themselves.
@@ -34,7 +34,7 @@ def is_projection(path: tuple[str, ...]) -> bool:
 
 
 def is_fused(path: tuple[str, ...]) -> bool:
-    """Whether the name is one that is used for query, key and value in one kernel."""
+    """Return whether the name is one that is used for query, key and value in one kernel."""
     return bool(path) and _FUSED.fullmatch(path[-1]) is not None
 
 

@@ -183,7 +183,7 @@ def _kernel(
 
 
 def _is_transposed(kernel: Array, bias: Array | None, folded_class: str) -> bool:
-    """Whether the kernel is laid out as (*spatial, out, in): Keras's ConvTranspose, not Flax's."""
+    """Return whether the kernel is (*spatial, out, in): Keras's ConvTranspose, not Flax's."""
     if kernel.ndim < 3 or "transpose" not in folded_class:
         return False
     is_flax = folded_class == "convtranspose"

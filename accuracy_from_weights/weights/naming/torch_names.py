@@ -197,7 +197,7 @@ def _is_embedding(path: tuple[str, ...], kernel: Array, bias: Array | None) -> b
 def _is_stored_transposed(
     path: tuple[str, ...], kernel: Array, bias: Array | None, hint: Hint
 ) -> bool:
-    """Whether the weight is laid out as (in, out, ...): transposed convolutions, GPT-2's linears.
+    """Return whether the weight is (in, out, ...): transposed convolutions, GPT-2's linears.
 
     A state dict does not say so. A bias that fits the second axis only does; without one the
     name has to, so that a transposed convolution without bias under a plain name is read as an

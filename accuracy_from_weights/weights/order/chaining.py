@@ -261,7 +261,7 @@ def merged(units: Sequence[Unit], is_pre_norm: bool) -> list[Unit]:
 
 
 def _norm_before(heads: Sequence[Unit], best: int, is_pre_norm: bool) -> int:
-    """Whether a block begins with a normalisation: one of its first kernel's inputs only."""
+    """Return whether a block begins with a normalisation of its first kernel's inputs only."""
     kernel = heads[best]
     for i, head in enumerate(heads):
         fits = head.is_normalisation and head.n_out == kernel.n_in
@@ -273,7 +273,7 @@ def _norm_before(heads: Sequence[Unit], best: int, is_pre_norm: bool) -> int:
 def _cost(
     unit: Unit, last: Unit | None, ordered: Sequence[Unit], level: Level
 ) -> tuple[int, int, int, int]:
-    """How badly a unit fits next; the smaller the better."""
+    """Return how badly a unit fits next; the smaller the better."""
     misfit = _misfit(unit, last, ordered, level)
     # Where nothing chains (after a concatenation), counters go on across families.
     number = counter(unit.name)[0] if misfit >= _NO_CHAIN else 0

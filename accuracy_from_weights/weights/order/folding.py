@@ -1,4 +1,4 @@
-"""Normalisations meet the kernels they belong to: kernels and normalisations become layers.
+"""Folding of normalisations into the kernels that they belong to, which makes layers of both.
 
 A batch normalisation right after a kernel is folded into it: the two are one linear map. After
 an activation it is folded into the next kernel instead, again one linear map (but for the borders
@@ -113,7 +113,7 @@ def _folded_forward(parts: Sequence[Part]) -> list[Part]:
 
 
 def _follows_activation(normalisation: Normalisation, kernel: Kernel | None) -> bool:
-    """Whether an activation lies between a kernel and the batch normalisation after it."""
+    """Return whether an activation lies between a kernel and the batch normalisation after it."""
     if normalisation.before is not None:
         return normalisation.before in ("rectifier", "activation")
     if kernel is None:

@@ -46,7 +46,7 @@ def in_order_of_flow(
 
 
 def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
-    """Whether the order is the alphabet's, so that nobody has put the layers in order."""
+    """Return whether the order is alphabetical, so that nobody has put the layers in order."""
     return len(paths) > 1 and list(paths) == sorted(paths)
 
 

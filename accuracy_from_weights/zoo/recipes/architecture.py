@@ -175,7 +175,7 @@ class Architecture:
         return self.bias or self.normalisation == "none"
 
     def has_shortcut(self, depth: int, width: int, stride: int) -> bool:
-        """Whether a residual block needs a convolution on the way around it."""
+        """Return whether a residual block needs a convolution in its skip connection."""
         return depth != width or (stride > 1 and self.pooling == "none")
 
     def sizes(self, size: int) -> tuple[int, ...]:

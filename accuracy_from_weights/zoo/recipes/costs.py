@@ -1,4 +1,4 @@
-"""What it takes to train a network: multiplications, values, seconds of a processor's core."""
+"""Costs of training a network: multiplications, values, and seconds of one CPU core."""
 
 from __future__ import annotations
 

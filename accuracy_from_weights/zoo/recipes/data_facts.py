@@ -1,4 +1,4 @@
-"""What a recipe may know of a data set: its name, its inputs and numbers of examples."""
+"""Facts of a data set that recipes depend on: its name, its inputs and numbers of examples."""
 
 from __future__ import annotations
 

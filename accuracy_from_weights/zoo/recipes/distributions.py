@@ -1,4 +1,4 @@
-"""What the distributions of recipes have in common: random streams, TOML."""
+"""Common parts of all distributions of recipes: random streams, TOML."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RecipeDistribution(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON or TOML."""
+        """Return plain values for JSON or TOML."""
         ...
 
 
@@ -48,7 +48,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def distribution_to_dict(distribution: Any) -> dict[str, Any]:
-    """Plain values of a distribution, its family first."""
+    """Return plain values of a distribution, its family first."""
     values = {"family": distribution.family}
     for f in dataclasses.fields(distribution):
         value = getattr(distribution, f.name)
@@ -77,7 +77,7 @@ def distribution_from_dict(cls: type[D], values: Mapping[str, Any]) -> D:
 
 
 def _is_alike(value: Any, default: Any) -> bool:
-    """Whether a value has the type of a default; a whole number serves where any number does."""
+    """Return whether a value has a default's type; a whole number serves where any number does."""
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(_is_alike(item, default[0]) for item in value)
     if isinstance(value, bool) or isinstance(default, bool):

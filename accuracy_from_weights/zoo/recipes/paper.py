@@ -122,7 +122,7 @@ class PaperRecipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON or TOML."""
+        """Return plain values for JSON or TOML."""
         return distribution_to_dict(self)
 
     @classmethod

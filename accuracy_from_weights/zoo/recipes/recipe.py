@@ -1,4 +1,4 @@
-"""Everything needed to train one network again."""
+"""Recipe of one network: everything needed to train it again."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class NetworkRecipe:
             self.architecture.sizes(task.form.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON or TOML; what is None is left out."""
+        """Return plain values for JSON or TOML; what is None is left out."""
         return _plain(dataclasses.asdict(self))
 
     @classmethod

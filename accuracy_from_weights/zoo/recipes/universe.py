@@ -232,7 +232,7 @@ class UniverseRecipe:
         return max(batch, min(round(n), most)), noise
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON or TOML."""
+        """Return plain values for JSON or TOML."""
         return distribution_to_dict(self)
 
     @classmethod

@@ -186,7 +186,7 @@ class WildRecipe:
         return round(n_train), noise, max(6, round(steps))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON or TOML."""
+        """Return plain values for JSON or TOML."""
         return distribution_to_dict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What families of images are drawn with: coordinates, smooth fields, points and outlines."""
+"""Drawing tools for families of images: coordinates, smooth fields, points and outlines."""
 
 from __future__ import annotations
 

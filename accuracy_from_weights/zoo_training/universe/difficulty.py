@@ -1,4 +1,4 @@
-"""How hard a task is made, so that good networks come out anywhere between chance and perfect.
+"""Difficulty of a task, drawn so that good networks end anywhere between chance and perfect.
 
 The aim is drawn first: an accuracy above chance, (accuracy - 1/C) / (1 - 1/C) for C classes, evenly
 between 0 and 1. What each family answers to its ease was measured with learners of fixed effort

@@ -1,4 +1,4 @@
-"""A task in the making: its classes, sizes and randomness, and what all kinds draw alike."""
+"""Draft of a task: its classes, sizes and randomness, and what all kinds of tasks draw alike."""
 
 from __future__ import annotations
 
