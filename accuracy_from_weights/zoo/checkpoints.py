@@ -137,7 +137,7 @@ def _lines(path: Path) -> list[dict[str, str]]:
                 "does."
             )
         if not line["file"] or not line["run"]:
-            raise ZooError(f"A line of {path} lacks its file or its run: {line}. Fill them in.")
+            raise ZooError(f"A line of {path} names no file or no run: {line}. Fill them in.")
     return lines
 
 

@@ -6,10 +6,11 @@ environment of its own runs all of them on JAX.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.callbacks.processes import run_python
+
+HERE = Path(__file__).parent
 
 ON_JAX = [
     "test_these_tests_run_on_the_backend_that_was_asked_for",
@@ -20,33 +21,15 @@ ON_JAX = [
 
 
 def test_the_callback_works_on_jax():
-    file = Path(__file__).with_name("test_keras_callback.py")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *[f"{file}::{name}" for name in ON_JAX]],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert f"{len(ON_JAX)} passed" in run.stdout
+    names = [f"{HERE / 'test_keras_callback.py'}::{name}" for name in ON_JAX]
+    printed = run_python("-m", "pytest", "-q", *names, KERAS_BACKEND="jax")
+    assert f"{len(ON_JAX)} passed" in printed
 
 
 def test_weights_that_are_sharded_over_devices_are_read_whole():
-    here = Path(__file__).parent
-    run = subprocess.run(
-        [sys.executable, str(here / "keras_two_devices.py")],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        },
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.endswith("read whole\n")
+    environment = {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    assert run_python(HERE / "keras_two_devices.py", **environment).endswith("read whole\n")

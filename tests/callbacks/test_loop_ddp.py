@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.callbacks.processes import LAUNCHER, run_python, seen_by_both
 
 HERE = Path(__file__).parent
 
 
 def test_two_processes_estimate_and_stop_alike(tmp_path):
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = str(HERE / "loop_two_processes.py")
-    run = subprocess.run(
-        [sys.executable, "-m", *launcher, script, str(tmp_path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    run_python(*LAUNCHER, HERE / "loop_two_processes.py", tmp_path, OMP_NUM_THREADS="1")
+    first, second = seen_by_both(tmp_path)
     assert first["with"]["weights"] == first["without"]["weights"]
     assert first["with"]["weights"] == second["with"]["weights"]
     # Batch normalisation's statistics, which are folded in, are each process' own.
