@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.io.atomic import replacing
 from accuracy_from_weights.zoo.metrics import (
     MEASURED,
     METRICS_FILES,
@@ -69,42 +69,37 @@ def export_zoo(
         _refuse_batch_normalisation(ZooStore(zoo))
     n = len(source.metrics)
     names = (WEIGHTS_FILE, METRICS_FILES[0], LAYOUT_FILE)
-    temporary = {name: folder / f"{name}.{os.getpid()}.tmp" for name in names}
     layout = None
     done = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for piece in source.pieces:
-            for rows, stack in piece.stacks():
-                if layout is None:
-                    layout = layout_of(stack)
-                    weights = np.lib.format.open_memmap(
-                        temporary[WEIGHTS_FILE], "w+", np.dtype(dtype), (n, layout[-1].end)
-                    )
-                elif layout_of(stack) != layout:
-                    raise ZooError(
-                        f"{zoo} holds networks of several architectures, and the published "
-                        "format holds one. Export a zoo of one architecture."
-                    )
-                weights[rows] = rows_of(stack)
-                done += len(rows)
-                if progress is not None:
-                    progress(done, n)
-        if layout is None:
-            raise ZooError(f"{zoo} holds no network. Build it first (zoo build).")
-        weights.flush()
-        del weights
-        write_layout(temporary[LAYOUT_FILE], layout)
-        header, lines = _metrics_lines(source.metrics)
-        write_metrics(temporary[METRICS_FILES[0]], header, lines)
-        for name, path in temporary.items():
-            os.replace(path, folder / name)
+        with contextlib.ExitStack() as files:
+            temporary = {name: files.enter_context(replacing(folder / name)) for name in names}
+            for piece in source.pieces:
+                for rows, stack in piece.stacks():
+                    if layout is None:
+                        layout = layout_of(stack)
+                        weights = np.lib.format.open_memmap(
+                            temporary[WEIGHTS_FILE], "w+", np.dtype(dtype), (n, layout[-1].end)
+                        )
+                    elif layout_of(stack) != layout:
+                        raise ZooError(
+                            f"{zoo} holds networks of several architectures, and the published "
+                            "format holds one. Export a zoo of one architecture."
+                        )
+                    weights[rows] = rows_of(stack)
+                    done += len(rows)
+                    if progress is not None:
+                        progress(done, n)
+            if layout is None:
+                raise ZooError(f"{zoo} holds no network. Build it first (zoo build).")
+            weights.flush()
+            del weights
+            write_layout(temporary[LAYOUT_FILE], layout)
+            header, lines = _metrics_lines(source.metrics)
+            write_metrics(temporary[METRICS_FILES[0]], header, lines)
     except OSError as error:
         raise ZooError(f"The zoo cannot be written to {folder}: {error.strerror}.") from error
-    finally:
-        for path in temporary.values():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
 
 
 def import_zoo(

@@ -76,7 +76,7 @@ def build_zoo(
     device : str, default "cpu"
     at_once : int, optional
         Networks that a process trains at once, and that a kill may therefore cost; the universe's
-        recipes are drawn so that as many go together. Defaults to 1 on a processor and to what the
+        recipes are drawn so that as many go together. Defaults to 1 on a CPU and to what the
         memory of a GPU holds.
     dtype : {"float32", "float16"}, default "float32"
         Type of the stored weights.

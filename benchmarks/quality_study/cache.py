@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_from_weights.io.atomic import replacing
+
 Said = dict[str, NDArray[Any]]
 
 
@@ -53,7 +55,6 @@ class Cache:
             return {key: np.array(values, np.float64) for key, values in kept.items()}
         said = compute()
         text = json.dumps({key: np.round(values, 6).tolist() for key, values in said.items()})
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         return said
