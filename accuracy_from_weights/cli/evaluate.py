@@ -91,8 +91,8 @@ def command(
     table = read_zoos(zoos, jobs, probes="probes" in predictor.features)
     inspector = None
     if report_file is not None:
-        strangers = hold_out == "run" and predictor_file is None
-        inspector = Inspector(table, strangers=strangers, random_state=seed)
+        other_datasets = hold_out == "run" and predictor_file is None
+        inspector = Inspector(table, other_datasets=other_datasets, random_state=seed)
     if predictor_file is not None:
         evaluations = _score_given(table, predictor, predictor_file, seed, inspector)
     else:

@@ -53,7 +53,7 @@ class Importance:
 
 
 @dataclass(frozen=True)
-class Strangers:
+class OtherDataset:
     """Scores of the networks of a data set that the predictor was not fitted to.
 
     Attributes
@@ -93,7 +93,7 @@ class Inspection:
         Low and high ends at each of `LEVELS`.
     coarse, fine : tuple of Importance
         By part of the network and by what is measured, the largest first.
-    strangers : tuple of Strangers
+    other_datasets : tuple of OtherDataset
         One entry for each other data set; empty where none was asked for.
     """
 
@@ -107,7 +107,7 @@ class Inspection:
     intervals: Floats
     coarse: tuple[Importance, ...]
     fine: tuple[Importance, ...]
-    strangers: tuple[Strangers, ...]
+    other_datasets: tuple[OtherDataset, ...]
 
     @property
     def errors(self) -> Floats:
@@ -122,16 +122,18 @@ class Inspector:
     ----------
     table : ZooTable
         The one that is cross-validated.
-    strangers : bool
+    other_datasets : bool
         Whether to ask each predictor for networks of the other data sets as well. Only where it
         was not fitted to them. Defaults to False.
     random_state : int
         Seed of shuffles and samples. Defaults to 0.
     """
 
-    def __init__(self, table: ZooTable, strangers: bool = False, random_state: int = 0) -> None:
+    def __init__(
+        self, table: ZooTable, other_datasets: bool = False, random_state: int = 0
+    ) -> None:
         self.table = table
-        self.strangers = strangers
+        self.other_datasets = other_datasets
         self.random_state = random_state
         self._seen: dict[str, list[dict[str, Any]]] = {}
 
@@ -171,7 +173,7 @@ class Inspector:
                 groups,
                 random_state=self.random_state,
             )
-        found["strangers"] = self._ask_strangers(dataset, predictor, features)
+        found["other_datasets"] = self._ask_other_datasets(dataset, predictor, features)
         self._seen.setdefault(dataset, []).append(found)
 
     def inspections(self) -> list[Inspection]:
@@ -194,7 +196,7 @@ class Inspector:
             joined("intervals"),
             _over_folds(folds, "coarse"),
             _over_folds(folds, "fine"),
-            _pooled_strangers(folds),
+            _pooled_datasets(folds),
         )
 
     def _sample(self, rows: Rows) -> Rows:
@@ -203,11 +205,11 @@ class Inspector:
         generator = np.random.default_rng(self.random_state)
         return np.sort(generator.choice(rows, _MOST_ROWS, replace=False))
 
-    def _ask_strangers(
+    def _ask_other_datasets(
         self, dataset: str, predictor: AccuracyPredictor, features: NDArray[Any]
     ) -> dict[str, tuple[Floats, Booleans]]:
         """Return absolute errors and family membership for a sample of each other data set."""
-        if not self.strangers:
+        if not self.other_datasets:
             return {}
         datasets, truth = np.asarray(self.table.datasets), np.asarray(self.table.accuracy)
         answers = {}
@@ -236,13 +238,13 @@ def _over_folds(folds: Sequence[dict[str, Any]], kind: str) -> tuple[Importance,
     return tuple(sorted(found, key=lambda importance: -importance.increase))
 
 
-def _pooled_strangers(folds: Sequence[dict[str, Any]]) -> tuple[Strangers, ...]:
+def _pooled_datasets(folds: Sequence[dict[str, Any]]) -> tuple[OtherDataset, ...]:
     found = []
-    for other in folds[0]["strangers"]:
-        errors = np.concatenate([fold["strangers"][other][0] for fold in folds])
-        inside = np.concatenate([fold["strangers"][other][1] for fold in folds])
+    for other in folds[0]["other_datasets"]:
+        errors = np.concatenate([fold["other_datasets"][other][0] for fold in folds])
+        inside = np.concatenate([fold["other_datasets"][other][1] for fold in folds])
         means = [
             float(errors[part].mean()) if part.any() else float("nan") for part in (inside, ~inside)
         ]
-        found.append(Strangers(other, len(errors), float(np.mean(~inside)), *means))
+        found.append(OtherDataset(other, len(errors), float(np.mean(~inside)), *means))
     return tuple(found)

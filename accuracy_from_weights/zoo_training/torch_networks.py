@@ -25,14 +25,6 @@ from accuracy_from_weights.zoo_training.initial_state import initial_state, is_k
 Shape = tuple[int, ...]
 
 
-def build_module(recipe: NetworkRecipe) -> PlainModule:
-    """Build a recipe's network with its initial weights."""
-    module = _empty_module(recipe, recipe.task.form, recipe.task.n_classes)
-    state = initial_state(recipe, _shapes(module))
-    module.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
-    return module
-
-
 def _empty_module(recipe: NetworkRecipe, form: InputForm, n_classes: int) -> PlainModule:
     # The initial weights that PyTorch draws are overwritten; nothing else may notice the draw.
     with torch.random.fork_rng(devices=[]):

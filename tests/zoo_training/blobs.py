@@ -1,9 +1,13 @@
-"""Small made-up images that networks learn quickly."""
+"""Small made-up images that networks learn quickly, and PyTorch modules to run those networks."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from accuracy_from_weights.zoo.rebuilding.torch_modules import PlainModule
+from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
+from accuracy_from_weights.zoo_training.initial_state import initial_state
 from accuracy_from_weights.zoo_training.training import ImageData
 
 
@@ -24,3 +28,12 @@ def blobs(
     x_train, y_train = draw(n_train)
     x_test, y_test = draw(n_test)
     return ImageData("blobs", x_train, y_train, x_test, y_test, n_classes)
+
+
+def build_module(recipe: NetworkRecipe) -> PlainModule:
+    """Build a recipe's network with its initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        module = PlainModule(recipe.architecture, recipe.task.form, recipe.task.n_classes)
+    state = initial_state(recipe, {n: tuple(p.shape) for n, p in module.named_parameters()})
+    module.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
+    return module

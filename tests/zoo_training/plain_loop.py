@@ -15,8 +15,8 @@ from accuracy_from_weights.zoo_training.randomness import (
     order_key,
 )
 from accuracy_from_weights.zoo_training.tasks import prepare_data, training_examples
-from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import ImageData
+from tests.zoo_training.blobs import build_module
 
 
 class PlainNetwork(nn.Module):

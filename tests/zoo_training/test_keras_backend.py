@@ -14,9 +14,8 @@ from accuracy_from_weights.zoo.recipes.architecture import Architecture, InputFo
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo_training.keras_models import KerasNetwork
-from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import train_networks
-from tests.zoo_training.blobs import blobs
+from tests.zoo_training.blobs import blobs, build_module
 
 ARCHITECTURES = {
     "cnn": Architecture(

@@ -12,9 +12,8 @@ from accuracy_from_weights.zoo.recipes.architecture import Architecture
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.wild import WildRecipe
-from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
-from tests.zoo_training.blobs import blobs
+from tests.zoo_training.blobs import blobs, build_module
 
 
 def paper_recipe(**changes: object) -> NetworkRecipe:

@@ -19,10 +19,9 @@ from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.table import ZooTable, concatenate
 from accuracy_from_weights.zoo_training.builder import build_zoo, rebuild_network
 from accuracy_from_weights.zoo_training.tasks import examples_of
-from accuracy_from_weights.zoo_training.torch_networks import build_module
 from accuracy_from_weights.zoo_training.training import train_networks
 from accuracy_from_weights.zoo_training.universe_data import UniverseData
-from tests.zoo_training.blobs import blobs
+from tests.zoo_training.blobs import blobs, build_module
 
 RECIPE = UniverseRecipe(per_task=2, n_train=120, n_test=80, max_steps=60)
 

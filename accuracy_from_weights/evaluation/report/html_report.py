@@ -196,7 +196,7 @@ def _section(evaluation: Evaluation, found: Inspection) -> dict[str, Any]:
                 "Errors by the share of the zoo's own networks that are at least as unusual.",
             )
         ],
-        "has_strangers": bool(found.strangers),
+        "has_other_datasets": bool(found.other_datasets),
         "family": _family_table(found),
         "importance_pictures": [
             figures.importances(name, found.coarse, "Features by the part of the network."),
@@ -288,7 +288,7 @@ def _family_table(found: Inspection) -> _Table:
     ]
     rows += [
         _family_row(s.dataset, s.n_rows, s.share_outside, s.error_inside, s.error_outside)
-        for s in found.strangers
+        for s in found.other_datasets
     ]
     caption = "Mean absolute error (percentage points) of networks inside and outside the family"
     return _Table(caption, ["", "networks", "outside", "error inside", "error outside"], rows)

@@ -96,7 +96,7 @@ def make_table(names=("a", "b"), n_runs=20):
 def inspected():
     """A zoo of two data sets, its evaluations and what an inspector saw."""
     table = make_table(("digits", HOSTILE))
-    inspector = Inspector(table, strangers=True)
+    inspector = Inspector(table, other_datasets=True)
     evaluations = cross_validate(table, Light(), n_folds=2, inspect=inspector)
     return table, evaluations, inspector.inspections()
 
@@ -242,21 +242,21 @@ class TestInspection:
             assert held == pytest.approx(ours.coverage.value)
             assert last_rows(found.runs, found.steps).sum() == ours.n_runs
 
-    def test_strangers_are_recognised(self, inspected):
+    def test_networks_of_other_data_sets_are_recognised(self, inspected):
         _, _, (first, second) = inspected
-        assert [strangers.dataset for strangers in first.strangers] == [second.dataset]
-        assert [strangers.dataset for strangers in second.strangers] == [first.dataset]
+        assert [other.dataset for other in first.other_datasets] == [second.dataset]
+        assert [other.dataset for other in second.other_datasets] == [first.dataset]
         for found in (first, second):
-            assert found.strangers[0].share_outside > 0.9
+            assert found.other_datasets[0].share_outside > 0.9
             assert found.in_family.mean() > 0.8
 
-    def test_no_strangers_where_none_were_asked_for(self, given_predictor):
+    def test_no_other_data_sets_where_none_were_asked_for(self, given_predictor):
         table, predictor = given_predictor
         inspector = Inspector(table)
         rows = np.arange(20)
         inspector("digits", predictor, table.features, rows)
         (found,) = inspector.inspections()
-        assert found.strangers == ()
+        assert found.other_datasets == ()
         np.testing.assert_array_equal(found.predicted, predictor.predict(table.features[rows]))
 
 
