@@ -65,9 +65,13 @@ class AccuracyCallback(CommonParameters):
         self._own_keys = tuple(self.name + suffix for suffix in SUFFIXES)
         self._forecasts = Forecasts(bool(self.forecast), self.name, self, self.forecast_advice)
         self._truths = Truths(self.anchor_every, self, self.anchor_advice)
-        needs_anchor = self.anchor_every is not None
         self._judge = Judge(
-            self.predictor, self.features, self.input_shape, self.sample, needs_anchor, self.part
+            self.predictor,
+            self.features,
+            input_shape=self.input_shape,
+            sample=self.sample,
+            needs_anchor=self.anchor_every is not None,
+            part=self.part,
         )
         self._chart = Chart(self.chart_to, self.name)
         self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)

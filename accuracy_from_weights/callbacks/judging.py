@@ -76,6 +76,7 @@ class Judge:
         self,
         predictor: Any,
         features: Any,
+        *,
         input_shape: Any = None,
         sample: Any = None,
         needs_anchor: bool = False,
