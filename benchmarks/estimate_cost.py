@@ -4,6 +4,10 @@
 validation passes. WeightWatcher is timed where it is installed (``pip install weightwatcher``).
 Each time is the shortest of several, taken in turn, in seconds of the processor, which other
 programs lengthen less than those of the clock; the ratio's spread is that over the rounds.
+
+``--before FOLDER`` measures what describing costs with the package in another folder (``git
+worktree add FOLDER COMMIT``) right before, in a process of its own. ``--quick`` leaves out the
+validation passes, the callback and WeightWatcher.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ import contextlib
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
@@ -25,7 +32,6 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.weights import read_weights
 
@@ -96,11 +102,54 @@ def extra_memory(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def measured(name: str, rounds: int, at_most: float) -> dict[str, Any]:
+def measured(name: str, rounds: int) -> dict[str, Any]:
+    """Measure what reading and describing cost, and one pass."""
+    torch.manual_seed(0)
+    model = NETWORKS[name][0]()
+    arrays = [p.detach().numpy() for p in model.parameters()]
+    weights = read_weights(model)
+    works: dict[str, Callable[[], object]] = {
+        "sum": lambda: [array.sum() for array in arrays],
+        "read": lambda: read_weights(model),
+        "describe": lambda: describe(read_weights(model)),
+        "describe_alone": lambda: describe(weights),
+    }
+    times = in_turn(works, rounds, sum(array.size for array in arrays))
+    best = {what: min(values) for what, values in times.items()}
+    ratios = [d / s for d, s in zip(times["describe"], times["sum"], strict=True)]
+    return {
+        "network": name,
+        "parameters": sum(array.size for array in arrays),
+        **{f"{what}_ms": 1000 * seconds for what, seconds in best.items()},
+        "describe_over_sum": best["describe"] / best["sum"],
+        "describe_over_sum_range": [min(ratios), max(ratios)],
+        "extra_memory_mb": extra_memory(works["describe"]) / 1e6,
+        "largest_layer_mb": max(array.nbytes for array in arrays) / 1e6,
+    }
+
+
+def in_turn(
+    works: dict[str, Callable[[], object]], rounds: int, n_parameters: int
+) -> dict[str, list[float]]:
+    """Return each work's shortest time of each round."""
+    for work in works.values():
+        work()
+    repeats = max(1, 2_000_000 // n_parameters)
+    times: dict[str, list[float]] = {what: [] for what in works}
+    for _ in range(rounds):
+        for what, work in works.items():
+            n = 20 * repeats if what == "sum" else repeats
+            times[what].append(min(seconds(work) for _ in range(max(3, min(n, 50)))))
+    return times
+
+
+def beside_others(name: str, rounds: int, at_most: float, describe_s: float) -> dict[str, Any]:
+    """Measure the callback, a validation pass and WeightWatcher."""
+    from accuracy_from_weights.callbacks.torch import Monitor
+
     build, inputs, batch = NETWORKS[name]
     torch.manual_seed(0)
     model = build()
-    arrays = [p.detach().numpy() for p in model.parameters()]
     monitor = Monitor()
     epochs = iter(range(10**6))
 
@@ -109,38 +158,26 @@ def measured(name: str, rounds: int, at_most: float) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # a network of another family than the zoo's
             monitor.update(model, next(epochs))
 
-    works: dict[str, Callable[[], object]] = {
-        "sum": lambda: [array.sum() for array in arrays],
-        "describe": lambda: describe(read_weights(model)),
-        "callback": estimate,
-    }
-    for work in works.values():
-        work()
-    repeats = max(1, 2_000_000 // sum(array.size for array in arrays))
-    times: dict[str, list[float]] = {what: [] for what in works}
-    for _ in range(rounds):
-        for what, work in works.items():
-            n = 20 * repeats if what == "sum" else repeats
-            times[what].append(min(seconds(work) for _ in range(max(3, min(n, 50)))))
-    best = {what: min(values) for what, values in times.items()}
-    ratios = [d / s for d, s in zip(times["describe"], times["sum"], strict=True)]
+    n_parameters = sum(p.numel() for p in model.parameters())
+    callback = min(in_turn({"callback": estimate}, rounds, n_parameters)["callback"])
     validation = validation_pass(model, inputs(batch), at_most)
     watcher = weightwatcher_seconds(model)
     return {
-        "network": name,
-        "parameters": sum(array.size for array in arrays),
-        "sum_ms": 1000 * best["sum"],
-        "describe_ms": 1000 * best["describe"],
-        "callback_ms": 1000 * best["callback"],
-        "describe_over_sum": best["describe"] / best["sum"],
-        "describe_over_sum_range": [min(ratios), max(ratios)],
+        "callback_ms": 1000 * callback,
         "validation_s": validation,
-        "callback_over_validation": best["callback"] / validation,
+        "callback_over_validation": callback / validation,
         "weightwatcher_s": watcher,
-        "weightwatcher_over_describe": None if watcher is None else watcher / best["describe"],
-        "extra_memory_mb": extra_memory(works["describe"]) / 1e6,
-        "largest_layer_mb": max(array.nbytes for array in arrays) / 1e6,
+        "weightwatcher_over_describe": None if watcher is None else watcher / describe_s,
     }
+
+
+def measured_before(folder: str, name: str, rounds: int) -> dict[str, Any]:
+    """Measure the package in another folder."""
+    command = [sys.executable, __file__, name, "--quick", "--rounds", str(rounds)]
+    environment = os.environ | {"PYTHONPATH": folder}
+    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    row: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return row
 
 
 def main() -> None:
@@ -148,12 +185,20 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(NETWORKS), metavar="NETWORK")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--validation-seconds", type=float, default=20, help="at most, a network")
+    parser.add_argument("--quick", action="store_true", help="reading and describing only")
+    parser.add_argument("--before", metavar="FOLDER", help="of another checkout")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"numpy {np.__version__}, torch {torch.__version__}")
     for name in options.names:
+        if options.before is not None:
+            before = measured_before(options.before, name, options.rounds)
+            print(json.dumps({"before": options.before} | before), flush=True)
         with threadpool_limits(1):
-            row = measured(name, options.rounds, options.validation_seconds)
+            row = measured(name, options.rounds)
+            if not options.quick:
+                describe_s = row["describe_ms"] / 1000
+                row |= beside_others(name, options.rounds, options.validation_seconds, describe_s)
         print(json.dumps(row), flush=True)
 
 

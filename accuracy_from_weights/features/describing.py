@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
 from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.features.feature_sets import check_feature_set
-from accuracy_from_weights.features.large.large_layers import LARGEST_EXACT
 from accuracy_from_weights.features.log_columns import log_row
 from accuracy_from_weights.features.task import as_classifier, check_task, declared_task
 from accuracy_from_weights.weights import (
@@ -25,6 +24,7 @@ from accuracy_from_weights.weights import (
     read_weights,
     stack_networks,
 )
+from accuracy_from_weights.weights.device_arrays import SMALL
 
 if TYPE_CHECKING:
     from accuracy_from_weights.features.input_spec import InputSpec
@@ -169,7 +169,7 @@ def _describe_portion(
         except AccuracyFromWeightsError as error:
             rows[k] = error
             continue
-        if network.n_parameters > LARGEST_EXACT:
+        if network.n_parameters > SMALL:
             # Described alone: large networks gain nothing from company, and would fill the memory.
             rows[k] = np.append(describe(_on_device(network, device))[0], _graph_row(network))
         else:

@@ -1,34 +1,51 @@
 """A description of fixed length for a network of any architecture.
 
 Three parts: the architecture in a few numbers; each layer's scale-free statistics, gathered over
-the first, the last and all layers; and what the layers do together (`propagation`). Nothing
-changes when hidden neurons are permuted.
+the layers; and what the layers do together (`propagation`). Nothing changes when hidden neurons are
+permuted. It costs one pass over the weights (`kernel_measures`), one more over the last layers, and
+small matrices. Layers of one shape are worked on together. The same code runs with numpy and, where
+a network's large kernels lie on a device of PyTorch, there: one array of numbers is copied back.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.features.large.large_layers import LargeLayer, is_large
+from accuracy_from_weights.features.array_ops import (
+    ArrayLike,
+    FloatArray,
+    dot,
+    floored,
+    in_batches,
+    namespace_of,
+    on_host,
+    plain_arithmetic,
+)
+from accuracy_from_weights.features.kernel_measures import (
+    KernelMeasures,
+    class_geometry,
+    measure,
+)
 from accuracy_from_weights.features.layer_statistics import (
     LAYER_STATISTIC_NAMES,
-    input_powers,
+    RAW_NAMES,
     layer_statistics,
-    neuron_powers,
+    other_measures,
 )
-from accuracy_from_weights.features.numbers import FloatArray, log
-from accuracy_from_weights.features.propagation import PROPAGATION_NAMES, propagate
-from accuracy_from_weights.weights.layers import Layer, NetworkStack, NetworkWeights
-
-_Layers: TypeAlias = tuple[Layer | LargeLayer, ...]
+from accuracy_from_weights.features.propagation import DEPTH, PROPAGATION_NAMES, Step, propagate
+from accuracy_from_weights.features.sent_layers import SentLayer, part_of, sent_layers
+from accuracy_from_weights.weights.layers import NetworkStack, NetworkWeights
 
 _LIMIT = 1e4
 """Features are clipped to it: beyond, a number says "absurd" and no more."""
+
+_TOGETHER = 2**18
+"""Weights of small networks that are described at a time: they fit a processor's cache."""
 
 _KINDS = ("dense", "conv", "depthwise_conv", "attention")
 ARCHITECTURE_NAMES = (
@@ -43,112 +60,110 @@ ARCHITECTURE_NAMES = (
     "norm_share",
     *(f"{kind}_share" for kind in _KINDS),
 )
+_BETWEEN = ("alignment", "weakest")
+_CLASSES = ("class_participation", "class_top_share", "class_common")
+
 _GATHERED = ("first", "last", "mean", "std")
-_BETWEEN = ("alignment", "weakest", "norm_scale", "norm_spread", "norm_shift")
 
 FEATURE_NAMES: tuple[str, ...] = (
     *(f"architecture.{name}" for name in ARCHITECTURE_NAMES),
     *(f"layers.{name}.{where}" for where in _GATHERED for name in LAYER_STATISTIC_NAMES),
     *(f"between.{name}" for name in _BETWEEN),
+    *(f"between.{name}" for name in ("norm_scale", "norm_spread", "norm_shift")),
+    *(f"classes.{name.removeprefix('class_')}" for name in _CLASSES),
     *(f"propagation.{name}" for name in PROPAGATION_NAMES),
 )
 """Names of the columns of `describe`."""
 
 
-def _architecture(layers: _Layers) -> list[float]:
+def _architecture(layers: Sequence[SentLayer]) -> list[float]:
     """Return the numbers of `ARCHITECTURE_NAMES`, the same for all networks of a stack."""
     shapes = [layer.shape[1:] for layer in layers]
-    parameters = sum(
-        math.prod(shape) + sum(a[0].size for a in layer.others if a is not None)
-        for shape, layer in zip(shapes, layers, strict=True)
-    )
+    n = len(layers)
     return [
-        np.log10(max(parameters, 1)),
-        len(layers),
-        np.log(max(shapes[-1][0], 1)),
-        np.log(max(shapes[0][1], 1)),
-        float(np.mean([np.log(max(shape[0], 1)) for shape in shapes])),
-        float(np.mean([np.log(max(math.prod(shape[1:]), 1)) for shape in shapes])),
-        float(np.mean([math.prod(shape[2:]) for shape in shapes])),
-        float(np.mean([layer.bias is not None for layer in layers])),
-        float(np.mean([layer.norm_scale is not None for layer in layers])),
-        *(float(np.mean([layer.kind == kind for layer in layers])) for kind in _KINDS),
+        math.log10(max(sum(layer.n_parameters for layer in layers), 1)),
+        n,
+        math.log(max(shapes[-1][0], 2)),  # one output decides between two classes
+        math.log(max(shapes[0][1], 1)),
+        sum(math.log(max(shape[0], 1)) for shape in shapes) / n,
+        sum(math.log(max(math.prod(shape[1:]), 1)) for shape in shapes) / n,
+        sum(math.prod(shape[2:]) for shape in shapes) / n,
+        sum(layer.bias is not None for layer in layers) / n,
+        sum(layer.norm_scale is not None for layer in layers) / n,
+        *(sum(layer.kind == kind for layer in layers) / n for kind in _KINDS),
     ]
 
 
-def _alignment(layers: _Layers, n_networks: int) -> list[FloatArray]:
+def _alignment_of(pairs: ArrayLike) -> ArrayLike:
+    """Correlation of the logarithms, and the smallest product over the mean one; of (n, 2, m)."""
+    xp = namespace_of(pairs)
+    m = pairs.shape[2]
+    logs = xp.log(floored(pairs)) / 2
+    logs = logs - (logs.sum(-1) / m)[..., None]
+    a, b = logs[:, 0], logs[:, 1]
+    scale = xp.sqrt(dot(a, a) * dot(b, b))
+    return xp.stack([dot(a, b) / floored(scale, 1e-6), xp.exp(xp.amin(a + b, -1))], -1)
+
+
+def _alignment(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> ArrayLike:
     """Return whether the neurons with large weights feed the connections that are large.
 
     For each pair of neighbouring layers of matching width: the correlation between the norms of
     the weights into and out of a neuron, and the weakest neuron (product of both norms) relative
     to the mean. Averages over the pairs; 0 and 1 where none matches.
     """
-    correlations, weakest = [], []
-    for layer, following in pairwise(layers):
+    xp = namespace_of(measures[0].scalars)
+    pairs = []
+    for (layer, into), (following, outof) in pairwise(zip(layers, measures, strict=True)):
         if following.kind == "depthwise_conv" or following.shape[2] != layer.shape[1]:
             continue
-        into = log(np.sqrt(neuron_powers(layer)))
-        outof = log(np.sqrt(input_powers(following)))
-        a = into - into.mean(axis=1, keepdims=True)
-        b = outof - outof.mean(axis=1, keepdims=True)
-        scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-        correlations.append((a * b).sum(axis=1) / np.maximum(scale, 1e-6))
-        weakest.append(np.exp((a + b).min(axis=1)))
+        first = into.input_squares if layer.is_turned else into.neuron_squares
+        second = outof.neuron_squares if following.is_turned else outof.input_squares
+        pairs.append(xp.stack([first, second], 1))
+    if not pairs:
+        zeros = measures[0].scalars[:, :1] * 0
+        return xp.concatenate([zeros, zeros + 1], -1)
+    return sum(in_batches(_alignment_of, pairs)) / len(pairs)
+
+
+def _steps(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> list[Step]:
+    last = zip(layers[-DEPTH:], measures[-DEPTH:], strict=True)
     return [
-        np.mean(correlations, axis=0) if correlations else np.zeros(n_networks),
-        np.mean(weakest, axis=0) if weakest else np.ones(n_networks),
+        Step(
+            layer.kind,
+            layer.kernel.swapaxes(1, 2) if layer.is_turned else layer.kernel,
+            layer.gain,
+            layer.bias,
+            layer.norm_scale,
+            layer.norm_shift,
+            found.input_squares if layer.is_turned else found.neuron_squares,
+            found.neuron_squares if layer.is_turned else found.input_squares,
+        )
+        for layer, found in last
     ]
 
 
-def _normalisation(layers: _Layers, n_networks: int) -> list[FloatArray]:
-    """Mean and spread of the scales, spread of the shifts, of unfolded normalisations."""
-    scales = [layer.norm_scale for layer in layers if layer.norm_scale is not None]
-    shifts = [layer.norm_shift for layer in layers if layer.norm_shift is not None]
-    zeros = np.zeros(n_networks)
-    return [
-        np.mean([np.abs(s).mean(axis=1) for s in scales], axis=0) if scales else zeros,
-        np.mean([s.std(axis=1) for s in scales], axis=0) if scales else zeros,
-        np.mean([s.std(axis=1) for s in shifts], axis=0) if shifts else zeros,
-    ]
+def _gathered(statistics: FloatArray) -> FloatArray:
+    """From (n, n_layers, k) to (n, len(_GATHERED) times k)."""
+    mean = statistics.mean(axis=1)
+    return np.concatenate(
+        [
+            statistics[:, 0],
+            statistics[:, -1],
+            mean,
+            np.sqrt(((statistics - mean[:, None]) ** 2).mean(axis=1)),
+        ],
+        axis=1,
+    )
 
 
-def _gathered_statistics(layers: _Layers) -> list[FloatArray]:
-    each = [layer_statistics(layer) for layer in layers]
-    table = np.stack([[one[name] for name in LAYER_STATISTIC_NAMES] for one in each])
-    return [*table[0], *table[-1], *table.mean(axis=0), *table.std(axis=0)]
-
-
-def _prepared(layer: Layer) -> Layer | LargeLayer:
-    if is_large(layer):
-        return LargeLayer.of(layer)
-    others = [None if a is None else a.astype(np.float32, copy=False) for a in layer.others]
-    if len(layer.stored) == 1 and layer.stored.dtype == np.float32:
-        # Folded whenever it is asked for: all small layers together may outweigh the largest one.
-        bias, scale, shift = others
-        stored = np.asarray(layer.stored)  # part of a larger kernel may still lie on a GPU
-        return Layer(layer.name, layer.kind, stored, bias, scale, shift, layer.gain)
-    kernel = layer.kernel.astype(np.float32, copy=False)
-    return Layer(layer.name, layer.kind, kernel, *others)
-
-
-def _are_finite(layer: Layer | LargeLayer) -> NDArray[np.bool_]:
-    """Return which networks of the stack hold numbers only."""
-    n = layer.shape[0]
-    if isinstance(layer, LargeLayer):
-        finite, arrays = np.array([kernel.is_finite for kernel in layer.kernels]), layer.others
-    else:
-        finite, arrays = np.ones(n, bool), layer.arrays
-    for array in arrays:
-        if array is not None:
-            finite &= np.isfinite(array).reshape(n, -1).all(axis=1)
-    return finite
-
-
-def _chosen(layer: Layer | LargeLayer, rows: NDArray[np.bool_]) -> Layer | LargeLayer:
-    if isinstance(layer, LargeLayer):
-        return layer.chosen(rows)
-    others = (None if a is None else a[rows] for a in layer.others)
-    return Layer(layer.name, layer.kind, layer.kernel[rows], *others)
+def _norm_columns(raw: FloatArray, layers: Sequence[SentLayer]) -> FloatArray:
+    """Averages over the layers that a normalisation follows, of shape (n, 3); zeros where none."""
+    place = RAW_NAMES.index("norm_scale")
+    has_scale = np.array([layer.norm_scale is not None for layer in layers])
+    has_shift = np.array([layer.norm_shift is not None for layer in layers])
+    counts = np.array([has_scale.sum(), has_scale.sum(), has_shift.sum()])
+    return raw[..., place : place + 3].sum(axis=1) / np.maximum(counts, 1)
 
 
 def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
@@ -167,23 +182,44 @@ def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
     """
     stack = networks.as_stack() if isinstance(networks, NetworkWeights) else networks
     n = stack.n_networks
-    features = np.full((n, len(FEATURE_NAMES)), np.nan, np.float32)
-    with np.errstate(all="ignore"):  # what has diverged is found below
-        layers = tuple(_prepared(layer) for layer in stack.layers)
-    finite = np.all([_are_finite(layer) for layer in layers], axis=0)
-    if not finite.any():
-        return features
-    if not finite.all():
-        layers = tuple(_chosen(layer, finite) for layer in layers)
-    m = int(finite.sum())
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        columns = [
-            *(np.full(m, number, float) for number in _architecture(layers)),
-            *_gathered_statistics(layers),
-            *_alignment(layers, m),
-            *_normalisation(layers, m),
-            *propagate(layers, m).T,
+    weights = sum(math.prod(layer.shape[1:]) for layer in stack.layers)
+    size = max(_TOGETHER // max(weights, 1), 1)
+    if n <= size:
+        return _described(stack)
+    return np.concatenate(
+        [_described(part_of(stack, slice(k, min(k + size, n)))) for k in range(0, n, size)]
+    )
+
+
+def _described(stack: NetworkStack) -> NDArray[np.float32]:
+    n = stack.n_networks
+    layers = sent_layers(stack)
+    n_layers = len(layers)
+    with plain_arithmetic(layers[0].kernel), np.errstate(all="ignore"):
+        xp = namespace_of(layers[0].kernel)
+        measures = measure([layer.kernel for layer in layers], [layer.gain for layer in layers])
+        others = other_measures(layers, measures)
+        together = [_alignment(layers, measures), class_geometry(measures[-1].gram)]
+        propagated = propagate(_steps(layers, measures), max(n_layers - DEPTH, 0))
+        raw = [
+            xp.concatenate([found.scalars, other], -1)
+            for found, other in zip(measures, others, strict=True)
         ]
-    table = np.stack(columns, axis=1)
-    features[finite] = np.clip(np.nan_to_num(table, nan=0.0), -_LIMIT, _LIMIT)
-    return features
+        numbers = on_host(xp.concatenate([*raw, *together, propagated], -1))
+        width = len(RAW_NAMES)
+        raw_layers = numbers[:, : n_layers * width].reshape(n, n_layers, width)
+        rest = numbers[:, n_layers * width :]
+        table = np.concatenate(
+            [
+                np.tile(_architecture(layers), (n, 1)),
+                _gathered(layer_statistics(raw_layers, layers, measures)),
+                rest[:, : len(_BETWEEN)],
+                _norm_columns(raw_layers, layers),
+                rest[:, len(_BETWEEN) :],
+            ],
+            axis=1,
+        )
+        table = np.clip(np.nan_to_num(table, nan=0.0), -_LIMIT, _LIMIT).astype(np.float32)
+        flags = [RAW_NAMES.index("is_finite"), RAW_NAMES.index("others_are_finite")]
+        table[~(raw_layers[..., flags] == 1).all(axis=(1, 2))] = np.nan
+    return table

@@ -1,178 +1,182 @@
-"""Scale-free numbers that describe one layer, for many networks at once.
+"""Scale-free statistics of layers, from what was measured of their kernels and vectors.
 
-A kernel is first multiplied by the root of its fan-in (how many inputs one output sees), so that a
-freshly initialised layer has about the same numbers whatever its width (He et al. 2015). All
-numbers stay the same when the layer's neurons, or the neurons that feed it, are permuted.
+A kernel counts in units of one over the root of its fan-in (how many inputs one output sees), so
+that a freshly initialised layer has about the same numbers whatever its width (He et al. 2015).
+Spectra count relative to those of noise of the kernel's shape (Marchenko & Pastur 1967).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from accuracy_from_weights.features.large.large_layers import LargeLayer, large_kernel_statistics
-from accuracy_from_weights.features.numbers import (
-    DIVERGED,
-    TINY,
+from accuracy_from_weights.features.array_ops import (
+    ArrayLike,
     FloatArray,
-    log,
-    quantiles,
-    spread,
+    as_float32,
+    clipped,
+    dot,
+    floored,
+    in_batches,
+    namespace_of,
+    sorted_rows,
 )
-from accuracy_from_weights.weights.layers import Layer
+from accuracy_from_weights.features.kernel_measures import (
+    KERNEL_MEASURES,
+    KernelMeasures,
+    at_shares,
+)
+from accuracy_from_weights.features.sent_layers import SentLayer
 
-_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_QUANTILE_NAMES = tuple(f"q{round(100 * q)}" for q in _QUANTILES)
-_BIAS_NAMES = ("mean", "std", "min", "q25", "q50", "q75", "max")
+_VECTOR_MEASURES = ("mean", "std", "min", "q25", "q50", "q75", "max")
+_VECTOR_SHARES = (0, 0.25, 0.5, 0.75, 1)
+_OTHER_MEASURES = (
+    *(f"bias_{name}" for name in _VECTOR_MEASURES),
+    *(f"threshold_{name}" for name in _VECTOR_MEASURES),
+    "norm_scale",
+    "norm_spread",
+    "norm_shift",
+    "others_are_finite",
+)
+RAW_NAMES = KERNEL_MEASURES + _OTHER_MEASURES
+"""What is measured of a layer, on whatever device."""
 
 LAYER_STATISTIC_NAMES = (
     "mean",
     "log_std",
+    "log_rms",
     "skewness",
     "log_kurtosis",
     "mean_absolute",
-    *_QUANTILE_NAMES,
-    *(f"bias_{name}" for name in _BIAS_NAMES),
+    "q0",
+    "q5",
+    "q25",
+    "q50",
+    "q75",
+    "q95",
+    "q100",
+    "log_top_share",
     "log_spectral_norm",
-    "stable_rank",
-    "spectral_entropy",
-    "participation_ratio",
-    "smallest_singular",
-    *(f"{side}_{name}" for side in ("neuron", "input") for name in ("cv", "min", "max")),
+    "log_participation",
     "cosine",
-    "resultant",
+    *(f"{side}_{name}" for side in ("neuron", "input") for name in ("cv", "min", "max")),
+    "log_neuron_coherence",
+    "log_input_coherence",
+    "excitation",
     "smoothness",
+    *(f"bias_{name}" for name in _VECTOR_MEASURES),
+    *(f"threshold_{name}" for name in ("mean", "std", "min", "max")),
 )
-"""Keys of `layer_statistics`, in its order."""
 
 
-def flat_kernel(layer: Layer) -> FloatArray:
-    """Kernels of a stack as matrices of shape (n_networks, out, fan_in), float32."""
-    kernel = layer.kernel
-    return kernel.reshape(kernel.shape[0], kernel.shape[1], -1).astype(np.float32, copy=False)
+def _vector_measures(values: ArrayLike) -> ArrayLike:
+    """Numbers of `_VECTOR_MEASURES`, of rows."""
+    xp = namespace_of(values)
+    m = values.shape[1]
+    mean = values.sum(-1) / m
+    off = values - mean[:, None]
+    moments = xp.stack([mean, xp.sqrt(dot(off, off) / m)], -1)
+    return xp.concatenate([moments, at_shares(sorted_rows(values), _VECTOR_SHARES)], -1)
 
 
-def neuron_powers(layer: Layer | LargeLayer) -> FloatArray:
-    """Mean square of the weights into each neuron, of shape (n_networks, out)."""
-    if isinstance(layer, LargeLayer):
-        return np.stack([k.sums.row_squares / k.fan_in for k in layer.kernels])
-    n, out = layer.shape[:2]
-    return (layer.kernel.reshape(n, out, -1) ** 2).mean(axis=2)
+def other_measures(
+    layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
+) -> list[ArrayLike]:
+    """Return the numbers of `_OTHER_MEASURES` of each layer; zeros for what is absent."""
+    xp = namespace_of(measures[0].scalars)
+    zeros = measures[0].scalars[:, :1] * 0
+    width = len(_VECTOR_MEASURES)
+    absent = xp.concatenate([zeros] * width, -1)
+    vectors, places = [], []
+    for k, (layer, found) in enumerate(zip(layers, measures, strict=True)):
+        if layer.bias is not None:
+            bias = clipped(layer.bias)
+            lengths = xp.sqrt(floored(found.neuron_squares))[:, : bias.shape[1]]
+            vectors += [bias, (bias / lengths).clip(-10, 10)]
+            places += [(k, 0), (k, 1)]
+        if layer.norm_scale is not None:
+            vectors.append(xp.abs(clipped(layer.norm_scale)))
+            places.append((k, 2))
+        if layer.norm_shift is not None:
+            vectors.append(clipped(layer.norm_shift))
+            places.append((k, 3))
+    known = dict(zip(places, in_batches(_vector_measures, vectors), strict=True))
+    numbers = []
+    for k, layer in enumerate(layers):
+        bias, threshold, scale, shift = (known.get((k, i), absent) for i in range(4))
+        is_finite = zeros == 0
+        for vector in (layer.bias, layer.norm_scale, layer.norm_shift):
+            if vector is not None:
+                is_finite = is_finite & xp.isfinite(vector).all(-1)[:, None]
+        parts = [bias, threshold, scale[:, :2], shift[:, 1:2], as_float32(is_finite)]
+        numbers.append(xp.concatenate(parts, -1))
+    return numbers
 
 
-def input_powers(layer: Layer | LargeLayer) -> FloatArray:
-    """Mean square of the weights out of each input, of shape (n_networks, inputs)."""
-    if isinstance(layer, LargeLayer):
-        return np.stack([k.sums.input_squares / (k.out * k.positions) for k in layer.kernels])
-    n, out, inputs = layer.shape[:3]
-    return (layer.kernel.reshape(n, out, inputs, -1) ** 2).mean(axis=(1, 3))
+def layer_statistics(
+    raw: FloatArray, layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
+) -> FloatArray:
+    """Bring what was measured to scales on which differences count alike.
 
-
-def _moments(scaled: FloatArray) -> dict[str, FloatArray]:
-    values = scaled.reshape(len(scaled), -1)
-    mean = values.mean(axis=1)
-    centred = values - mean[:, None]
-    variance = np.mean(centred**2, axis=1)
-    deviation = np.sqrt(np.maximum(variance, TINY))
-    standard = centred / deviation[:, None]
-    squares = standard**2
-    statistics = {
-        "mean": np.arcsinh(mean),
-        "log_std": log(np.sqrt(variance)),
-        "skewness": np.arcsinh(np.mean(squares * standard, axis=1)),
-        "log_kurtosis": log(np.mean(squares**2, axis=1)),
-        "mean_absolute": np.mean(np.abs(standard), axis=1),
-    }
-    scaled_quantiles = np.arcsinh(quantiles(values, _QUANTILES))
-    return statistics | dict(zip(_QUANTILE_NAMES, scaled_quantiles, strict=True))
-
-
-def _bias(bias: FloatArray | None, n_networks: int) -> dict[str, FloatArray]:
-    if bias is None or bias.shape[1] == 0:
-        return {f"bias_{name}": np.zeros(n_networks, np.float32) for name in _BIAS_NAMES}
-    values = bias.astype(np.float32, copy=False)
-    inner = quantiles(values, (0.0, 0.25, 0.5, 0.75, 1.0))
-    numbers = np.arcsinh(10 * np.array([values.mean(axis=1), values.std(axis=1), *inner]))
-    return {f"bias_{name}": x for name, x in zip(_BIAS_NAMES, numbers, strict=True)}
-
-
-def _spectrum(scaled: FloatArray, gram: FloatArray) -> dict[str, FloatArray]:
-    out, fan_in = scaled.shape[1:]
-    if out > fan_in:  # the same eigenvalues but for zeros
-        gram = scaled.transpose(0, 2, 1) @ scaled
-    energy = np.maximum(np.linalg.eigvalsh(gram), 0)
-    rank = energy.shape[1]
-    total = np.maximum(energy.sum(axis=1), TINY)
-    share = energy / total[:, None]
-    largest = share[:, -1]
-    return {
-        "log_spectral_norm": 0.5 * log(energy[:, -1] / max(out, 1)),
-        "stable_rank": 1 / np.maximum(largest, 1 / rank) / rank,
-        "spectral_entropy": -(share * log(share)).sum(axis=1) / max(np.log(rank), 1.0),
-        "participation_ratio": 1 / np.maximum((share**2).sum(axis=1), 1 / rank) / rank,
-        "smallest_singular": 0.5 * log(share[:, 0] * rank + 1e-8),
-    }
-
-
-def _neurons(layer: Layer, scaled: FloatArray, gram: FloatArray) -> dict[str, FloatArray]:
-    n, out, fan_in = scaled.shape
-    norms = np.sqrt((scaled**2).mean(axis=2))
-    channels = layer.shape[2]
-    by_input = np.sqrt((scaled.reshape(n, out, channels, -1) ** 2).mean(axis=(1, 3)))
-    to_unit = 1 / np.maximum(norms, TINY) / np.float32(np.sqrt(fan_in))
-    cosines = np.abs(gram) * to_unit[:, :, None] * to_unit[:, None, :]
-    pairs = max(out * (out - 1), 1)
-    off_diagonal = (cosines.sum(axis=(1, 2)) - np.trace(cosines, axis1=1, axis2=2)) / pairs
-    resultant = np.sqrt(((to_unit[:, None] @ scaled) ** 2).sum(axis=(1, 2))) / np.sqrt(out)
-    return {
-        **{f"neuron_{name}": x for name, x in spread(norms).items()},
-        **{f"input_{name}": x for name, x in spread(by_input).items()},
-        "cosine": off_diagonal * np.sqrt(fan_in),
-        "resultant": resultant,
-    }
-
-
-def _smoothness(kernel: FloatArray) -> FloatArray:
-    """Correlation of neighbouring kernel positions; 0 for kernels without extent."""
-    n = len(kernel)
-    energy = np.maximum((kernel.reshape(n, -1) ** 2).sum(axis=1), TINY)
-    total, axes = np.zeros(n, np.float32), 0
-    for axis in range(3, kernel.ndim):
-        size = kernel.shape[axis]
-        if size < 2:
-            continue
-        ahead = np.take(kernel, range(1, size), axis=axis)
-        behind = np.take(kernel, range(size - 1), axis=axis)
-        product = (ahead * behind).reshape(n, -1).sum(axis=1)
-        total += product / energy * size / (size - 1)
-        axes += 1
-    return total / max(axes, 1)
-
-
-def layer_statistics(layer: Layer | LargeLayer) -> dict[str, FloatArray]:
-    """Describe one layer of a stack.
+    Weights count in units of one over the root of the fan-in, in which initial weights of any width
+    look alike (He et al. 2015). Spectra count relative to those of noise of the kernel's shape
+    (Marchenko & Pastur 1967).
 
     Parameters
     ----------
-    layer : Layer or LargeLayer
-        Its arrays have a leading axis of n networks. Of a large layer some numbers are estimates:
-        see `large_layers`.
+    raw : ndarray of shape (n, n_layers, len(RAW_NAMES))
 
     Returns
     -------
-    dict of str to ndarray of shape (n_networks,)
-        Keys as in `LAYER_STATISTIC_NAMES`.
+    ndarray of shape (n, n_layers, len(LAYER_STATISTIC_NAMES))
     """
-    if isinstance(layer, LargeLayer):
-        each = [large_kernel_statistics(kernel, _smoothness) for kernel in layer.kernels]
-        own = {name: np.array([one[name] for one in each]) for name in each[0]}
-        return own | _bias(layer.bias, len(each))
-    kernel = np.clip(flat_kernel(layer), -DIVERGED, DIVERGED)
-    scaled = kernel * np.float32(np.sqrt(kernel.shape[2]))
-    gram = scaled @ scaled.transpose(0, 2, 1)
-    return {
-        **_moments(scaled),
-        **_bias(layer.bias, len(kernel)),
-        **_spectrum(scaled, gram),
-        **_neurons(layer, scaled, gram),
-        "smoothness": _smoothness(layer.kernel.astype(np.float32, copy=False)),
+    of = {name: raw[..., k] for k, name in enumerate(RAW_NAMES)}
+    shapes = [tuple(layer.kernel.shape[1:]) for layer in layers]
+    fan_in = np.array([math.prod(shape[1:]) for shape in shapes], float)
+    out = np.array([shape[0] for shape in shapes], float)
+    looked = np.array([found.n_chosen for found in measures], float)
+    root = np.sqrt(fan_in)
+
+    def log(values: FloatArray) -> FloatArray:
+        return np.log(np.maximum(values, 1e-12))
+
+    total = np.maximum(of["neuron_total"], 1e-30)
+    mean = of["sum"] / (out * fan_in)
+    deviation = np.sqrt(np.maximum(of["neuron_total"] / (out * fan_in) - mean**2, 0))
+    log_rms = 0.5 * log(of["neuron_total"] / out)
+    edge, seen_edge = (np.minimum((1 / np.sqrt(rows) + 1 / root) ** 2, 1) for rows in (out, looked))
+    # Of all neurons: the largest eigenvalue stands out as it does among those that were looked at,
+    # and products of pairs are as large.
+    slope = (1 - edge) / np.maximum(1 - seen_edge, 1e-6)
+    top = edge + np.maximum(of["top_share"] - seen_edge, 0) * slope
+    alone, own = of["neuron_concentration"], of["own_squares"]
+    pairs = (1 - alone) * (of["sum_of_squares"] - own) / np.maximum(1 - own, 1e-6)
+    is_exact = looked == out
+    top = np.where(is_exact, of["top_share"], top)
+    squared = np.where(is_exact, of["sum_of_squares"], alone + pairs)
+    seen_deviation = np.maximum(of["sample_deviation"], 1e-15)
+    ready = {
+        "mean": np.arcsinh(mean * root),
+        "log_std": log(deviation * root),
+        "log_rms": log_rms,
+        "skewness": np.arcsinh(of["skewness"]),
+        "log_kurtosis": log(of["kurtosis"]),
+        "q0": np.arcsinh(of["lowest"] * root),
+        "q100": np.arcsinh(of["highest"] * root),
+        **{
+            name: np.arcsinh((of[name] - of["sample_mean"]) / seen_deviation)
+            for name in ("q5", "q25", "q50", "q75", "q95")
+        },
+        "log_top_share": log(top / edge),
+        "log_spectral_norm": 0.5 * log(top) + log_rms,
+        "log_participation": log((1 / out + 1 / fan_in) / np.maximum(squared, 1e-12)),
+        "cosine": of["cosine"] * root,
+        "log_neuron_coherence": log(of["row_sums"] / total),
+        "log_input_coherence": log(of["column_sums"] / total),
+        "excitation": of["sum"] / np.sqrt(np.maximum(of["row_sums"] * out, 1e-30)),
+        **{f"bias_{name}": np.arcsinh(10 * of[f"bias_{name}"]) for name in _VECTOR_MEASURES},
     }
+    as_measured = of | ready
+    return np.stack([as_measured[name] for name in LAYER_STATISTIC_NAMES], axis=-1)

@@ -1,303 +1,359 @@
 """What a network would do to random inputs, worked out from its weights alone.
 
-A Gaussian is sent through the layers: the mean and the covariance of the channels. The activation
-between two layers is not recorded in the weights, so each network is described twice:
+A few fixed Gaussian inputs are sent through the last layers, at most `DEPTH` of them: deeper than
+that, a chain without the ways around that a network may have says nothing any more. The activation
+between two layers is not recorded in the weights, so everything is done twice: as if it were a
+rectifier, and as if it were tanh. Positions of an image see the same inputs in part: half the
+variance of each is its own.
 
-- as if it were a rectifier: mean and variance of a rectified Gaussian neuron by neuron (Frey &
-  Hinton 1999, "Variational learning in nonlinear Gaussian belief networks"), covariances by Stein's
-  lemma: they shrink by the share of the time in which each of the two neurons is active;
-- as if it were tanh: the error function of the same slope, whose mean and expected slope under a
-  Gaussian have a closed form (MacKay 1992, "The evidence framework applied to classification
-  networks", for the sigmoid).
-
-Each is done for three degrees of correlation between neighbouring positions of an image. The
-covariance of the outputs, after taking away what all outputs share (a softmax does not feel it),
-tells how many classes the network can tell apart at all, and whether one answer drowns the others.
+The outputs' spread over the inputs, after taking away what all outputs share (a softmax does not
+feel it), tells how many classes the network can tell apart at all, and whether one answer drowns
+the others. Hidden neurons may be permuted: only the order of the network's inputs matters.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.special import erf, ndtr, softmax
 
-from accuracy_from_weights.features.large.large_layers import LargeLayer
-from accuracy_from_weights.features.numbers import DIVERGED, FloatArray, log
-from accuracy_from_weights.features.numbers import TINY as _TINY
-from accuracy_from_weights.weights.layers import Layer
+from accuracy_from_weights.features.array_ops import (
+    ArrayLike,
+    as_float32,
+    clipped,
+    constant,
+    floored,
+    namespace_of,
+)
+from accuracy_from_weights.features.kernel_measures import largest_share
 
-_MAX_CHANNELS = 256
-"""Above it only variances are followed: a covariance would cost more than reading the weights."""
+DEPTH = 4
+SAMPLES, FEW_SAMPLES = 64, 16
+"""Fixed inputs to a network, and to one whose last layers have more than `_MOST_WEIGHTS`."""
 
+_MOST_WEIGHTS = 2**18
 ACTIVATIONS = ("relu", "tanh")
-OVERLAPS = (0.0, 0.5, 0.9)
+OVERLAPS = (0.5,)
+"""Share of the variance that neighbouring positions of an image have in common."""
+
+VIEWS = tuple(product(ACTIVATIONS, OVERLAPS))
+_MOST_INPUTS = 4096
+"""Random numbers are repeated beyond it."""
+
 _OUTPUTS = (
     "log_variance",
     "log_mean_variance",
     "log_constancy",
-    "rank",
-    "entropy",
-    "share1",
-    "share2",
-    "share3",
-    "share4",
+    "concentration",
+    "top_share",
     "mean_entropy",
+    "answer_entropy",
+    "certainty",
+    "margin",
     "variance_cv",
 )
-_HIDDEN = ("log_gain", "active", "inactive", "always_active", "rank", "varying")
+_HIDDEN = ("log_gain", "log_coherence", "active", "inactive", "varying")
 _GATHERED = ("first", "last", "mean")
 
 PROPAGATION_NAMES = tuple(
     f"{activation}{round(100 * overlap)}.{name}"
-    for activation, overlap in product(ACTIVATIONS, OVERLAPS)
+    for activation, overlap in VIEWS
     for name in (
         *(f"output.{output}" for output in _OUTPUTS),
-        *(f"hidden.{hidden}.{where}" for hidden in _HIDDEN for where in _GATHERED),
+        *(f"hidden.{hidden}.{where}" for where in _GATHERED for hidden in _HIDDEN),
     )
 )
 """Names of the columns of `propagate`."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Gaussian:
-    """Channels of n networks in v views: each activation with each degree of overlap.
+class Step:
+    """A layer as the inputs pass it; arrays lie where the kernel does.
 
-    Mean and variance have shape (v, n, c), the covariance (v, n, c, c) or None where c is large.
+    Attributes
+    ----------
+    kind : str
+        As in `Layer`.
+    kernel : array of shape (n, out, inputs, *spatial)
+    gain, bias, norm_scale, norm_shift : array of shape (n, channels) or None
+    neuron_squares : array of shape (n, out)
+    input_squares : array of shape (n, inputs)
     """
 
-    mean: FloatArray
-    variance: FloatArray
-    covariance: FloatArray | None
-
-    @classmethod
-    def of(cls, mean: FloatArray, covariance: FloatArray) -> _Gaussian:
-        return cls(mean, np.maximum(np.einsum("...cc->...c", covariance), 0), covariance)
-
-    @property
-    def power(self) -> FloatArray:
-        """Mean square of a channel, shape (v, n)."""
-        return (self.variance + self.mean**2).mean(axis=-1)
-
-    def full_covariance(self) -> FloatArray:
-        if self.covariance is not None:
-            return self.covariance
-        return self.variance[..., None] * np.eye(self.variance.shape[-1])
-
-    def scaled(self, gain: FloatArray) -> _Gaussian:
-        """Each channel times its gain, which broadcasts against (v, n, c)."""
-        covariance = self.covariance
-        if covariance is not None:
-            covariance = covariance * gain[..., :, None]
-            covariance *= gain[..., None, :]
-        return _Gaussian(self.mean * gain, self.variance * gain**2, covariance)
-
-    def fitted_to(self, channels: int) -> _Gaussian:
-        """Itself, or its average where the next layer sees another number of channels.
-
-        A flattened map or a concatenation changes the number, and frameworks order the values
-        differently: only an average over channels means the same in all of them.
-        """
-        if channels == self.mean.shape[-1]:
-            return self
-        mean = np.repeat(self.mean.mean(axis=-1, keepdims=True), channels, axis=-1)
-        variance = np.repeat(self.variance.mean(axis=-1, keepdims=True), channels, axis=-1)
-        return _Gaussian(mean, variance, None)
-
-    def rescaled(self) -> _Gaussian:
-        """In a range where nothing overflows: a very deep or diverged network would leave it."""
-        scale = np.sqrt(self.power)
-        scale = np.where((scale > 1e6) | (scale < 1e-6), np.maximum(scale, _TINY), 1.0)
-        return self if (scale == 1).all() else self.scaled(1 / scale[..., None])
+    kind: str
+    kernel: ArrayLike
+    gain: ArrayLike | None
+    bias: ArrayLike | None
+    norm_scale: ArrayLike | None
+    norm_shift: ArrayLike | None
+    neuron_squares: ArrayLike
+    input_squares: ArrayLike
 
 
-def _through_large(layer: LargeLayer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
-    before = before.fitted_to(layer.shape[1 if layer.kind == "depthwise_conv" else 2]).rescaled()
-    inputs = zip(before.mean.swapaxes(0, 1), before.variance.swapaxes(0, 1), strict=True)
-    depthwise = layer.kind == "depthwise_conv"
-    carried = [
-        kernel.carry(mean, variance, depthwise)
-        for kernel, (mean, variance) in zip(layer.kernels, inputs, strict=True)
-    ]
-    mean, apart, together = np.array(carried).transpose(1, 2, 0, 3)
-    if layer.bias is not None:
-        mean = mean + np.clip(layer.bias, -DIVERGED, DIVERGED)
-    return _Gaussian(mean, (1 - overlap) * apart + overlap * together, None)
+def _random_inputs(n: int, samples: int) -> np.ndarray:
+    """Return fixed inputs of shape (n, samples), each of mean 0 and variance 1 over the samples."""
+    generator = np.random.Generator(np.random.Philox(13))
+    rows = generator.standard_normal((min(n, _MOST_INPUTS), samples))
+    rows -= rows.mean(axis=1, keepdims=True)
+    rows /= rows.std(axis=1, keepdims=True)
+    return np.resize(rows, (n, samples)).astype(np.float32)
 
 
-def _through(layer: Layer | LargeLayer, before: _Gaussian, overlap: FloatArray) -> _Gaussian:
-    """After the layer; `overlap` has shape (v, 1, 1)."""
-    if isinstance(layer, LargeLayer):
-        return _through_large(layer, before, overlap)
-    kernel = layer.kernel
-    n, out, inputs = kernel.shape[:3]
-    kernel = np.clip(kernel.astype(np.float32, copy=False), -DIVERGED, DIVERGED)
-    kernel = kernel.reshape(n, out, inputs, -1)
-    depthwise = layer.kind == "depthwise_conv"
-    before = before.fitted_to(out if depthwise else inputs).rescaled()
-    summed = kernel.sum(axis=3)
+def _mixing(positions: int, samples: int) -> np.ndarray:
+    """For each position an orthogonal matrix that mixes samples and keeps a mean of zero.
 
-    def weighted_sum(weights: FloatArray, values: FloatArray) -> FloatArray:
-        if depthwise:
-            return weights[..., 0] * values
-        return (weights @ values[..., None])[..., 0]
-
-    mean = weighted_sum(summed, before.mean)
-    if layer.bias is not None:
-        mean = mean + np.clip(layer.bias, -DIVERGED, DIVERGED)
-    if max(out, inputs) > _MAX_CHANNELS:
-        apart = weighted_sum((kernel**2).sum(axis=3), before.variance)
-        together = weighted_sum(summed**2, before.variance)
-        return _Gaussian(mean, (1 - overlap) * apart + overlap * together, None)
-    overlap = overlap[..., None]
-    covariance = before.full_covariance()
-    if depthwise:
-        own = kernel[:, :, 0]
-        factor = (1 - overlap) * (own @ own.transpose(0, 2, 1))
-        factor += overlap * (summed * summed.transpose(0, 2, 1))
-        factor *= covariance
-        return _Gaussian.of(mean, factor)
-    # Positions before inputs, so that both products below are plain batched matrix products.
-    spread = np.ascontiguousarray(kernel.transpose(0, 1, 3, 2)).reshape(n, -1, inputs)
-    moved = (spread @ covariance).reshape(len(covariance), n, out, -1)
-    apart = moved @ spread.reshape(n, out, -1).transpose(0, 2, 1)
-    if kernel.shape[3] > 1:  # of a single position there is nothing to be correlated with
-        apart *= 1 - overlap
-        apart += overlap * (summed @ covariance @ summed.transpose(0, 2, 1))
-    return _Gaussian.of(mean, apart)
+    Of shape (samples, positions times samples).
+    """
+    generator = np.random.Generator(np.random.Philox(17))
+    start = generator.standard_normal((samples, samples))
+    start[:, 0] = 1
+    basis = np.linalg.qr(start)[0][:, 1:]
+    turned = np.linalg.qr(generator.standard_normal((positions, samples - 1, samples - 1)))[0]
+    mixing = basis @ turned @ basis.T
+    return mixing.transpose(1, 0, 2).reshape(samples, -1).astype(np.float32)
 
 
-def _rectified(mean: FloatArray, variance: FloatArray) -> tuple[FloatArray, ...]:
-    """Mean and variance after the activation, and its expected slope."""
-    deviation = np.sqrt(np.maximum(variance, _TINY))
-    ratio = mean / deviation
-    active = ndtr(ratio)
-    density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
-    after = mean * active + deviation * density
-    square = (mean**2 + deviation**2) * active + mean * deviation * density
-    return after, np.maximum(square - after**2, 0), active
+def _shares(samples: int) -> np.ndarray:
+    """For each column, the root of what is a position's own and of what it has in common."""
+    common = np.repeat(np.array([overlap for _, overlap in VIEWS], np.float32), samples)
+    return np.sqrt([1 - common, common])
 
 
-def _saturated(mean: FloatArray, variance: FloatArray) -> tuple[FloatArray, ...]:
-    """Mean and variance after the activation, and its expected slope."""
-    widened = 1 + 0.5 * np.pi * variance
-    ratio = mean / np.sqrt(widened)
-    slope = np.exp(-0.25 * np.pi * ratio**2) / np.sqrt(widened)
-    return erf(0.5 * np.sqrt(np.pi) * ratio), variance * slope**2, slope
+def _by_view(state: ArrayLike) -> ArrayLike:
+    """Of shape (n, c, views, samples)."""
+    return state.reshape(*state.shape[:2], len(VIEWS), _samples_of(state))
 
 
-def _normalised(layer: Layer | LargeLayer, before: _Gaussian) -> _Gaussian:
-    """After a layer or group normalisation: unit power, then the layer's own scale and shift."""
-    scale, shift = layer.norm_scale, layer.norm_shift
-    own = scale if scale is not None else shift
-    if own is None or own.shape[1] != before.mean.shape[-1]:
-        return before
-    unit = 1 / np.sqrt(np.maximum(before.power, _TINY))[..., None]
-    after = before.scaled(unit if scale is None else scale * unit)
-    if shift is None:
-        return after
-    return _Gaussian(after.mean + shift, after.variance, after.covariance)
+def _samples_of(state: ArrayLike) -> int:
+    return int(state.shape[-1]) // len(VIEWS)
 
 
-def _rank(covariance: FloatArray | None, variance: FloatArray) -> FloatArray:
-    """Participation ratio of the eigenvalues over the number of channels, in [0, 1]."""
-    if covariance is None:
-        total = (variance**2).sum(axis=-1)
+def _start(step: Step, is_first: bool, samples: int) -> ArrayLike:
+    """Return what enters the first layer, of shape (n, inputs, views times samples)."""
+    xp = namespace_of(step.kernel)
+    n, inputs = step.kernel.shape[0], step.input_squares.shape[1]
+    random = constant(step.kernel, _random_inputs, inputs, samples)
+    if is_first:
+        return xp.stack([xp.concatenate([random] * len(VIEWS), -1)] * n)
+    return _activated(_in_order_of(step.input_squares, xp.concatenate([random] * len(VIEWS), -1)))
+
+
+def _in_order_of(keys: ArrayLike, rows: ArrayLike) -> ArrayLike:
+    """Return rows by the ranks of the keys: the same in whatever order the inputs stand."""
+    xp = namespace_of(keys)
+    return rows[xp.argsort(xp.argsort(keys, -1), -1)]
+
+
+def _fitted(state: ArrayLike, step: Step, channels: int) -> ArrayLike:
+    """Return the state, or values as spread as its own, where the layer sees other channels.
+
+    A flattened map or a concatenation changes the number, and frameworks order the values
+    differently: only the mean and the spread mean the same in all of them.
+    """
+    if state.shape[1] == channels:
+        return state
+    xp = namespace_of(state)
+    views = _by_view(state)
+    mean = views.mean(-1)
+    off = views - mean[..., None]
+    spread = xp.sqrt((off * off).mean(-1).mean(1))[:, None, :, None]
+    random = constant(state, _random_inputs, channels, _samples_of(state))
+    given = _in_order_of(step.input_squares, random)[:, :, None, :]
+    fitted = mean.mean(1)[:, None, :, None] + spread * given
+    return fitted.reshape(fitted.shape[0], channels, -1)
+
+
+def _patches(state: ArrayLike, positions: int) -> ArrayLike:
+    """Return what the kernel's positions see, of shape (n, c, positions, views times samples)."""
+    own_share, common_share = constant(state, _shares, _samples_of(state))
+    mean = _spread_out(_over_samples(state), _samples_of(state))
+    off = state - mean
+    n, channels, columns = state.shape
+    samples = _samples_of(state)
+    by_view = (off * own_share).reshape(n, -1, samples)
+    mixed = by_view @ constant(state, _mixing, positions, samples)
+    seen = mixed.reshape(n, channels, len(VIEWS), positions, samples).swapaxes(2, 3)
+    common = mean + off * common_share
+    return seen.reshape(n, channels, positions, columns) + common[:, :, None, :]
+
+
+def _spread_out(by_view: ArrayLike, samples: int) -> ArrayLike:
+    """From one number a view to one a column."""
+    return by_view @ (constant(by_view, _averages, samples).T * samples)
+
+
+def _through(step: Step, state: ArrayLike) -> ArrayLike:
+    n, out, inputs = step.kernel.shape[:3]
+    positions = math.prod(step.kernel.shape[3:])
+    if step.kind == "depthwise_conv":
+        if out != state.shape[1] and out % state.shape[1] == 0:
+            xp = namespace_of(state)
+            state = xp.stack([state] * (out // state.shape[1]), 2).reshape(n, out, -1)
+        state = _fitted(state, step, out) if state.shape[1] != out else state
+        kernel = as_float32(step.kernel.reshape(n, out, -1))
+        after = (kernel[..., None, :] @ _patches(state, positions))[:, :, 0]
     else:
-        total = np.einsum("...ij,...ij->...", covariance, covariance)
-    return variance.sum(axis=-1) ** 2 / np.maximum(total, _TINY**2) / variance.shape[-1]
+        state = _fitted(state, step, inputs)
+        seen = (
+            state if positions == 1 else _patches(state, positions).reshape(n, -1, state.shape[2])
+        )
+        after = _product(step.kernel, seen)
+    if step.gain is not None:
+        after = after * step.gain[:, :, None]
+    after = clipped(after)
+    return after if step.bias is None else after + clipped(step.bias)[:, :, None]
+
+
+def _product(kernel: ArrayLike, seen: ArrayLike) -> ArrayLike:
+    flat = kernel.reshape(kernel.shape[0], kernel.shape[1], -1)
+    return as_float32(flat) @ seen
+
+
+def _activated(state: ArrayLike) -> ArrayLike:
+    xp = namespace_of(state)
+    half = _samples_of(state) * len(OVERLAPS)
+    return xp.concatenate([floored(state[..., :half], 0.0), xp.tanh(state[..., half:])], -1)
+
+
+def _normalised(step: Step, state: ArrayLike) -> ArrayLike:
+    """After a layer or group normalisation: each sample brought to unit power over channels."""
+    own = step.norm_scale if step.norm_scale is not None else step.norm_shift
+    if own is None or own.shape[1] != state.shape[1]:
+        return state
+    xp = namespace_of(state)
+    state = state / xp.sqrt(floored((state * state).mean(1)))[:, None]
+    if step.norm_scale is not None:
+        state = state * step.norm_scale[:, :, None]
+    return state if step.norm_shift is None else state + step.norm_shift[:, :, None]
+
+
+def _products(off: ArrayLike) -> ArrayLike:
+    """Return the samples' products over their trace, from (n, c, views, samples)."""
+    columns = off.swapaxes(1, 2)
+    gram = columns.swapaxes(2, 3) @ columns
+    return gram / floored((columns * columns).sum((2, 3)))[..., None, None]
+
+
+def _over_samples(values: ArrayLike) -> ArrayLike:
+    """Mean over each view's samples, of shape (n, c, views)."""
+    return values @ constant(values, _averages, _samples_of(values))
+
+
+def _averages(samples: int) -> np.ndarray:
+    views = len(VIEWS)
+    return np.repeat(np.eye(views, dtype=np.float32), samples, axis=0) / np.float32(samples)
 
 
 def _hidden_numbers(
-    gain: FloatArray, active: FloatArray, after: _Gaussian
-) -> dict[str, FloatArray]:
-    return {
-        "log_gain": gain,
-        "active": active.mean(axis=-1),
-        "inactive": (active < 0.02).mean(axis=-1),
-        "always_active": (active > 0.98).mean(axis=-1),
-        "rank": _rank(after.covariance, after.variance),
-        "varying": after.variance.mean(axis=-1) / np.maximum(after.power, _TINY),
-    }
+    power_before: ArrayLike, linear: ArrayLike, after: ArrayLike, step: Step
+) -> tuple[ArrayLike, ArrayLike]:
+    """Numbers of `_HIDDEN`, of shape (n, views, columns); and the power, of shape (n, views)."""
+    xp = namespace_of(after)
+    mean, second = _over_samples(linear), _over_samples(linear * linear)
+    ratio = mean / xp.sqrt(floored(second - mean * mean, 1e-12))
+    result, result_second = _over_samples(after), _over_samples(after * after)
+    channels = mean.shape[1]
+    power = floored(result_second.sum(1) / channels)
+    expected = (step.neuron_squares.sum(-1) / step.neuron_squares.shape[1])[:, None] * power_before
+    return xp.stack(
+        [
+            (_log(power) - _log(power_before)) / 2,
+            _log(second.sum(1) / channels) - _log(expected),
+            _over_samples(as_float32(linear > 0)).sum(1) / channels,
+            as_float32(ratio < -2).sum(1) / channels,
+            1 - (result * result).sum(1) / channels / power,
+        ],
+        -1,
+    ), power
 
 
-def _output_numbers(outputs: _Gaussian) -> dict[str, FloatArray]:
-    mean = outputs.mean - outputs.mean.mean(axis=-1, keepdims=True)
-    classes = mean.shape[-1]
-    if classes <= _MAX_CHANNELS:
-        covariance = outputs.full_covariance()
-        covariance = covariance - covariance.mean(axis=-2, keepdims=True)
-        covariance = covariance - covariance.mean(axis=-1, keepdims=True)
-        variance = np.maximum(np.einsum("...cc->...c", covariance), 0)
-        energy = np.maximum(np.linalg.eigvalsh(covariance), 0)[..., ::-1]
-    else:
-        variance = outputs.variance
-        energy = -np.sort(-variance, axis=-1)
-    share = energy / np.maximum(energy.sum(axis=-1, keepdims=True), _TINY)
-    shares = np.zeros((*mean.shape[:2], 4))
-    shares[..., : min(4, classes)] = share[..., :4]
-    total, between = variance.mean(axis=-1), (mean**2).mean(axis=-1)
-    answer = softmax(mean / np.sqrt(total + _TINY)[..., None], axis=-1)
-    most = max(classes - 1, 1)
-    return {
-        "log_variance": log(total),
-        "log_mean_variance": log(between),
-        "log_constancy": log(between) - log(total),
-        "rank": 1 / np.maximum((share**2).sum(axis=-1), 1 / most) / most,
-        "entropy": -(share * log(share)).sum(axis=-1) / np.log(max(classes, 2)),
-        **{f"share{k + 1}": shares[..., k] for k in range(4)},
-        "mean_entropy": -(answer * log(answer)).sum(axis=-1) / np.log(max(classes, 2)),
-        "variance_cv": variance.std(axis=-1) / np.maximum(total, _TINY),
-    }
+def _log(values: ArrayLike) -> ArrayLike:
+    return namespace_of(values).log(floored(values, 1e-12))
 
 
-def _activated(before: _Gaussian) -> tuple[_Gaussian, FloatArray]:
-    """After the activations, each in its own views; and how active the channels are."""
-    activate = {"relu": _rectified, "tanh": _saturated}
-    n = len(ACTIVATIONS)
-    views = zip(ACTIVATIONS, np.split(before.mean, n), np.split(before.variance, n), strict=True)
-    results = [activate[name](mean, variance) for name, mean, variance in views]
-    mean, variance, slope = map(np.concatenate, zip(*results, strict=True))
-    if before.covariance is None:
-        return _Gaussian(mean, variance, None), slope
-    covariance = before.covariance * slope[..., :, None]
-    covariance *= slope[..., None, :]
-    diagonal = np.arange(mean.shape[-1])
-    covariance[..., diagonal, diagonal] = variance
-    return _Gaussian(mean, variance, covariance), slope
+def _softmax(values: ArrayLike) -> ArrayLike:
+    """Over the first axis but one."""
+    xp = namespace_of(values)
+    exponentials = xp.exp(values - xp.amax(values, 1)[:, None])
+    return exponentials / exponentials.sum(1)[:, None]
 
 
-def propagate(layers: Sequence[Layer | LargeLayer], n_networks: int) -> FloatArray:
-    """Describe how a stack's networks carry a Gaussian from input to output.
+def _entropy(shares: ArrayLike) -> ArrayLike:
+    return -(shares * _log(shares)).sum(1) / math.log(max(shares.shape[1], 2))
+
+
+def _output_numbers(outputs: ArrayLike) -> list[ArrayLike]:
+    """Numbers of `_OUTPUTS`, each of shape (n, views)."""
+    xp = namespace_of(outputs)
+    if outputs.shape[1] == 1:  # one output decides between two classes
+        outputs = xp.concatenate([outputs / 2, -outputs / 2], 1)
+    views = _by_view(outputs)
+    views = views - views.mean(1)[:, None]
+    mean = views.mean(-1)
+    off = views - mean[..., None]
+    samples = views.shape[-1]
+    variance = (off * off).sum(-1) / (samples - 1)
+    total = variance.mean(1)
+    # What few inputs add to the means by chance is brought to what `SAMPLES` of them add.
+    by_chance = total / SAMPLES
+    between = (mean * mean).mean(1) - total / samples
+    between = floored(between + by_chance - by_chance / 2, 0.0) + by_chance / 2
+    deviation = xp.sqrt(floored(total))
+    answers = _softmax(views / deviation[:, None, :, None])
+    own = _softmax(views.clip(-1e6, 1e6))
+    ordered = xp.amax(views, 1)
+    rest = xp.amax(xp.where(views == ordered[:, None], views * 0 - 1e30, views), 1)
+    unit = _products(off)
+    squared = floored((unit * unit).sum((2, 3)) - 1 / (samples - 1), 0.0)
+    varying = variance / floored(total)[:, None] - 1
+    return [
+        _log(total),
+        _log(between),
+        _log(between) - _log(total),
+        squared,
+        largest_share(unit.reshape(-1, samples, samples)).reshape(squared.shape),
+        _entropy(_softmax(mean / deviation[:, None])),
+        _entropy(answers.mean(-1)),
+        xp.amax(own, 1).mean(-1),
+        floored((ordered - rest).mean(-1), 0.0) / floored(deviation),
+        xp.sqrt((varying * varying).mean(1)),
+    ]
+
+
+def propagate(steps: Sequence[Step], n_before: int) -> ArrayLike:
+    """Describe how networks carry fixed Gaussian inputs through their last layers.
 
     Parameters
     ----------
-    layers : sequence of Layer or LargeLayer
+    steps : sequence of Step
         Of networks with finite weights.
-    n_networks : int
+    n_before : int
+        Layers that come before and are not looked at.
 
     Returns
     -------
-    ndarray of shape (n_networks, len(PROPAGATION_NAMES))
+    array of shape (n, len(PROPAGATION_NAMES))
     """
-    # All views go through a layer together, so that its kernel is passed over once.
-    overlap = np.tile(OVERLAPS, len(ACTIVATIONS))[:, None, None]
-    shape = (len(overlap), n_networks, layers[0].shape[2])
-    state = _Gaussian(np.zeros(shape), np.ones(shape), None)
-    hidden: list[dict[str, FloatArray]] = []
-    for layer in layers[:-1]:
-        power = state.power
-        state = _through(layer, state, overlap)
-        gain = 0.5 * (log(state.power) - log(power))
-        state, active = _activated(_normalised(layer, state))
-        hidden.append(_hidden_numbers(gain, active, state))
-    numbers = _output_numbers(_through(layers[-1], state, overlap))
-    columns = [numbers[name] for name in _OUTPUTS]
-    for name in _HIDDEN:
-        # A network of one layer hides nothing: zeros, as everywhere where a thing is absent.
-        values = np.stack([h[name] for h in hidden] or [np.zeros(shape[:2])])
-        columns += [values[0], values[-1], values.mean(axis=0)]
-    # (column, view, network), brought to the order of the names.
-    return np.array(columns).transpose(2, 1, 0).reshape(n_networks, -1)
+    xp = namespace_of(steps[0].kernel)
+    weights = sum(math.prod(step.kernel.shape[1:]) for step in steps)
+    samples = SAMPLES if weights <= _MOST_WEIGHTS else FEW_SAMPLES
+    state = _start(steps[0], n_before == 0, samples)
+    power = _over_samples(state * state).sum(1) / state.shape[1]
+    hidden = []
+    for step in steps[:-1]:
+        linear = _normalised(step, _through(step, state))
+        state = linear if step.kind in ("attention", "embedding") else _activated(linear)
+        numbers, power = _hidden_numbers(power, linear, state, step)
+        hidden.append(numbers)
+        scale = xp.where((power > 1e12) | (power < 1e-12), 1 / xp.sqrt(power), power * 0 + 1)
+        state = (_by_view(state) * scale[:, None, :, None]).reshape(state.shape)
+        power = power * scale * scale
+    outputs = xp.stack(_output_numbers(_through(steps[-1], state)), -1)
+    if not hidden:  # a network of one layer hides nothing
+        hidden = [xp.stack([outputs[..., 0] * 0] * len(_HIDDEN), -1)]
+    mean = sum(hidden) / len(hidden)
+    found = xp.concatenate([outputs, hidden[0], hidden[-1], mean], -1)
+    return found.reshape(found.shape[0], -1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from accuracy_from_weights.features.large import torch_kernels
+from accuracy_from_weights.features import description
 from tests.cli.conftest import save_network
 
 
@@ -146,13 +146,14 @@ def test_large_layers_are_described_on_the_device_that_is_given(cli, tmp_path, m
     )
     expected = json.loads(cli("estimate", path, "--json").out)[0]
     described: list[torch.device] = []
-    own = torch_kernels.TorchKernel.__init__
+    own = description.on_host
 
-    def watched(kernel, stored, gain):
-        described.append(stored.device)
-        own(kernel, stored, gain)
+    def watched(values):
+        if isinstance(values, torch.Tensor):
+            described.append(values.device)
+        return own(values)
 
-    monkeypatch.setattr(torch_kernels.TorchKernel, "__init__", watched)
+    monkeypatch.setattr(description, "on_host", watched)
     # The only device of PyTorch's that every machine has, under a name that is not "cpu".
     found = json.loads(cli("estimate", path, "--json", "--device", "cpu:0").out)[0]
     assert described == [torch.device("cpu")]

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
+from accuracy_from_weights.features.propagation import OVERLAPS
 from accuracy_from_weights.weights.layers import Layer, NetworkWeights, stack_networks
 from tests.synthetic import PAPER_SHAPES, network
 
@@ -91,25 +94,21 @@ def test_scale_free_across_widths():
 
 
 def test_propagation_matches_a_simulation():
-    """The worked-out share of active neurons is what random inputs show."""
+    """Few fixed inputs show about what many others do."""
     generator = np.random.default_rng(5)
-    weights = network(generator, ((200, 20), (10, 200)))
+    weights = network(generator, ((400, 20), (10, 400)))
     x = generator.normal(size=(20_000, 20))
     before = x @ weights.layers[0].kernel.T + weights.layers[0].bias
     hidden = np.maximum(before, 0)
     logits = hidden @ weights.layers[1].kernel.T + weights.layers[1].bias
     logits -= logits.mean(axis=1, keepdims=True)
     row = dict(zip(FEATURE_NAMES, describe(weights)[0], strict=True))
-    active = row["propagation.relu0.hidden.active.first"]
-    assert active == pytest.approx((before > 0).mean(), abs=0.005)
-    mean = logits.mean(axis=0)
-    assert row["propagation.relu0.output.log_mean_variance"] == pytest.approx(
-        np.log((mean**2).mean()), abs=0.05
-    )
-    # Stein's lemma leaves out what rectifiers add at second order: a tenth of the variance.
-    assert row["propagation.relu0.output.log_variance"] == pytest.approx(
-        np.log(logits.var(axis=0).mean()), abs=0.15
-    )
+    for view in (f"propagation.relu{round(100 * overlap)}" for overlap in OVERLAPS):
+        active = row[f"{view}.hidden.active.first"]
+        assert active == pytest.approx((before > 0).mean(), abs=0.03)
+        assert row[f"{view}.output.log_variance"] == pytest.approx(
+            np.log(logits.var(axis=0).mean()), abs=0.4
+        )
 
 
 def test_integers_and_half_precision_are_described_as_floats():
@@ -138,3 +137,96 @@ def test_networks_of_one_layer_and_without_bias_are_described():
     alone = NetworkWeights((Layer("only", "dense", kernel),))
     assert np.isfinite(describe(alone)).all()
     assert PAPER_SHAPES[-1] == (10, 16)
+
+
+def test_one_output_counts_as_two_classes():
+    """A sigmoid's one output, and the two of a softmax that say the same."""
+    hidden = Layer("a", "dense", np.random.default_rng(8).normal(size=(12, 5)).astype(np.float32))
+    weights = np.random.default_rng(9).normal(size=(1, 12)).astype(np.float32)
+    one = NetworkWeights((hidden, Layer("b", "dense", weights)))
+    two = NetworkWeights((hidden, Layer("b", "dense", np.concatenate([weights, -weights]) / 2)))
+    found, expected = (dict(zip(FEATURE_NAMES, describe(w)[0], strict=True)) for w in (one, two))
+    assert found["architecture.log_outputs"] == pytest.approx(np.log(2))
+    for name in FEATURE_NAMES:
+        if name.startswith("propagation"):
+            assert found[name] == pytest.approx(expected[name], abs=1e-4), name
+
+
+def test_what_a_deep_network_does_stays_in_range():
+    """Fifty layers without a way around: no number leaves the range of small networks' numbers."""
+    generator = np.random.default_rng(10)
+    shapes = ((16, 3, 3, 3), *[(16, 16, 3, 3)] * 48, (10, 16))
+    for scale in (0.5, 1.0, 2.0):
+        assert np.abs(describe(network(generator, shapes, scale))).max() < 100
+
+
+LARGE_SHAPES = ((96, 3, 3, 3), (150, 96, 3, 3), (300, 150, 3, 3), (400, 300), (10, 400))
+
+
+def test_large_hidden_layers_may_be_permuted():
+    """Of them a sample is looked at, chosen by what does not depend on the neurons' order."""
+    generator = np.random.default_rng(11)
+    weights = network(generator, LARGE_SHAPES)
+    np.testing.assert_allclose(
+        describe(permuted(weights, generator)), describe(weights), rtol=5e-3, atol=5e-3
+    )
+
+
+def test_the_way_of_storing_large_kernels_makes_no_difference():
+    generator = np.random.default_rng(12)
+    weights = network(generator, LARGE_SHAPES)
+    expected = describe(weights)
+
+    def stored(change):
+        layers = [Layer(x.name, x.kind, change(x.kernel), x.bias) for x in weights.layers]
+        return NetworkWeights(tuple(layers))
+
+    def as_keras_does(kernel):
+        return np.ascontiguousarray(kernel.T).T
+
+    def padded(kernel):
+        wide = np.zeros((*kernel.shape[:-1], kernel.shape[-1] + 1), np.float32)
+        wide[..., :-1] = kernel
+        return wide[..., :-1]
+
+    for change in (as_keras_does, padded, lambda kernel: kernel.astype(float)):
+        np.testing.assert_allclose(describe(stored(change)), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-7, 1e7])
+def test_gains_are_folded_in(factor):
+    """Extreme ones too, which weights make up for: batch normalisation leaves their scale free."""
+    generator = np.random.default_rng(13)
+    folded, apart = [], []
+    for layer in network(generator, LARGE_SHAPES).layers:
+        gain = generator.normal(1, 0.3, len(layer.kernel)).astype(np.float32)
+        shaped = gain.reshape(-1, *(1,) * (layer.kernel.ndim - 1))
+        kernel, factored = layer.kernel, np.float32(factor)
+        folded.append(Layer("", layer.kind, kernel * shaped, layer.bias))
+        apart.append(Layer("", layer.kind, kernel / factored, layer.bias, gain=gain * factored))
+    found, expected = (describe(NetworkWeights(tuple(layers))) for layers in (apart, folded))
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_large_layer_that_has_diverged_or_broken():
+    weights = network(np.random.default_rng(14), LARGE_SHAPES)
+    kernel = weights.layers[2].kernel
+    kernel[3, 2] = 1e30
+    assert np.isfinite(describe(weights)).all()
+    for broken in (np.nan, np.inf):
+        kernel[3, 2, 0, 0] = broken
+        assert np.isnan(describe(weights)).all()
+
+
+def test_no_copy_of_the_largest_layer_is_made():
+    shapes = ((64, 3, 7, 7), (64, 64, 3, 3), (256, 64, 1, 1), (512, 256, 3, 3), (10, 512))
+    weights = network(np.random.default_rng(15), shapes)
+    largest = max(layer.stored.nbytes for layer in weights.layers)
+    describe(weights)  # libraries load, and buffers that stay are made
+    tracemalloc.start()
+    try:
+        describe(weights)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < largest

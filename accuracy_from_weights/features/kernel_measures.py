@@ -1,0 +1,386 @@
+"""What one pass over kernels of one shape gives, and what a fixed sample of their weights adds.
+
+A kernel is a matrix of neurons by what they see (inputs times positions). One pass gives each
+neuron's and each input's sum and sum of squares, and the extremes. All else comes from at most
+`_NEURONS` neurons and `_VALUES` weights, chosen at evenly spaced ranks of the neurons' and the
+inputs' power, so that the choice does not depend on the order in which neurons stand. Of a kernel
+no larger than that, all weights are looked at, and all numbers are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from accuracy_from_weights.features.array_ops import (
+    DIVERGED,
+    ArrayLike,
+    as_float32,
+    clipped,
+    constant,
+    dot,
+    floored,
+    in_batches,
+    namespace_of,
+    sorted_rows,
+)
+from accuracy_from_weights.features.kernel_sums import BLOCK, KernelSums, as_matrices, kernel_sums
+
+_NEURONS = 32
+_FEW_NEURONS, _FEW_WEIGHTS = 64, 2**16
+"""Of a kernel of no more, all neurons are looked at."""
+
+_VALUES, _FEW_VALUES = 2**11, 2**12
+"""Weights sampled of a kernel; of one that has no more than a few, all are."""
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+_SAMPLE_MEASURES = (
+    "lowest",
+    "highest",
+    *(f"q{round(100 * q)}" for q in _QUANTILES),
+    "sample_mean",
+    "sample_deviation",
+    "skewness",
+    "kurtosis",
+    "mean_absolute",
+)
+_GRAM_MEASURES = ("top_share", "sum_of_squares", "own_squares", "cosine")
+_SPREAD_MEASURES = ("cv", "min", "max", "concentration", "total")
+KERNEL_MEASURES = (
+    *_SAMPLE_MEASURES,
+    *_GRAM_MEASURES,
+    *(f"{side}_{name}" for side in ("neuron", "input") for name in _SPREAD_MEASURES),
+    "sum",
+    "row_sums",
+    "column_sum",
+    "column_sums",
+    "smoothness",
+    "is_finite",
+)
+"""Names of the scalars of `KernelMeasures`."""
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMeasures:
+    """What is known of one layer's kernels, of n networks.
+
+    Attributes
+    ----------
+    scalars : array of shape (n, len(KERNEL_MEASURES))
+    neuron_squares : array of shape (n, neurons)
+        Sum of the squares of the weights into each neuron.
+    input_squares : array of shape (n, inputs)
+        Sum of the squares of the weights out of each input.
+    gram : array of shape (n, k, k)
+        Products of the pairs of the neurons that were looked at.
+    n_chosen : int
+        How many neurons were looked at.
+    """
+
+    scalars: ArrayLike
+    neuron_squares: ArrayLike
+    input_squares: ArrayLike
+    gram: ArrayLike
+    n_chosen: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """What is kept of a kernel after it has been passed over."""
+
+    sums: KernelSums
+    input_squares: ArrayLike
+    gram: ArrayLike
+    spectrum_gram: ArrayLike
+    sample: ArrayLike
+    n_chosen: int
+
+    @property
+    def values(self) -> ArrayLike:
+        """The sampled weights, of shape (n, m)."""
+        return self.sample.reshape(self.sample.shape[0], -1)
+
+
+def measure(
+    kernels: Sequence[ArrayLike], gains: Sequence[ArrayLike | None]
+) -> list[KernelMeasures]:
+    """Measure the kernels of n networks' layers.
+
+    Parameters
+    ----------
+    kernels : sequence of arrays of shape (n, neurons, inputs, *spatial)
+    gains : sequence of arrays of shape (n, neurons), or None
+        What multiplies a kernel's rows.
+
+    Returns
+    -------
+    list of KernelMeasures
+    """
+    xp = namespace_of(kernels[0])
+    looked = [
+        one for group in _alike(kernels, gains) for one in _look_together(kernels, gains, group)
+    ]
+    order = [k for group in _alike(kernels, gains) for k in group]
+    looked = [one for _, one in sorted(zip(order, looked, strict=True), key=lambda pair: pair[0])]
+    numbers = [
+        in_batches(_sample_measures, [one.values for one in looked]),
+        in_batches(_gram_measures, [one.spectrum_gram for one in looked]),
+        in_batches(_spread, [one.sums.row_squares for one in looked]),
+        in_batches(_spread, [one.input_squares for one in looked]),
+        in_batches(_sums_of, [one.sums.rows for one in looked]),
+        in_batches(_sums_of, [one.sums.columns for one in looked]),
+        in_batches(_smoothness, [one.sample for one in looked]),
+        [one.sums.are_finite[:, None] for one in looked],
+    ]
+    return [
+        KernelMeasures(
+            xp.concatenate(parts, -1),
+            one.sums.row_squares,
+            one.input_squares,
+            one.gram,
+            one.n_chosen,
+        )
+        for one, parts in zip(looked, zip(*numbers, strict=True), strict=True)
+    ]
+
+
+def _alike(
+    kernels: Sequence[ArrayLike], gains: Sequence[ArrayLike | None]
+) -> list[tuple[int, ...]]:
+    """Group kernels of one shape; few weights together, for what is large needs no company."""
+    most = BLOCK[namespace_of(kernels[0]).__name__]
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for k, (kernel, gain) in enumerate(zip(kernels, gains, strict=True)):
+        groups.setdefault((tuple(kernel.shape), gain is None), []).append(k)
+    found = []
+    for places in groups.values():
+        size = max(most // max(math.prod(kernels[places[0]].shape), 1), 1)
+        found += [tuple(places[start : start + size]) for start in range(0, len(places), size)]
+    return found
+
+
+def _look_together(
+    kernels: Sequence[ArrayLike], gains: Sequence[ArrayLike | None], group: Sequence[int]
+) -> list[_Looked]:
+    xp = namespace_of(kernels[0])
+    first = group[0]
+    if len(group) == 1:
+        return [_look(kernels[first], gains[first])]
+    stack = xp.concatenate([as_float32(kernels[k]) for k in group])
+    gain = None if gains[first] is None else xp.concatenate([gains[k] for k in group])
+    n = kernels[first].shape[0]
+    looked = _look(stack, gain)
+    return [_part(looked, slice(i * n, (i + 1) * n)) for i in range(len(group))]
+
+
+def _part(looked: _Looked, which: slice) -> _Looked:
+    return _Looked(
+        looked.sums.part(which),
+        looked.input_squares[which],
+        looked.gram[which],
+        looked.spectrum_gram[which],
+        looked.sample[which],
+        looked.n_chosen,
+    )
+
+
+def _look(kernel: ArrayLike, gain: ArrayLike | None) -> _Looked:
+    """Pass over kernels of one shape, and take what is looked at more closely."""
+    n, out, inputs = kernel.shape[:3]
+    spatial = tuple(kernel.shape[3:])
+    fan_in = inputs * math.prod(spatial)
+    sums = kernel_sums(kernel, gain)
+    input_squares = sums.column_squares
+    if spatial:
+        input_squares = input_squares.reshape(n, inputs, -1).sum(-1)
+    chosen = _chosen(kernel, gain, sums.row_squares)
+    gram = chosen @ chosen.swapaxes(1, 2)
+    k = chosen.shape[1]
+    is_narrow = fan_in < k == out  # the same eigenvalues but for zeros
+    spectrum_gram = chosen.swapaxes(1, 2) @ chosen if is_narrow else gram
+    sample = _sample(chosen, input_squares, spatial)
+    return _Looked(sums, input_squares, gram, spectrum_gram, sample, k)
+
+
+def _sums_of(values: ArrayLike) -> ArrayLike:
+    """Return the rows' sums, and the sums of their squares."""
+    return namespace_of(values).stack([values.sum(-1), dot(values, values)], -1)
+
+
+def _even_ranks(n: int, wanted: int) -> np.ndarray:
+    return ((np.arange(wanted) + 0.5) * (n / wanted)).astype(np.int64)
+
+
+def _chosen(kernel: ArrayLike, gain: ArrayLike | None, squares: ArrayLike) -> ArrayLike:
+    """Copy the chosen neurons, of shape (n, k, fan_in); all where they are few."""
+    xp = namespace_of(kernel)
+    n, out = kernel.shape[:2]
+    if out > _FEW_NEURONS or out * math.prod(kernel.shape[2:]) > _FEW_WEIGHTS:
+        k = min(out, _NEURONS)
+        places = xp.argsort(squares, -1)[:, constant(kernel, _even_ranks, out, k)]
+        networks = constant(kernel, np.arange, n)[:, None]
+        kernel = kernel[networks, places]
+        gain = None if gain is None else gain[networks, places]
+    block = as_matrices(kernel)
+    if gain is not None:
+        block = block * gain[:, :, None]
+    if xp is np and not squares.max() > DIVERGED:
+        return block
+    return clipped(block)
+
+
+def _sample(chosen: ArrayLike, input_squares: ArrayLike, spatial: tuple[int, ...]) -> ArrayLike:
+    """Choose weights, of shape (n, k, inputs, *spatial) in any order of the first two of these."""
+    xp = namespace_of(chosen)
+    n, k, fan_in = chosen.shape
+    inputs = input_squares.shape[1]
+    shaped = chosen.reshape(n, k, inputs, *spatial)
+    wanted = max(_VALUES // (k * math.prod(spatial)), 1)
+    if k * fan_in <= _FEW_VALUES or inputs <= wanted:
+        return shaped
+    ranks = constant(chosen, _even_ranks, inputs, wanted)
+    places = xp.argsort(input_squares, -1)[:, ranks]
+    return shaped[constant(chosen, np.arange, n)[:, None], :, places]
+
+
+def at_shares(ordered: ArrayLike, shares: tuple[float, ...]) -> ArrayLike:
+    """Return the quantiles of sorted rows, between neighbours in proportion; of (n, shares)."""
+    m = ordered.shape[1]
+    low, high = constant(ordered, _neighbours, m, shares)
+    below = ordered[:, low]
+    return below + (ordered[:, high] - below) * constant(ordered, _parts, m, shares)
+
+
+def _neighbours(m: int, shares: tuple[float, ...]) -> np.ndarray:
+    low = (np.array(shares) * (m - 1)).astype(np.int64)
+    return np.stack([low, np.minimum(low + 1, m - 1)])
+
+
+def _parts(m: int, shares: tuple[float, ...]) -> np.ndarray:
+    return ((np.array(shares) * (m - 1)) % 1).astype(np.float32)
+
+
+def _sample_measures(values: ArrayLike) -> ArrayLike:
+    """Numbers of `_SAMPLE_MEASURES`, of rows."""
+    xp = namespace_of(values)
+    m = values.shape[1]
+    mean = values.sum(-1) / m
+    ordered = sorted_rows(values)
+    off = values - mean[:, None]
+    squares = off * off
+    deviation = xp.sqrt(floored(squares.sum(-1) / m))
+    off = off / deviation[:, None]
+    squares = off * off
+    others = [
+        mean,
+        deviation,
+        dot(squares, off) / m,
+        dot(squares, squares) / m,
+        xp.abs(off).sum(-1) / m,
+    ]
+    return xp.concatenate([at_shares(ordered, (0, 1, *_QUANTILES)), xp.stack(others, -1)], -1)
+
+
+def _gram_measures(gram: ArrayLike) -> ArrayLike:
+    """Numbers of `_GRAM_MEASURES`."""
+    xp = namespace_of(gram)
+    k = gram.shape[1]
+    diagonal = floored(_diagonal(gram))
+    unit = gram / diagonal.sum(-1)[:, None, None]
+    own = _diagonal(unit)
+    inverse = 1 / xp.sqrt(diagonal)
+    cosines = ((inverse[:, None] @ xp.abs(gram)) @ inverse[..., None])[:, 0, 0]
+    flat = unit.reshape(-1, k * k)
+    return xp.stack(
+        [
+            largest_share(unit),
+            dot(flat, flat),
+            dot(own, own),
+            (cosines - k) / max(k * (k - 1), 1),
+        ],
+        -1,
+    )
+
+
+def _diagonal(gram: ArrayLike) -> ArrayLike:
+    n, k = gram.shape[:2]
+    return gram.reshape(n, k * k)[:, :: k + 1]
+
+
+def _trace(gram: ArrayLike) -> ArrayLike:
+    return _diagonal(gram).sum(-1)
+
+
+def class_geometry(gram: ArrayLike) -> ArrayLike:
+    """Return what a softmax feels of the last layer's rows: their mean row is taken away.
+
+    Participation ratio over its largest value, largest share of a direction, and the mean row's
+    share of all squares.
+    """
+    k = gram.shape[1]
+    trace = floored(_trace(gram))
+    by_row = gram.mean(-1)
+    centred = gram - by_row[:, :, None] - by_row[:, None, :] + by_row.mean(-1)[:, None, None]
+    unit = centred / floored(_trace(centred))[:, None, None]
+    squared = floored((unit * unit).sum((1, 2)))
+    return namespace_of(gram).stack(
+        [1 / squared / max(k - 1, 1), largest_share(unit), by_row.sum(-1) / trace], -1
+    )
+
+
+def largest_share(unit: ArrayLike) -> ArrayLike:
+    """Return the largest eigenvalue of positive matrices of trace one, or nearly.
+
+    Squared four times, a matrix weighs its largest eigenvalues by their sixteenth power.
+    """
+    second = unit @ unit
+    fourth = second @ second
+    eighth = fourth @ fourth
+    n = unit.shape[0]
+    flat = eighth.reshape(n, -1)
+    return dot((eighth @ eighth).reshape(n, -1), unit.reshape(n, -1)) / floored(dot(flat, flat))
+
+
+def _spread(squares: ArrayLike) -> ArrayLike:
+    """Return numbers of `_SPREAD_MEASURES`.
+
+    Of the roots: coefficient of variation, smallest and largest over the mean. Of the squares: the
+    sum of the squares of their shares.
+    """
+    xp = namespace_of(squares)
+    m = squares.shape[1]
+    roots = xp.sqrt(squares)
+    total = squares.sum(-1)
+    mean = floored(roots.sum(-1) / m, 1e-15)
+    shares = squares / floored(total)[:, None]
+    return xp.stack(
+        [
+            xp.sqrt(floored(total / m / (mean * mean) - 1, 0.0)),
+            xp.amin(roots, -1) / mean,
+            xp.amax(roots, -1) / mean,
+            dot(shares, shares),
+            total,
+        ],
+        -1,
+    )
+
+
+def _smoothness(sample: ArrayLike) -> ArrayLike:
+    """Return the correlation of neighbouring kernel positions; 0 for kernels without extent."""
+    n = sample.shape[0]
+    flat = sample.reshape(n, -1)
+    energy = floored(dot(flat, flat))
+    total, axes = energy * 0, 0
+    for axis in range(3, sample.ndim):
+        size = sample.shape[axis]
+        if size < 2:
+            continue
+        turned = sample.swapaxes(axis, -1)
+        product = (turned[..., 1:] * turned[..., :-1]).reshape(n, -1).sum(-1)
+        total = total + product / energy * (size / (size - 1))
+        axes += 1
+    return (total / max(axes, 1))[:, None]

@@ -1,1 +1,0 @@
-"""Statistics of large layers, in blocks or on a device."""
