@@ -118,7 +118,7 @@ def correct_state(
         error=cross.error,
         widths=_widths(base, cross, rows),
         widening=base.widening,
-        family=FamilyCheck.fit(rows.X, rows.units, settings.random_state),
+        family=FamilyCheck.fit(rows.X, rows.units, settings.random_state, base.names),
         untrained=anchored.untrained,
         forecaster=forecaster,
         card=card,

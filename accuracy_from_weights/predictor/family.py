@@ -1,9 +1,12 @@
 """Family check: whether a network looks like those that the predictor was fitted to.
 
 The distance of a network is that to its nearest neighbours in the zoo, in features scaled by the
-zoo's spread. What is reported is its p-value: the share of the zoo's own networks that lie at least
-as far from all runs but their own (a conformal p-value; Laxhammar & Falkman 2010, "Conformal
-prediction for distribution-independent anomaly detection").
+zoo's spread. It is measured for each kind of feature by itself (architecture, weights, answers to
+probes, log and training sample), and the kind in which the network is the strangest decides: an
+unheard-of input would drown among hundreds of usual statistics. What is reported is a p-value: the
+share of the zoo's own networks that lie at least as far from all runs but their own (a conformal
+p-value; Laxhammar & Falkman 2010, "Conformal prediction for distribution-independent anomaly
+detection").
 
 An interval is calibrated on networks of the same zoo and means nothing for others. How much the
 errors of networks outside the family outgrow it is learned by leaving whole domains of the zoo out
@@ -12,6 +15,7 @@ errors of networks outside the family outgrow it is learned by leaving whole dom
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +36,9 @@ _LARGEST_STEP = 20.0
 _MOST_ROWS = 4_000
 """Rows that an ensemble is fitted to: how far off it is elsewhere does not depend on more."""
 _FEWEST_OUTSIDE = 30
+_USUAL, _SMALLEST_DISTANCE = 0.95, 1e-3
+_KINDS = {"architecture": "architecture", "probes": "probes", "log": "sample", "sample": "sample"}
+"""Kinds of features by the first part of their names; all others describe the weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +50,20 @@ class FamilyCheck:
     centre, scale : ndarray of shape (n_features,)
     references : ndarray of shape (n_references, n_features), float32
         Scaled features of networks of the zoo.
+    kinds : ndarray of shape (n_features,), int64
+        The kind of each feature, counted from 0.
+    usual : ndarray of shape (n_kinds,)
+        The distance in each kind that 95% of the zoo's own networks stay below.
     distances : ndarray of shape (n_calibration,)
-        Sorted distances of the zoo's own networks.
+        Sorted distances of the zoo's own networks: the largest over the kinds, each in units of
+        the usual one.
     """
 
     centre: NDArray[np.float32]
     scale: NDArray[np.float32]
     references: NDArray[np.float32]
+    kinds: NDArray[np.int64]
+    usual: NDArray[np.float32]
     distances: NDArray[np.float32]
 
     def __post_init__(self) -> None:
@@ -59,13 +73,22 @@ class FamilyCheck:
             and self.references.ndim == 2
             and self.references.shape[1] == n_features
             and len(self.references) >= _NEIGHBOURS
+            and self.kinds.shape == (n_features,)
+            and set(self.kinds.tolist()) == set(range(len(self.usual)))
+            and bool((self.usual > 0).all())
             and self.distances.ndim == 1
             and bool((self.scale > 0).all())
         ):
             raise ValueError("arrays of a family check whose shapes do not fit together")
 
     @classmethod
-    def fit(cls, X: NDArray[np.float32], units: ArrayLike, random_state: int) -> FamilyCheck:
+    def fit(
+        cls,
+        X: NDArray[np.float32],
+        units: ArrayLike,
+        random_state: int,
+        names: Sequence[str] = (),
+    ) -> FamilyCheck:
         """Learn the family.
 
         Parameters
@@ -76,6 +99,8 @@ class FamilyCheck:
             Run or task of each row. A network is not compared with others of its own, which are
             near it whatever they are.
         random_state : int
+        names : sequence of str
+            The columns' names, which tell their kinds; without them all are of one.
         """
         units = np.asarray(units)
         centre = X.mean(axis=0)
@@ -88,8 +113,11 @@ class FamilyCheck:
         chosen, asked = shuffled[:_REFERENCES], shuffled[: 4 * _REFERENCES]
         # Rounded as in half precision, which halves the predictor's file and moves no distance.
         references = z[chosen].astype(np.float16).astype(np.float32)
-        far = _distances(z[asked], references, units[asked][:, None] == units[chosen])
-        return cls(centre, scale, references, np.sort(far))
+        kinds = _kinds_of(names, X.shape[1])
+        far = _distances(z[asked], references, kinds, units[asked][:, None] == units[chosen])
+        usual = np.maximum(np.quantile(far, _USUAL, axis=0), _SMALLEST_DISTANCE)
+        usual = usual.astype(np.float32)
+        return cls(centre, scale, references, kinds, usual, np.sort((far / usual).max(axis=1)))
 
     def p_values(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the share of the zoo's networks that are at least as unlike the rest of it.
@@ -104,27 +132,45 @@ class FamilyCheck:
             In (0, 1]; small means unlike.
         """
         z = (np.asarray(X, np.float32) - self.centre) / self.scale
-        far = _distances(np.clip(z, -_LARGEST_STEP, _LARGEST_STEP), self.references)
+        far = _distances(np.clip(z, -_LARGEST_STEP, _LARGEST_STEP), self.references, self.kinds)
+        far = (far / self.usual).max(axis=1)
         n = len(self.distances)
         farther = n - np.searchsorted(self.distances, far)
         return np.asarray((farther + 1) / (n + 1), np.float64)
 
 
+def _kinds_of(names: Sequence[str], n_features: int) -> NDArray[np.int64]:
+    """Return the kind of each feature, by the first part of its name."""
+    if len(names) != n_features:
+        return np.zeros(n_features, np.int64)
+    kinds = [_KINDS.get(name.partition(".")[0], "weights") for name in names]
+    return np.unique(kinds, return_inverse=True)[1].astype(np.int64)
+
+
 def _distances(
     z: NDArray[np.float32],
     references: NDArray[np.float32],
+    kinds: NDArray[np.int64],
     excluded: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Mean distance to the nearest references, by rows; excluded pairs do not count."""
-    squares = (z**2).sum(axis=1)[:, None] + (references**2).sum(axis=1) - 2 * (z @ references.T)
-    far = np.sqrt(np.maximum(squares / z.shape[1], 0))
-    if excluded is not None:
-        far = np.where(excluded, np.inf, far)
-    nearest = np.partition(far, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
-    return nearest.mean(axis=1).astype(np.float32)
+    """Return mean distances to the nearest references, of shape (n_rows, n_kinds).
+
+    Excluded pairs, of shape (n_rows, n_references), do not count.
+    """
+    columns = []
+    for kind in range(kinds.max() + 1):
+        ours, theirs = z[:, kinds == kind], references[:, kinds == kind]
+        squares = (ours**2).sum(axis=1)[:, None] + (theirs**2).sum(axis=1) - 2 * (ours @ theirs.T)
+        far = np.sqrt(np.maximum(squares / ours.shape[1], 0))
+        if excluded is not None:
+            far = np.where(excluded, np.inf, far)
+        columns.append(np.partition(far, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS].mean(axis=1))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
-def widening_outside(rows: FitRows, cross: CrossFit, settings: FitSettings) -> float:
+def widening_outside(
+    rows: FitRows, cross: CrossFit, settings: FitSettings, names: Sequence[str] = ()
+) -> float:
     """Return the factor on the half-width of the intervals of networks outside the family.
 
     Parameters
@@ -134,6 +180,8 @@ def widening_outside(rows: FitRows, cross: CrossFit, settings: FitSettings) -> f
     cross : CrossFit
         Of the rows.
     settings : FitSettings
+    names : sequence of str
+        See `FamilyCheck.fit`.
 
     Returns
     -------
@@ -154,7 +202,7 @@ def widening_outside(rows: FitRows, cross: CrossFit, settings: FitSettings) -> f
         chosen = generator.permutation(inside)[:_MOST_ROWS]
         left_out = generator.permutation(np.flatnonzero(is_outside))[:_MOST_ROWS]
         known = rows.take(chosen)
-        family = FamilyCheck.fit(known.X, known.units, settings.random_state)
+        family = FamilyCheck.fit(known.X, known.units, settings.random_state, names)
         outside = left_out[family.p_values(rows.X[left_out]) < FAMILY_LEVEL]
         if not len(outside):
             continue
