@@ -85,7 +85,7 @@ def command(
             "written to."
         )
     table = read_zoos(zoos, jobs, probes="probes" in features)
-    inputs = table.inputs(features)
+    inputs = table.inputs(features, logs="mixed")
     click.echo(
         f"Fitting to {len(table)} checkpoints of {len(np.unique(table.runs))} runs, "
         "and measuring on runs left out",

@@ -255,7 +255,7 @@ def _predictions(
         yield baseline.name, (predicted, None)
     predicted = np.full(truth.size, np.nan)
     bounds = np.full((truth.size, 2), np.nan)
-    features = table.inputs(predictor.features)
+    features, fitted = (table.inputs(predictor.features, logs=k) for k in ("reported", "mixed"))
     for train, test in splits:
         model = clone(predictor)
         before = report.done
@@ -264,7 +264,7 @@ def _predictions(
             report.up_to(before + _OURS_STEPS * done // fits)
 
         model.fit(
-            features[train],
+            fitted[train],
             truth[train],
             groups=table.runs[train],
             tasks=table.tasks[train],

@@ -184,8 +184,11 @@ def complete_log(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.
     return rows
 
 
-def logged_accuracy(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
-    """Return the training accuracies, the first guesses of a predictor that reads the log.
+def first_guess(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the training accuracies, the first guesses of a predictor that knows them.
+
+    The accuracy on a training sample goes before the logged one: it was measured after the epoch
+    and without dropout, whatever a loop reports.
 
     Parameters
     ----------
@@ -197,8 +200,9 @@ def logged_accuracy(rows: NDArray[np.float32], names: Sequence[str]) -> NDArray[
     Returns
     -------
     ndarray of shape (n_networks,)
-        Fractions; zeros where the log is not among the columns.
+        Fractions; zeros where neither is among the columns.
     """
-    if "log.accuracy" not in names:
-        return np.zeros(len(rows))
-    return np.clip(rows[:, names.index("log.accuracy")].astype(np.float64), 0, 1)
+    for name in ("sample.accuracy", "log.accuracy"):
+        if name in names:
+            return np.clip(rows[:, names.index(name)].astype(np.float64), 0, 1)
+    return np.zeros(len(rows))

@@ -14,7 +14,7 @@ from sklearn.base import RegressorMixin
 from accuracy_from_weights.errors import number_between, positive_int, warn
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import feature_names
-from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
+from accuracy_from_weights.features.log_columns import complete_log, first_guess
 from accuracy_from_weights.predictor.anchoring import Anchor, check_truths, numbers_of
 from accuracy_from_weights.predictor.conditions import name_conditions
 from accuracy_from_weights.predictor.correcting import correct_state
@@ -152,7 +152,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         rows = FitRows.of(
             columns,
             y,
-            guess=logged_accuracy(columns, names),
+            guess=first_guess(columns, names),
             runs=groups,
             tasks=tasks,
             domains=domains,

@@ -25,7 +25,7 @@ from scipy.stats import t
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.predictor.anchoring import Anchor
-from accuracy_from_weights.predictor.cross_fitting import CrossFit, counted
+from accuracy_from_weights.predictor.cross_fitting import CrossFit, counted, trust_in
 from accuracy_from_weights.predictor.family import FamilyCheck
 from accuracy_from_weights.predictor.fit_rows import (
     FEWEST_RUNS,
@@ -43,8 +43,6 @@ from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
 
-_PRIOR_RUNS = 5.0
-"""The anchored estimate counts as much as so many runs that found the ensemble useless."""
 _FEWEST_FOR_WIDTHS = 20
 _LEVEL = 0.9
 """The coverage at which few runs set the scale of the widths."""
@@ -154,24 +152,6 @@ def _widths(base: FittedState, cross: CrossFit, rows: FitRows) -> Floats:
     deviation = np.sqrt((unit_weights(rows.units) * cross.scores**2).sum())
     half = deviation * t.ppf((1 + _LEVEL) / 2, n_units - 1)
     return np.asarray(base.widths * half / width_at(base.widths, _LEVEL), np.float64)
-
-
-def trust_in(answers: Floats, guesses: Floats, rows: FitRows) -> float:
-    """Return how much of the way from the guesses to the answers to go, in [0, 1].
-
-    Parameters
-    ----------
-    answers, guesses : ndarray of shape (n_rows,)
-        For rows left out; fractions.
-    rows : FitRows
-    """
-    weights, n_units = unit_weights(rows.units), len(np.unique(rows.units))
-    step = answers - guesses
-    power = float((weights * step**2).sum())
-    if power == 0:
-        return 0.0
-    best = float((weights * step * (rows.y - guesses)).sum()) / power
-    return float(np.clip(best * n_units / (n_units + _PRIOR_RUNS), 0, 1))
 
 
 def _answers(

@@ -15,7 +15,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from accuracy_from_weights.predictor.expected_error import ExpectedError, power_of, raised
 from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings, RowNumbers
 from accuracy_from_weights.predictor.folds import Counter, group_folds, last_rows
-from accuracy_from_weights.predictor.intervals import conformal_widths
+from accuracy_from_weights.predictor.intervals import conformal_widths, unit_weights
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
@@ -45,6 +45,8 @@ def each_domain(
 
 
 _MOST_DOMAINS, _PARTS = 20, 6
+_PRIOR_UNITS = 5.0
+"""The guesses count as much as so many runs, or tasks, that found the answers useless."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +170,27 @@ def counted(calls: Iterable[Any], n_jobs: int | None, count: Counter) -> list[An
         results.append(result)
         count.one_more()
     return results
+
+
+def trust_in(answers: Floats, guesses: Floats, rows: FitRows) -> float:
+    """Return how much of the way from the guesses to the answers to go, in [0, 1].
+
+    It is the weight of an average of both that is best for rows left out (stacked regression;
+    Breiman 1996), shrunk to the guesses where there are few runs or tasks.
+
+    Parameters
+    ----------
+    answers, guesses : ndarray of shape (n_rows,)
+        For rows left out; fractions.
+    rows : FitRows
+    """
+    weights, n_units = unit_weights(rows.units), len(np.unique(rows.units))
+    step = answers - guesses
+    power = float((weights * step**2).sum())
+    if power == 0:
+        return 0.0
+    best = float((weights * step * (rows.y - guesses)).sum()) / power
+    return float(np.clip(best * n_units / (n_units + _PRIOR_UNITS), 0, 1))
 
 
 def _scores(truth: Floats, predicted: Floats) -> dict[str, float]:

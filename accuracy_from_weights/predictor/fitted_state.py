@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.features.log_columns import logged_accuracy
+from accuracy_from_weights.features.log_columns import first_guess
 from accuracy_from_weights.predictor.anchoring import Anchor
 from accuracy_from_weights.predictor.estimate import FAMILY_LEVEL
 from accuracy_from_weights.predictor.expected_error import ExpectedError
@@ -145,7 +145,7 @@ class FittedState:
         """Return the accuracies that the ensemble corrects, shape (n_rows,)."""
         if self.base is not None:
             return self.base.judged(rows, 0.5)[0]
-        return logged_accuracy(rows, self.names)
+        return first_guess(rows, self.names)
 
     def p_values(self, rows: Features) -> Floats:
         """Return the p-value of each row's family check, the smallest for diverged networks."""

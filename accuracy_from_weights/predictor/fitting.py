@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.predictor.cross_fitting import CrossFit
+from accuracy_from_weights.predictor.cross_fitting import CrossFit, trust_in
 from accuracy_from_weights.predictor.family import FamilyCheck, widening_outside
 from accuracy_from_weights.predictor.fit_rows import (
     FitRows,
@@ -48,12 +48,18 @@ def fit_state(
     rows = every_row.take(finite)
     check_number_of_runs(rows)
     count = counter_of(rows, settings, on_fold)
-    cross = CrossFit.of(rows, settings, count)
+    cross, trust = CrossFit.of(rows, settings, count), 1.0
+    if rows.guess.any():
+        trust = trust_in(cross.predicted, rows.guess, rows)
+        predicted = rows.guess + trust * (cross.predicted - rows.guess)
+        cross = CrossFit.of_predictions(rows, predicted, cross.folds, settings.coverage)
     card: dict[str, Any] = {
         "n_networks": len(rows),
         "n_runs": len(np.unique(rows.runs)),
         "quality": cross.quality(rows, settings.coverage),
     }
+    if rows.guess.any():
+        card["trust"] = trust
     if rows.tasks is not None:
         card["n_tasks"] = len(np.unique(rows.tasks))
     forecaster = None
@@ -73,6 +79,7 @@ def fit_state(
         untrained=np.quantile(untrained, (0.5, 0, 1)),
         forecaster=forecaster,
         card=card,
+        trust=trust,
     )
     count.finish()
     return state

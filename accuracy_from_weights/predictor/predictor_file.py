@@ -148,10 +148,10 @@ def _parts_of(state: FittedState) -> tuple[Arrays, dict[str, Any]]:
         "forecast_averaged": None if forecaster is None else _averaged(forecaster.ensemble),
         "anchor": asdict(state.anchor),
         "card": state.card,
+        "trust": state.trust,
     }
     if state.base is not None:
         base_arrays, facts["base"] = _parts_of(state.base)
-        facts["trust"] = state.trust
         arrays |= {_BASE + name: array for name, array in base_arrays.items()}
     return arrays, facts
 
@@ -190,7 +190,7 @@ def _state_of(arrays: Arrays, facts: dict[str, Any]) -> FittedState:
         forecaster=forecaster,
         card=dict(facts["card"]),
         base=_state_of(_under(arrays, _BASE), facts["base"]) if "base" in facts else None,
-        trust=float(facts.get("trust", 1.0)),
+        trust=float(facts["trust"]),
     )
 
 

@@ -149,12 +149,17 @@ class ZooTable:
         tasks = self.hyperparameters.get("task", self.datasets)
         return np.where(tasks == "", self.datasets, tasks.astype(str))
 
-    def inputs(self, features: str = "weights") -> NDArray[np.float32]:
+    def inputs(self, features: str = "weights", *, logs: str = "reported") -> NDArray[np.float32]:
         """Return the columns that a predictor reads, one row for each checkpoint.
 
         Parameters
         ----------
-        features : {"weights", "weights+probes", "weights+probes+log"}
+        features : str, default "weights"
+            One of `FEATURE_SETS`.
+        logs : {"reported", "mixed"}
+            Training accuracy and loss as the training loop reported them, with dropout on and
+            averaged over the epoch, or, for half of the checkpoints, as evaluated after the epoch.
+            A predictor that is fitted to both understands both.
 
         Returns
         -------
@@ -178,8 +183,13 @@ class ZooTable:
                 )
             columns.append(self.probes)
         if "log" in features:
-            measured = self.log_accuracy, self.log_loss
-            log = log_columns(*measured, self.hyperparameters.get("n_train"))
+            accuracy, loss = self.log_accuracy, self.log_loss
+            if logs == "mixed":
+                evaluated = np.random.default_rng(0).random(len(self)) < 0.5
+                evaluated &= np.isfinite(self.train_accuracy)
+                accuracy = np.where(evaluated, self.train_accuracy, accuracy)
+                loss = np.where(evaluated, self.train_loss, loss)
+            log = log_columns(accuracy, loss, self.hyperparameters.get("n_train"))
             if np.isnan(log[:, :2]).all(axis=0).any():
                 raise ZooError(
                     f"features={features!r} needs the training log, which the zoo does not hold. "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.features import log_columns
 from accuracy_from_weights.features.feature_sets import feature_names
-from accuracy_from_weights.features.log_columns import complete_log, logged_accuracy
+from accuracy_from_weights.features.log_columns import complete_log, first_guess
 from accuracy_from_weights.predictor import (
     cross_fitting,
     expected_error,
@@ -73,14 +73,14 @@ def point_estimates(
     known, usable = finite_rows(train), finite_rows(test)
     lowest = np.sort(accuracies)[: max(len(accuracies) // 10, 3)]
     untrained = np.median(accuracies[~known] if (~known).any() else lowest)
-    rows = FitRows.of(train, accuracies, guess=logged_accuracy(train, names), runs=runs).take(known)
+    rows = FitRows.of(train, accuracies, guess=first_guess(train, names), runs=runs).take(known)
     check = FamilyCheck.fit(rows.X, rows.runs, random_state)
     ensemble = Ensemble.fit(rows, FitSettings(random_state=random_state))
     estimates = np.full(len(test), untrained)
     p_values = np.full(len(test), 1 / (len(check.distances) + 1))
     if usable.any():
         asked = test[usable]
-        estimates[usable] = ensemble.predict(asked, logged_accuracy(asked, names))
+        estimates[usable] = ensemble.predict(asked, first_guess(asked, names))
         p_values[usable] = check.p_values(asked)
     return estimates, p_values
 

@@ -7,9 +7,9 @@ from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.log_columns import (
     complete_log,
+    first_guess,
     log_columns,
     log_row,
-    logged_accuracy,
     read_log,
 )
 
@@ -27,7 +27,7 @@ def rows(accuracy: float, loss: float, samples: float) -> np.ndarray:
 def test_a_whole_log_is_kept_on_its_scales():
     found = complete_log(rows(0.8, 0.5, 10_000), NAMES)
     np.testing.assert_allclose(found[0, -3:], (0.8, 0.5, 4), rtol=1e-6)
-    np.testing.assert_allclose(logged_accuracy(found, NAMES), 0.8, rtol=1e-6)
+    np.testing.assert_allclose(first_guess(found, NAMES), 0.8, rtol=1e-6)
 
 
 def test_what_is_missing_is_what_guessing_gives():
@@ -50,7 +50,7 @@ def test_the_rows_given_are_left_alone():
 def test_rows_without_a_log_stay_as_they_are():
     plain = rows(0.1, 0.2, 3)[:, :-3]
     assert complete_log(plain, NAMES[:-3]) is plain
-    np.testing.assert_array_equal(logged_accuracy(plain, NAMES[:-3]), [0])
+    np.testing.assert_array_equal(first_guess(plain, NAMES[:-3]), [0])
 
 
 def test_columns_of_a_zoo_that_does_not_know_its_samples():
