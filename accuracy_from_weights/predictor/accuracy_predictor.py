@@ -123,8 +123,8 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
             The training run of each network. Left out, each network is a run of its own.
         tasks : array-like of shape (n_networks,), optional
             The task (data set) that each network was trained for. With at least 8 tasks, the fit
-            is for networks of new tasks: folds and intervals go by task, and every task weighs the
-            same. With fewer, or left out, they go by run.
+            is for networks of new tasks: folds and intervals go by task, and a task counts by its
+            runs, at most as much as 25 usual tasks. With fewer, or left out, they go by run.
         domains : array-like of shape (n_networks,) or (n_networks, k), optional
             Data set, kind of architecture, … of each network, as `ZooTable.domains`. Each is left
             out once to learn how wide an interval has to be outside the family.
@@ -132,8 +132,8 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
             Share of its run's planned training that each network had behind it, fractions. Given,
             the predictor also learns to forecast what accuracy a run will end with.
         sample_weight : array-like of shape (n_networks,), optional
-            How much each network counts in the fit, above 0. Defaults to the same for every task,
-            or for every network where the fit goes by run.
+            How much each network counts in the fit, above 0. Defaults to the above where the fit
+            goes by task, else to the same for every network.
         input_shape : sequence of int, optional
             Shape of one input of the networks in `X`, without the batch axis: for probes, where the
             models do not know it.

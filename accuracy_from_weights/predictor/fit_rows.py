@@ -24,6 +24,9 @@ FEWEST_RUNS = 10
 FEWEST_TASKS = 8
 """Fewer tasks are too few to be the unit of folds and intervals: then it is the runs."""
 
+_LARGEST_TASK = 25
+"""Times the runs of the median task."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FitRows:
@@ -104,7 +107,7 @@ class FitRows:
             runs=names,
             guess=guess,
             tasks=units,
-            weights=_weights(sample_weight, units, n),
+            weights=_weights(sample_weight, units, names, n),
             domains=_checked_column("domains", domains, n),
             progress=None if done is None else done.astype(float),
             finals=None if done is None else final_accuracies(truth, done, names),
@@ -304,14 +307,26 @@ def _checked_column(name: str, values: ArrayLike | None, n_rows: int) -> NDArray
     return column
 
 
-def _weights(sample_weight: ArrayLike | None, tasks: NDArray[Any] | None, n: int) -> Floats | None:
-    """Return the weights that were passed, else those by which every task counts the same."""
+def _weights(
+    sample_weight: ArrayLike | None,
+    tasks: NDArray[Any] | None,
+    runs: NDArray[Any],
+    n: int,
+) -> Floats | None:
+    """Return the weights that were passed, else those by which tasks count by their runs.
+
+    A task of very many runs counts as 25 usual ones: a few large data sets would drown thousands
+    of small tasks, and new tasks are what estimates are for.
+    """
     weights = _checked_column("sample_weight", sample_weight, n)
     if weights is None:
         if tasks is None:
             return None
-        _, task, counts = np.unique(tasks, return_inverse=True, return_counts=True)
-        weights = 1 / counts[task]
+        _, task, n_rows = np.unique(tasks, return_inverse=True, return_counts=True)
+        first_of_run = np.unique(runs, return_index=True)[1]
+        n_runs = np.bincount(task[first_of_run], minlength=len(n_rows))
+        counts = np.minimum(n_runs, _LARGEST_TASK * np.median(n_runs))
+        weights = (counts / n_rows)[task]
     elif not (weights > 0).all():
         raise ZooError("A value of `sample_weight` is not above 0; leave such networks out.")
     return np.asarray(weights / weights.mean(), np.float64)
