@@ -254,6 +254,11 @@ def export(zoo: Path, output: Path, dtype: str) -> None:
     help="Also ask each network about 256 of its training examples: the --data that the zoo was "
     "built with.",
 )
+@click.option(
+    "--checkpoints",
+    type=click.IntRange(min=1),
+    help="Keep at most so many checkpoints of each run: the last, and some of the others.",
+)
 @size_option
 @jobs_option
 def describe(
@@ -262,6 +267,7 @@ def describe(
     compact: bool,
     probes: bool,
     data: str | None,
+    checkpoints: int | None,
     size: int | None,
     jobs: int,
 ) -> None:
@@ -292,6 +298,8 @@ def describe(
             f"The networks of {zoo} cannot be run on probes: only those that zoo build trained, "
             "or the paper's network in the published format, can. Leave out --probes."
         )
+    if checkpoints is not None:
+        table = table.thinned(checkpoints)
     table.save(output, compact)
     click.echo(f"{len(table)} checkpoints in {output}", err=True)
 

@@ -135,6 +135,22 @@ class ZooTable:
         hyperparameters = {name: values[rows] for name, values in self.hyperparameters.items()}
         return dataclasses.replace(self, **kept, hyperparameters=hyperparameters)
 
+    def thinned(self, most: int) -> ZooTable:
+        """Return the table with at most so many checkpoints of each run.
+
+        Parameters
+        ----------
+        most : int
+            At least 1. The last checkpoint of each run stays; of the others some are drawn.
+        """
+        _, run = np.unique(self.runs, return_inverse=True)
+        drawn = np.random.default_rng(0).random(len(self))
+        ends = np.lexsort((self.steps, run))
+        drawn[ends[np.append(np.diff(run[ends]) != 0, True)]] = -1
+        order = np.lexsort((drawn, run))
+        place = np.arange(len(self)) - np.searchsorted(run[order], run[order])
+        return self.subset(np.sort(order[place < most]))
+
     @property
     def domains(self) -> NDArray[np.str_]:
         """Data set and kind of architecture of each checkpoint, shape (n, 2): see `fit`."""

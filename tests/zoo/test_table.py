@@ -241,3 +241,30 @@ def test_columns_of_different_lengths(published_zoo: WriteZoo) -> None:
     table = read_zoo(published_zoo())
     with pytest.raises(ZooError, match="differ in length"):
         dataclasses.replace(table, accuracy=table.accuracy[1:])
+
+
+def test_a_thinner_table_keeps_the_last_checkpoint_of_each_run(published_zoo: WriteZoo) -> None:
+    table = read_zoo(published_zoo())
+    thin = table.thinned(2)
+    assert len(thin) == 24
+    assert set(thin.runs[thin.steps == 2]) == set(table.runs)
+    assert set(thin.steps) == {0, 1, 2}  # the other one is drawn
+    assert_same_table(table.thinned(3), table)
+
+
+def test_mixed_logs_are_those_of_the_loop_or_evaluated(published_zoo: WriteZoo) -> None:
+    table = read_zoo(published_zoo())
+    n = len(table)
+    table = dataclasses.replace(
+        table,
+        probes=np.zeros((n, len(table.probe_names)), np.float32),
+        log_accuracy=np.full(n, 0.25),
+        log_loss=np.ones(n),
+        train_accuracy=np.where(np.arange(n) < 4, np.nan, 0.75),
+        train_loss=np.full(n, 2.0),
+    )
+    accuracy, loss = table.inputs("weights+probes+log", logs="mixed")[:, -3:-1].T
+    assert set(accuracy[:4]) == {0.25}  # never evaluated
+    assert set(accuracy[4:]) == {0.25, 0.75}
+    np.testing.assert_array_equal(loss, np.where(accuracy == 0.75, 2, 1))
+    assert set(table.inputs("weights+probes+log")[:, -3]) == {0.25}
