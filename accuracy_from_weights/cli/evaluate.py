@@ -88,7 +88,7 @@ def command(
         _check_report(report_file)
     given = None if predictor_file is None else load_predictor(predictor_file)
     predictor = given or AccuracyPredictor(features, n_jobs=jobs)
-    table = read_zoos(zoos, jobs, probes="probes" in predictor.features)
+    table = read_zoos(zoos, jobs, probes="probes" in predictor.features).having(predictor.features)
     inspector = None
     if report_file is not None:
         other_datasets = hold_out == "run" and predictor_file is None

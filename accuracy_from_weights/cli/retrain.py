@@ -84,7 +84,7 @@ def command(
             f"The predictor cannot be written to {output}: name a folder that exists and can be "
             "written to."
         )
-    table = read_zoos(zoos, jobs, probes="probes" in features)
+    table = read_zoos(zoos, jobs, probes="probes" in features).having(features)
     inputs = table.inputs(features, logs="mixed")
     click.echo(
         f"Fitting to {len(table)} checkpoints of {len(np.unique(table.runs))} runs, "

@@ -32,6 +32,7 @@ from accuracy_from_weights.predictor.fit_rows import (
     FitRows,
     FitSettings,
     RowNumbers,
+    as_models_read,
     finite_rows,
 )
 from accuracy_from_weights.predictor.fitted_state import FittedState, with_column
@@ -101,18 +102,19 @@ def correct_state(
         guesses[test], answers[test] = guess, answer
     trust = trust_in(answers, guesses, rows)
     predicted = guesses + trust * (answers - guesses)
-    read = with_guess(anchored, rows)
-    cross = CrossFit.of_predictions(read, predicted, folds, settings.coverage)
+    guessed = with_guess(anchored, rows)
+    cross = CrossFit.of_predictions(guessed, predicted, folds, settings.coverage)
     card |= {"trust": trust, "quality": cross.quality(rows, settings.coverage)}
     forecaster = base.forecaster
     if rows.progress is not None:
-        own, worth = Forecaster.fit(rows, cross.predicted, len(folds), settings, count)
+        read = replace(rows, X=as_models_read(rows.X, base.names))
+        own, worth = Forecaster.fit(read, cross.predicted, len(folds), settings, count)
         if own is not None:
             forecaster, card = own, card | {"forecast": worth}
     state = FittedState(
         names=base.names,
         n_features=base.n_features,
-        ensemble=Ensemble.fit(read, correcting),
+        ensemble=Ensemble.fit(guessed, correcting),
         error=cross.error,
         widths=_widths(base, cross, rows),
         widening=base.widening,
@@ -136,7 +138,8 @@ def anchor_to(base: FittedState, rows: FitRows, coverage: float) -> Anchor:
 def with_guess(anchored: FittedState, rows: FitRows) -> FitRows:
     """Return rows with the anchored estimate as first guess and as a further column."""
     guess = anchored.judged(rows.X, 0.5)[0]
-    return replace(rows, X=with_column(rows.X, guess), guess=guess)
+    read = as_models_read(rows.X, anchored.names)
+    return replace(rows, X=with_column(read, guess), guess=guess)
 
 
 def _widths(base: FittedState, cross: CrossFit, rows: FitRows) -> Floats:

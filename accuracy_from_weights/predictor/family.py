@@ -169,14 +169,21 @@ def _distances(
 
 
 def widening_outside(
-    rows: FitRows, cross: CrossFit, settings: FitSettings, names: Sequence[str] = ()
+    described: FitRows,
+    rows: FitRows,
+    cross: CrossFit,
+    settings: FitSettings,
+    names: Sequence[str] = (),
 ) -> float:
     """Return the factor on the half-width of the intervals of networks outside the family.
 
     Parameters
     ----------
+    described : FitRows
+        With all columns, which the family check reads.
     rows : FitRows
-        Each value of each column of their domains is left out once.
+        The same with the columns that the models read. Each value of each column of their domains
+        is left out once.
     cross : CrossFit
         Of the rows.
     settings : FitSettings
@@ -202,8 +209,8 @@ def widening_outside(
         chosen = generator.permutation(inside)[:_MOST_ROWS]
         left_out = generator.permutation(np.flatnonzero(is_outside))[:_MOST_ROWS]
         known = rows.take(chosen)
-        family = FamilyCheck.fit(known.X, known.units, settings.random_state, names)
-        outside = left_out[family.p_values(rows.X[left_out]) < FAMILY_LEVEL]
+        family = FamilyCheck.fit(described.X[chosen], known.units, settings.random_state, names)
+        outside = left_out[family.p_values(described.X[left_out]) < FAMILY_LEVEL]
         if not len(outside):
             continue
         asked = rows.take(outside)

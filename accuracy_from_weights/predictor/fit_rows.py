@@ -279,6 +279,25 @@ def graph_columns(rows: ArrayLike, features: str) -> NDArray[np.bool_]:
     return np.asarray(given[:, -len(GRAPH_NAMES) :] == 1)
 
 
+def as_models_read(rows: Features, names: Sequence[str]) -> Features:
+    """Return rows with zeros in the columns that the models do not read.
+
+    Where answers on a training sample are known, the models read them and the log alone: on tasks
+    left out they err by less than with hundreds of statistics of the weights beside them. The
+    other columns say what a network's condition is, and whether it is unlike the zoo's.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_networks, n_features)
+    names : sequence of str
+        The columns' names; none where they are the user's own.
+    """
+    if not any(name.startswith("sample.") for name in names):
+        return rows
+    read = np.array([name.startswith(("log.", "sample.")) for name in names])
+    return np.where(read, rows, np.float32(0))
+
+
 def finite_rows(features: Features) -> NDArray[np.bool_]:
     """Return which rows are free of NaN and infinities, shape (n_networks,)."""
     return np.asarray(np.isfinite(features).all(axis=1), bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from accuracy_from_weights.predictor.family import FamilyCheck, widening_outside
 from accuracy_from_weights.predictor.fit_rows import (
     FitRows,
     FitSettings,
+    as_models_read,
     check_number_of_runs,
     finite_rows,
 )
@@ -45,8 +47,9 @@ def fit_state(
         When there are fewer than 10 runs with finite weights.
     """
     finite = finite_rows(every_row.X)
-    rows = every_row.take(finite)
-    check_number_of_runs(rows)
+    described = every_row.take(finite)
+    check_number_of_runs(described)
+    rows = replace(described, X=as_models_read(described.X, names))
     count = counter_of(rows, settings, on_fold)
     cross, trust = CrossFit.of(rows, settings, count), 1.0
     if rows.guess.any():
@@ -74,8 +77,8 @@ def fit_state(
         ensemble=Ensemble.fit(rows, settings),
         error=cross.error,
         widths=conformal_widths(cross.scores, rows.units),
-        widening=widening_outside(rows, cross, settings, names),
-        family=FamilyCheck.fit(rows.X, rows.units, settings.random_state, names),
+        widening=widening_outside(described, rows, cross, settings, names),
+        family=FamilyCheck.fit(described.X, rows.units, settings.random_state, names),
         untrained=np.quantile(untrained, (0.5, 0, 1)),
         forecaster=forecaster,
         card=card,

@@ -38,7 +38,8 @@ _ROW_ARRAYS = (
     "log_accuracy",
     "log_loss",
 )
-_OPTIONAL = ("paper_statistics", "probes", "sample")
+_ANSWERS = ("probes", "sample")
+_OPTIONAL = ("paper_statistics", *_ANSWERS)
 _RECIPE = "recipe/"
 
 
@@ -134,6 +135,20 @@ class ZooTable:
                 kept[name] = None
         hyperparameters = {name: values[rows] for name, values in self.hyperparameters.items()}
         return dataclasses.replace(self, **kept, hyperparameters=hyperparameters)
+
+    def having(self, features: str) -> ZooTable:
+        """Return the rows of which is known all that a feature set reads of a network.
+
+        Rows of diverged networks, whose weights are not finite, stay: nothing more can be known of
+        them.
+        """
+        kept = ~np.isfinite(self.features).all(axis=1)
+        known = np.ones(len(self), bool)
+        for name in _ANSWERS:
+            answers = getattr(self, name)
+            if name in features and answers is not None:
+                known &= np.isfinite(answers).all(axis=1)
+        return self if (kept | known).all() else self.subset(kept | known)
 
     def thinned(self, most: int) -> ZooTable:
         """Return the table with at most so many checkpoints of each run.

@@ -268,3 +268,14 @@ def test_mixed_logs_are_those_of_the_loop_or_evaluated(published_zoo: WriteZoo) 
     assert set(accuracy[4:]) == {0.25, 0.75}
     np.testing.assert_array_equal(loss, np.where(accuracy == 0.75, 2, 1))
     assert set(table.inputs("weights+probes+log")[:, -3]) == {0.25}
+
+
+def test_rows_without_answers_are_left_out_where_these_are_read(published_zoo: WriteZoo) -> None:
+    table = read_zoo(published_zoo())
+    probes = np.zeros((len(table), len(table.probe_names)), np.float32)
+    probes[[3, 5]] = np.nan
+    features = table.features.copy()
+    features[5] = np.nan  # diverged: its row says so whatever it was asked
+    table = dataclasses.replace(table, features=features, probes=probes)
+    assert len(table.having("weights")) == len(table)
+    assert len(table.having("weights+probes")) == len(table) - 1
