@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.predictor.cross_fitting import CrossFit, each_domain
@@ -28,12 +30,14 @@ from accuracy_from_weights.predictor.fit_rows import FEWEST_RUNS, FitRows, FitSe
 from accuracy_from_weights.predictor.intervals import conformal_widths
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
+Floats = NDArray[np.float64]
+
 _NEIGHBOURS = 3
 _REFERENCES = 800
 """Networks kept to measure distances to: enough for the shape of a zoo, and under 2 MB."""
 _LARGEST_STEP = 20.0
 """A feature farther off than so many of the zoo's spreads counts as so many."""
-_MOST_ROWS = 4_000
+_MOST_ROWS = 2_400
 """Rows that an ensemble is fitted to: how far off it is elsewhere does not depend on more."""
 _FEWEST_OUTSIDE = 30
 _USUAL, _SMALLEST_DISTANCE = 0.95, 1e-3
@@ -201,24 +205,32 @@ def widening_outside(
     generator = np.random.default_rng(settings.random_state)
     width = conformal_widths(cross.scores, rows.units, [settings.coverage])[0]
     errors = np.abs(cross.predicted - rows.y)
-    factors, units = [], []
+    calls = []
     for _, is_outside in each_domain(rows.domains, in_parts=True):
         inside = np.flatnonzero(~is_outside)
         if len(np.unique(rows.runs[inside])) < FEWEST_RUNS:
             continue
         chosen = generator.permutation(inside)[:_MOST_ROWS]
         left_out = generator.permutation(np.flatnonzero(is_outside))[:_MOST_ROWS]
-        known = rows.take(chosen)
-        family = FamilyCheck.fit(described.X[chosen], known.units, settings.random_state, names)
+        family = FamilyCheck.fit(
+            described.X[chosen], rows.units[chosen], settings.random_state, names
+        )
         outside = left_out[family.p_values(described.X[left_out]) < FAMILY_LEVEL]
-        if not len(outside):
-            continue
-        asked = rows.take(outside)
-        predicted = Ensemble.fit(known, settings).predict(asked.X, asked.guess)
-        expected = ExpectedError.fit(known, errors[chosen], cross.error.power).predict(asked.X)
-        factors.append(np.abs(predicted - asked.y) / expected / width)
-        units.append(asked.units)
-    if sum(map(len, factors)) < _FEWEST_OUTSIDE:
+        if len(outside):
+            known, asked = rows.take(chosen), rows.take(outside)
+            calls.append(delayed(_scores)(known, errors[chosen], asked, cross, settings))
+    found = Parallel(n_jobs=settings.n_jobs)(calls)
+    if sum(len(scores) for scores, _ in found) < _FEWEST_OUTSIDE:
         return 1.0
-    found = conformal_widths(np.concatenate(factors), np.concatenate(units), [settings.coverage])[0]
-    return float(max(found, 1.0)) if np.isfinite(found) else float(np.concatenate(factors).max())
+    scores, units = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    factor = conformal_widths(scores / width, units, [settings.coverage])[0]
+    return float(max(factor, 1.0)) if np.isfinite(factor) else float((scores / width).max())
+
+
+def _scores(
+    known: FitRows, errors: Floats, asked: FitRows, cross: CrossFit, settings: FitSettings
+) -> tuple[Floats, NDArray[Any]]:
+    """Return the errors of some rows over those that other rows make expect, and their units."""
+    predicted = Ensemble.fit(known, settings).predict(asked.X, asked.guess)
+    expected = ExpectedError.fit(known, errors, cross.error.power).predict(asked.X)
+    return np.abs(predicted - asked.y) / expected, asked.units

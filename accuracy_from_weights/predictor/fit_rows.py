@@ -147,6 +147,8 @@ class FitSettings:
         Trees of the randomised kind, which are most of the time and of the file.
     corrects_estimates : bool
         Whether the rows' first guesses are a predictor's estimates, see `correcting`.
+    knows_sample : bool
+        Whether answers on a training sample are among the columns.
     """
 
     coverage: float = 0.9
@@ -155,6 +157,7 @@ class FitSettings:
     n_jobs: int | None = None
     n_randomised: int = 100
     corrects_estimates: bool = False
+    knows_sample: bool = False
 
     def folds_for(self, rows: FitRows) -> int:
         """Return the number of folds for some rows.
@@ -165,7 +168,7 @@ class FitSettings:
         n_units = len(np.unique(rows.units))
         if self.n_folds is not None:
             return self.n_folds
-        return min(n_units, 12 if n_units < 400 else 6 if n_units < 2_000 else 3)
+        return min(n_units, 12 if n_units < 400 else 6 if n_units < 1_000 else 3)
 
 
 def as_features(
@@ -279,6 +282,11 @@ def graph_columns(rows: ArrayLike, features: str) -> NDArray[np.bool_]:
     return np.asarray(given[:, -len(GRAPH_NAMES) :] == 1)
 
 
+def know_sample(names: Sequence[str]) -> bool:
+    """Return whether answers on a training sample are among the columns of these names."""
+    return any(name.startswith("sample.") for name in names)
+
+
 def as_models_read(rows: Features, names: Sequence[str]) -> Features:
     """Return rows with zeros in the columns that the models do not read.
 
@@ -292,7 +300,7 @@ def as_models_read(rows: Features, names: Sequence[str]) -> Features:
     names : sequence of str
         The columns' names; none where they are the user's own.
     """
-    if not any(name.startswith("sample.") for name in names):
+    if not know_sample(names):
         return rows
     read = np.array([name.startswith(("log.", "sample.")) for name in names])
     return np.where(read, rows, np.float32(0))

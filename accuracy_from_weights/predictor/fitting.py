@@ -15,6 +15,7 @@ from accuracy_from_weights.predictor.fit_rows import (
     as_models_read,
     check_number_of_runs,
     finite_rows,
+    know_sample,
 )
 from accuracy_from_weights.predictor.fitted_state import FittedState
 from accuracy_from_weights.predictor.folds import Counter, Progress
@@ -50,6 +51,7 @@ def fit_state(
     described = every_row.take(finite)
     check_number_of_runs(described)
     rows = replace(described, X=as_models_read(described.X, names))
+    settings = replace(settings, knows_sample=know_sample(names))
     count = counter_of(rows, settings, on_fold)
     cross, trust = CrossFit.of(rows, settings, count), 1.0
     if rows.guess.any():

@@ -95,7 +95,7 @@ class Ensemble:
             # Very few rows lose nothing by fewer and larger steps.
             learning_rate=0.2 if is_tiny else 0.06,
             max_bins=63,  # half the time of 255, and no worse on a few thousand rows
-            max_iter=60 if is_tiny else 1000 if is_large else 300,
+            max_iter=60 if is_tiny else 400 if is_large else 300,
             max_leaf_nodes=31 if is_large else 15,
             min_samples_leaf=8,
             l2_regularization=1.0,
@@ -111,6 +111,11 @@ class Ensemble:
         )
         shares = _EVEN if is_small else _SHARES_OF_MANY if is_large else _SHARES_OF_SOME
         targets = (LOGIT, GAP, LOGIT if is_small else GAP)
+        if settings.knows_sample:
+            targets, shares = (LOGIT, LOGIT, GAP), _SHARES_OF_SOME
+        elif rows.tasks is not None:
+            # How good networks of new tasks are is so uncertain that their mean is the safest answer.
+            targets, shares = (GAP, GAP, GAP), _SHARES_OF_SOME
         if settings.corrects_estimates:
             targets = (GAP, LOGIT_GAP, LOGIT_GAP)
             shares = _SHARES_OF_CORRECTIONS if is_small else shares
