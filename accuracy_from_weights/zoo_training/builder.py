@@ -116,7 +116,7 @@ def build_zoo(
         def batches() -> Iterator[list[NetworkRecipe]]:
             """Yield batches of recipes of the missing networks; called again if a worker died."""
             missing = writer.missing(n_networks)
-            window = at_once * (1 if isinstance(recipe, UniverseRecipe) else _DRAWN_AT_ONCE)
+            window = at_once * (1 if isinstance(data, UniverseData) else _DRAWN_AT_ONCE)
             for start in range(0, len(missing), window):
                 drawn = [recipe.draw(i, seed, facts) for i in missing[start : start + window]]
                 yield from batch_alike(drawn, at_once)
@@ -175,10 +175,12 @@ def _fill_stacks(
 
 
 def _check_suits(recipe: RecipeDistribution, data: TrainingData) -> None:
-    if isinstance(recipe, UniverseRecipe) != isinstance(data, UniverseData):
+    of_universe = isinstance(data, UniverseData)
+    fits = recipe.family in ("universe", "paper") if of_universe else recipe.family != "universe"
+    if not fits:
         raise ZooError(
-            "The recipe universe and the data universe go together only with each other; change "
-            "one of them."
+            f"The recipe {recipe.family!r} does not suit this data: the universe takes the recipes "
+            "universe and paper, a data set takes all but universe. Change one of them."
         )
 
 

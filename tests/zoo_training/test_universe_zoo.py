@@ -15,6 +15,7 @@ from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
 from accuracy_from_weights.zoo.recipes.universe import UniverseRecipe
+from accuracy_from_weights.zoo.recipes.wild import WildRecipe
 from accuracy_from_weights.zoo.store import ZooStore
 from accuracy_from_weights.zoo.table import ZooTable, concatenate
 from accuracy_from_weights.zoo_training.builder import build_zoo, rebuild_network
@@ -110,11 +111,22 @@ def test_recipes_and_data_of_different_worlds_are_refused_before_anything_is_wri
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "zoo"
-    with pytest.raises(ZooError, match="go together"):
+    with pytest.raises(ZooError, match="'universe' does not suit"):
         build_zoo(folder, RECIPE, blobs(), 1)
-    with pytest.raises(ZooError, match="go together"):
-        build_zoo(folder, PaperRecipe(), UniverseData(), 1)
+    with pytest.raises(ZooError, match="'wild' does not suit"):
+        build_zoo(folder, WildRecipe(), UniverseData(), 1)
     assert not folder.exists()
+
+
+def test_the_papers_networks_are_trained_on_tasks_of_images(tmp_path: Path) -> None:
+    recipe = PaperRecipe(epochs=1, checkpoints=(0, 1), n_train=60, n_test=40, per_task=2)
+    store = build_zoo(tmp_path, recipe, UniverseData(), 4)
+    recipes = [NetworkRecipe.from_dict(header["recipe"]) for header in store.headers()]
+    seeds = [recipe.task.universe_seed for recipe in recipes]
+    assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
+    assert {recipe.task.form.kind for recipe in recipes} == {"image"}
+    again = rebuild_network(recipe, UniverseData(), 3)
+    np.testing.assert_array_equal(again.test_accuracy, store.read(3).test_accuracy)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

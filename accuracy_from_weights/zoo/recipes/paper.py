@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class PaperRecipe:
         original. They are the same ones for all networks, the fractions are picked from them.
     n_test : int, default 5_000
         Test images; all 10,000 in the original.
+    per_task : int, default 4
+        In the universe of tasks, networks that are trained on each task of images.
     """
 
     epochs: int = 18
@@ -55,12 +57,14 @@ class PaperRecipe:
     batch_size: int = 128
     n_train: int = 10_000
     n_test: int = 5_000
+    per_task: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.n_train, self.n_test) < 1:
+        numbers = self.epochs, self.batch_size, self.n_train, self.n_test, self.per_task
+        if min(numbers) < 1:
             raise ZooError(
-                "A paper recipe needs epochs, batch_size, n_train and n_test of at least 1, and "
-                f"it has {self.epochs}, {self.batch_size}, {self.n_train}, {self.n_test}."
+                "A paper recipe needs epochs, batch_size, n_train, n_test and per_task of at least "
+                f"1, and it has {numbers}."
             )
         if not self.checkpoints or max(self.checkpoints) > self.epochs:
             raise ZooError(
@@ -72,7 +76,9 @@ class PaperRecipe:
         """Name of the distribution."""
         return "paper"
 
-    def draw(self, index: int, seed: int, facts: DataFacts) -> NetworkRecipe:
+    def draw(
+        self, index: int, seed: int, facts: DataFacts | Callable[..., DataFacts]
+    ) -> NetworkRecipe:
         """Draw recipe number ``index``.
 
         Parameters
@@ -81,14 +87,17 @@ class PaperRecipe:
             Which network of the zoo.
         seed : int
             The zoo's seed.
-        facts : DataFacts
-            Images that there are.
+        facts : DataFacts or callable
+            Images that there are; for the universe of tasks `UniverseData.facts`.
 
         Returns
         -------
         NetworkRecipe
             The same for the same arguments, whatever was drawn before.
         """
+        if callable(facts):
+            of_task = generator_for(self.family, index // self.per_task, seed, "task")
+            facts = facts(int(of_task.integers(2**31)), "image")
         rng = generator_for(self.family, index, seed, facts.name)
         fraction = float(rng.choice((0.1, 0.25, 0.5, 1.0)))
         pool = min(self.n_train, facts.n_train)
@@ -102,6 +111,8 @@ class PaperRecipe:
             data_seed=int(rng.integers(2**31)),
             pool=pool,
             train_fraction=fraction,
+            universe_seed=facts.universe_seed,
+            universe_version=facts.universe_version,
         )
         return NetworkRecipe(
             family=self.family,
