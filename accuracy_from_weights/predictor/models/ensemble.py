@@ -114,7 +114,7 @@ class Ensemble:
         if settings.knows_sample:
             targets, shares = (LOGIT, LOGIT, GAP), _SHARES_OF_SOME
         elif rows.tasks is not None:
-            # How good networks of new tasks are is so uncertain that their mean is the safest answer.
+            # Accuracies on new tasks are so uncertain that their plain mean is the safest answer.
             targets, shares = (GAP, GAP, GAP), _SHARES_OF_SOME
         if settings.corrects_estimates:
             targets = (GAP, LOGIT_GAP, LOGIT_GAP)
