@@ -37,7 +37,7 @@ _REFERENCES = 800
 """Networks kept to measure distances to: enough for the shape of a zoo, and under 2 MB."""
 _LARGEST_STEP = 20.0
 """A feature farther off than so many of the zoo's spreads counts as so many."""
-_MOST_ROWS = 2_400
+_MOST_ROWS = 1_600
 """Rows that an ensemble is fitted to: how far off it is elsewhere does not depend on more."""
 _FEWEST_OUTSIDE = 30
 _USUAL, _SMALLEST_DISTANCE = 0.95, 1e-3

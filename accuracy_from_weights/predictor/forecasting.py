@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
 
 HORIZONS = ("now", "final")
-_MOST_ROWS = 8_000
+_MOST_ROWS = 5_000
 _N_RANDOMISED = 20
 """Trees of the randomised kind: what the estimate lacks is simpler than the estimate."""
 MOST_FOLDS = 4
