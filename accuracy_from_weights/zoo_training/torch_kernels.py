@@ -23,8 +23,8 @@ TUNING: dict[str, Any] = {
     "rows": 128,
     "inner": 16,
     "taps": 64,
-    "warps": 4,
-    "stages": 2,
+    "warps": 2,
+    "stages": 1,
     "precision": "ieee",
 }
 """Rows and columns that a program works on at once, its warps, how many loads it has under way, and

@@ -17,9 +17,11 @@ from accuracy_from_weights.features.probes.training_range import Moments, expect
 from accuracy_from_weights.features.probes.undisturbed import undisturbed
 from accuracy_from_weights.weights.torch import refuse_sharded, unwrapped
 
-# Numbers in the inputs that go through the network at once.
-_AT_ONCE = {"cpu": 1 << 20}
+# Numbers in the inputs that go through the network at once. What a small network computes of fewer
+# stays in a processor's cache; a large one would read its weights too often.
 _AT_ONCE_ON_DEVICE = 1 << 23
+_AT_ONCE_ON_CPU, _AT_ONCE_SMALL = 1 << 20, 1 << 16
+_SMALL_NETWORK = 1 << 18
 # Inputs that are enough to see what reaches a normalisation.
 _FEW = 32
 
@@ -69,8 +71,7 @@ def answers_of_module(
     device, dtype = _place(module)
     if spec.kind == "tokens":
         dtype = torch.int64
-    most = _AT_ONCE.get(device.type, _AT_ONCE_ON_DEVICE)
-    at_once = max(most // math.prod(spec.shape), 1)
+    at_once = max(_at_once(module, device) // math.prod(spec.shape), 1)
     outputs = []
     with undisturbed(module, device):
         for inputs, beside in batches:
@@ -92,6 +93,13 @@ def answers_of_module(
                 outputs.append(_answers(module, spec, x, name, named))
         together = torch.cat(outputs)
         return together.to("cpu", _readable(together.dtype)).numpy()
+
+
+def _at_once(module: nn.Module, device: torch.device) -> int:
+    if device.type != "cpu":
+        return _AT_ONCE_ON_DEVICE
+    is_small = sum(p.numel() for p in module.parameters()) <= _SMALL_NETWORK
+    return _AT_ONCE_SMALL if is_small else _AT_ONCE_ON_CPU
 
 
 def _answers(
