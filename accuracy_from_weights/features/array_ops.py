@@ -100,20 +100,21 @@ def dot(a: ArrayLike, b: ArrayLike) -> ArrayLike:
 
 
 def in_batches(
-    function: Callable[[ArrayLike], ArrayLike], arrays: Sequence[ArrayLike]
+    function: Callable[..., ArrayLike], *arguments: Sequence[ArrayLike]
 ) -> list[ArrayLike]:
     """Apply a function to arrays, those of one shape together, along their first axis."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for k, array in enumerate(arrays):
-        groups.setdefault(tuple(array.shape), []).append(k)
-    found: list[ArrayLike] = [None] * len(arrays)
+    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for k, arrays in enumerate(zip(*arguments, strict=True)):
+        groups.setdefault(tuple(tuple(array.shape) for array in arrays), []).append(k)
+    found: list[ArrayLike] = [None] * len(arguments[0])
     for places in groups.values():
-        first = arrays[places[0]]
+        first = arguments[0][places[0]]
         if len(places) == 1:
-            found[places[0]] = function(first)
+            found[places[0]] = function(*(arrays[places[0]] for arrays in arguments))
             continue
         n = first.shape[0]
-        results = function(namespace_of(first).concatenate([arrays[k] for k in places]))
+        join = namespace_of(first).concatenate
+        results = function(*(join([arrays[k] for k in places]) for arrays in arguments))
         for i, k in enumerate(places):
             found[k] = results[i * n : (i + 1) * n]
     return found

@@ -33,9 +33,10 @@ from accuracy_from_weights.features.kernel_measures import (
 )
 from accuracy_from_weights.features.layer_statistics import (
     LAYER_STATISTIC_NAMES,
-    RAW_NAMES,
+    N_NUMBERS,
     layer_statistics,
-    other_measures,
+    statistics_of,
+    vector_numbers,
 )
 from accuracy_from_weights.features.propagation import DEPTH, PROPAGATION_NAMES, Step, propagate
 from accuracy_from_weights.features.sent_layers import SentLayer, part_of, sent_layers
@@ -94,36 +95,29 @@ def _architecture(layers: Sequence[SentLayer]) -> list[float]:
     ]
 
 
-def _alignment_of(pairs: ArrayLike) -> ArrayLike:
-    """Correlation of the logarithms, and the smallest product over the mean one; of (n, 2, m)."""
-    xp = namespace_of(pairs)
-    m = pairs.shape[2]
-    logs = xp.log(floored(pairs)) / 2
-    logs = logs - (logs.sum(-1) / m)[..., None]
-    a, b = logs[:, 0], logs[:, 1]
+def _alignment_of(into: ArrayLike, outof: ArrayLike) -> ArrayLike:
+    """Correlation of the logarithms, and the smallest product over the mean one; of (n, m)."""
+    xp = namespace_of(into)
+    logs = xp.log(floored(xp.stack([into, outof]))) / 2
+    a, b = logs - logs.mean(-1)[..., None]
     scale = xp.sqrt(dot(a, a) * dot(b, b))
     return xp.stack([dot(a, b) / floored(scale, 1e-6), xp.exp(xp.amin(a + b, -1))], -1)
 
 
-def _alignment(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> ArrayLike:
+def _alignment(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> list[ArrayLike]:
     """Return whether the neurons with large weights feed the connections that are large.
 
     For each pair of neighbouring layers of matching width: the correlation between the norms of
     the weights into and out of a neuron, and the weakest neuron (product of both norms) relative
-    to the mean. Averages over the pairs; 0 and 1 where none matches.
+    to the mean.
     """
-    xp = namespace_of(measures[0].scalars)
-    pairs = []
+    first, second = [], []
     for (layer, into), (following, outof) in pairwise(zip(layers, measures, strict=True)):
         if following.kind == "depthwise_conv" or following.shape[2] != layer.shape[1]:
             continue
-        first = into.input_squares if layer.is_turned else into.neuron_squares
-        second = outof.neuron_squares if following.is_turned else outof.input_squares
-        pairs.append(xp.stack([first, second], 1))
-    if not pairs:
-        zeros = measures[0].scalars[:, :1] * 0
-        return xp.concatenate([zeros, zeros + 1], -1)
-    return sum(in_batches(_alignment_of, pairs)) / len(pairs)
+        first.append(into.input_squares if layer.is_turned else into.neuron_squares)
+        second.append(outof.neuron_squares if following.is_turned else outof.input_squares)
+    return in_batches(_alignment_of, first, second)
 
 
 def _steps(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> list[Step]:
@@ -157,13 +151,13 @@ def _gathered(statistics: FloatArray) -> FloatArray:
     )
 
 
-def _norm_columns(raw: FloatArray, layers: Sequence[SentLayer]) -> FloatArray:
+def _norm_columns(of: dict[str, FloatArray], layers: Sequence[SentLayer]) -> FloatArray:
     """Averages over the layers that a normalisation follows, of shape (n, 3); zeros where none."""
-    place = RAW_NAMES.index("norm_scale")
     has_scale = np.array([layer.norm_scale is not None for layer in layers])
     has_shift = np.array([layer.norm_shift is not None for layer in layers])
     counts = np.array([has_scale.sum(), has_scale.sum(), has_shift.sum()])
-    return raw[..., place : place + 3].sum(axis=1) / np.maximum(counts, 1)
+    values = [of["norm_scale_mean"], of["norm_scale_std"], of["norm_shift_std"]]
+    return np.stack(values, -1).sum(axis=1) / np.maximum(counts, 1)
 
 
 def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
@@ -192,34 +186,51 @@ def describe(networks: NetworkStack | NetworkWeights) -> NDArray[np.float32]:
 
 
 def _described(stack: NetworkStack) -> NDArray[np.float32]:
-    n = stack.n_networks
     layers = sent_layers(stack)
     n_layers = len(layers)
     with plain_arithmetic(layers[0].kernel), np.errstate(all="ignore"):
-        xp = namespace_of(layers[0].kernel)
         measures = measure([layer.kernel for layer in layers], [layer.gain for layer in layers])
-        others = other_measures(layers, measures)
-        together = [_alignment(layers, measures), class_geometry(measures[-1].gram)]
-        propagated = propagate(_steps(layers, measures), max(n_layers - DEPTH, 0))
-        raw = [
-            xp.concatenate([found.scalars, other], -1)
+        others = vector_numbers(layers, measures)
+        of_layers = [
+            part
             for found, other in zip(measures, others, strict=True)
+            for part in (*found.numbers, *other)
         ]
-        numbers = on_host(xp.concatenate([*raw, *together, propagated], -1))
-        width = len(RAW_NAMES)
-        raw_layers = numbers[:, : n_layers * width].reshape(n, n_layers, width)
-        rest = numbers[:, n_layers * width :]
-        table = np.concatenate(
-            [
-                np.tile(_architecture(layers), (n, 1)),
-                _gathered(layer_statistics(raw_layers, layers, measures)),
-                rest[:, : len(_BETWEEN)],
-                _norm_columns(raw_layers, layers),
-                rest[:, len(_BETWEEN) :],
-            ],
-            axis=1,
-        )
-        table = np.clip(np.nan_to_num(table, nan=0.0), -_LIMIT, _LIMIT).astype(np.float32)
-        flags = [RAW_NAMES.index("is_finite"), RAW_NAMES.index("others_are_finite")]
-        table[~(raw_layers[..., flags] == 1).all(axis=(1, 2))] = np.nan
+        pairs = _alignment(layers, measures)
+        rest = [
+            class_geometry(measures[-1].gram),
+            propagate(_steps(layers, measures), max(n_layers - DEPTH, 0)),
+        ]
+        together = namespace_of(layers[0].kernel).concatenate([*of_layers, *pairs, *rest], -1)
+        # All that is left is arithmetic on these numbers, of all layers at once.
+        numbers = on_host(together)
+        table = _table(numbers, layers, measures, len(pairs))
+    return table
+
+
+def _table(
+    numbers: NDArray[np.float64],
+    layers: Sequence[SentLayer],
+    measures: Sequence[KernelMeasures],
+    n_pairs: int,
+) -> NDArray[np.float32]:
+    n, n_layers = len(numbers), len(layers)
+    ends = np.cumsum([n_layers * N_NUMBERS, n_pairs * len(_BETWEEN)])
+    of_layers, of_pairs, rest = np.split(numbers, ends, axis=1)
+    statistics = statistics_of(of_layers.reshape(n, n_layers, N_NUMBERS), layers, measures)
+    alignment = (
+        of_pairs.reshape(n, n_pairs, len(_BETWEEN)).mean(axis=1) if n_pairs else [[0, 1]] * n
+    )
+    table = np.concatenate(
+        [
+            np.tile(_architecture(layers), (n, 1)),
+            _gathered(layer_statistics(statistics, layers, measures)),
+            alignment,
+            _norm_columns(statistics, layers),
+            rest,
+        ],
+        axis=1,
+    )
+    table = np.clip(np.nan_to_num(table, nan=0.0), -_LIMIT, _LIMIT).astype(np.float32)
+    table[~statistics["is_finite"].all(axis=1)] = np.nan
     return table

@@ -17,7 +17,9 @@ import numpy as np
 
 from accuracy_from_weights.features.array_ops import (
     DIVERGED,
+    TINY,
     ArrayLike,
+    FloatArray,
     as_float32,
     clipped,
     constant,
@@ -38,30 +40,22 @@ _VALUES, _FEW_VALUES = 2**11, 2**12
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-_SAMPLE_MEASURES = (
-    "lowest",
-    "highest",
-    *(f"q{round(100 * q)}" for q in _QUANTILES),
-    "sample_mean",
-    "sample_deviation",
-    "skewness",
-    "kurtosis",
-    "mean_absolute",
-)
-_GRAM_MEASURES = ("top_share", "sum_of_squares", "own_squares", "cosine")
-_SPREAD_MEASURES = ("cv", "min", "max", "concentration", "total")
-KERNEL_MEASURES = (
-    *_SAMPLE_MEASURES,
-    *_GRAM_MEASURES,
-    *(f"{side}_{name}" for side in ("neuron", "input") for name in _SPREAD_MEASURES),
-    "sum",
-    "row_sums",
-    "column_sum",
-    "column_sums",
+_SHARES = (0, 1, *_QUANTILES)
+_SHARE_NAMES = ("lowest", "highest", *(f"q{round(100 * q)}" for q in _QUANTILES))
+_SPREAD_NAMES = ("total", "roots", "least", "most", "concentration")
+_NUMBERS = (
+    *(f"{side}_{name}" for side in ("below", "above") for name in _SHARE_NAMES),
+    *("sample_sum", "sample_squares", "cubes", "fourths", "absolutes"),
+    *("top_share", "sum_of_squares", "own_squares", "cosine"),
+    *(f"neuron_{name}" for name in _SPREAD_NAMES),
+    *(f"input_{name}" for name in _SPREAD_NAMES),
+    *("sum", "row_sums", "column_sum", "column_sums"),
     "smoothness",
-    "is_finite",
+    "largest",
 )
-"""Names of the scalars of `KernelMeasures`."""
+"""Names of the numbers of `KernelMeasures`. What can be left to `kernel_statistics` is."""
+
+N_KERNEL_NUMBERS = len(_NUMBERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +64,8 @@ class KernelMeasures:
 
     Attributes
     ----------
-    scalars : array of shape (n, len(KERNEL_MEASURES))
+    numbers : tuple of arrays of shape (n, ...)
+        Together the numbers of `_NUMBERS`, which `kernel_statistics` reads.
     neuron_squares : array of shape (n, neurons)
         Sum of the squares of the weights into each neuron.
     input_squares : array of shape (n, inputs)
@@ -79,13 +74,16 @@ class KernelMeasures:
         Products of the pairs of the neurons that were looked at.
     n_chosen : int
         How many neurons were looked at.
+    n_sampled : int
+        How many weights.
     """
 
-    scalars: ArrayLike
+    numbers: tuple[ArrayLike, ...]
     neuron_squares: ArrayLike
     input_squares: ArrayLike
     gram: ArrayLike
     n_chosen: int
+    n_sampled: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,32 +118,82 @@ def measure(
     -------
     list of KernelMeasures
     """
-    xp = namespace_of(kernels[0])
-    looked = [
-        one for group in _alike(kernels, gains) for one in _look_together(kernels, gains, group)
-    ]
-    order = [k for group in _alike(kernels, gains) for k in group]
-    looked = [one for _, one in sorted(zip(order, looked, strict=True), key=lambda pair: pair[0])]
-    numbers = [
+    n_layers = len(kernels)
+    found: dict[int, _Looked] = {}
+    for group in _alike(kernels, gains):
+        found.update(zip(group, _look_together(kernels, gains, group), strict=True))
+    looked = [found[k] for k in range(n_layers)]
+    squares = [one.sums.row_squares for one in looked] + [one.input_squares for one in looked]
+    spreads = in_batches(_spread, squares)
+    sums = in_batches(
+        _sums_of, [one.sums.rows for one in looked] + [one.sums.columns for one in looked]
+    )
+    numbers = zip(
         in_batches(_sample_measures, [one.values for one in looked]),
         in_batches(_gram_measures, [one.spectrum_gram for one in looked]),
-        in_batches(_spread, [one.sums.row_squares for one in looked]),
-        in_batches(_spread, [one.input_squares for one in looked]),
-        in_batches(_sums_of, [one.sums.rows for one in looked]),
-        in_batches(_sums_of, [one.sums.columns for one in looked]),
+        spreads[:n_layers],
+        spreads[n_layers:],
+        sums[:n_layers],
+        sums[n_layers:],
         in_batches(_smoothness, [one.sample for one in looked]),
-        [one.sums.are_finite[:, None] for one in looked],
-    ]
+        [one.sums.largest[:, None] for one in looked],
+        strict=True,
+    )
     return [
         KernelMeasures(
-            xp.concatenate(parts, -1),
+            parts,
             one.sums.row_squares,
             one.input_squares,
             one.gram,
             one.n_chosen,
+            math.prod(one.sample.shape[1:]),
         )
-        for one, parts in zip(looked, zip(*numbers, strict=True), strict=True)
+        for one, parts in zip(looked, numbers, strict=True)
     ]
+
+
+def kernel_statistics(
+    numbers: FloatArray, measures: Sequence[KernelMeasures]
+) -> dict[str, FloatArray]:
+    """Work out statistics of all layers at once from what was measured of each.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n, n_layers, N_KERNEL_NUMBERS)
+    measures : sequence of KernelMeasures
+        Of the layers.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n, n_layers)
+    """
+    of = {name: numbers[..., k] for k, name in enumerate(_NUMBERS)}
+    m = np.array([found.n_sampled for found in measures], float)
+    k = len(_SHARES)
+    shares = between(numbers[..., :k], numbers[..., k : 2 * k], m, _SHARES)
+    statistics = {name: shares[..., i] for i, name in enumerate(_SHARE_NAMES)}
+    statistics |= {
+        "sample_mean": of["sample_sum"] / m,
+        "sample_deviation": np.sqrt(np.maximum(of["sample_squares"] / m, TINY)),
+        "skewness": of["cubes"] / m,
+        "kurtosis": of["fourths"] / m,
+        "mean_absolute": of["absolutes"] / m,
+        "is_finite": np.isfinite(of["largest"]),
+    }
+    for side in ("neuron", "input"):
+        # In single precision, as the sums are: what they differ by from equal norms is rounding.
+        total, roots, least, most = (
+            of[f"{side}_{name}"].astype(np.float32) for name in _SPREAD_NAMES[:4]
+        )
+        widths = [getattr(found, f"{side}_squares").shape[1] for found in measures]
+        width = np.array(widths, np.float32)
+        mean = np.maximum(roots / width, np.float32(1e-15))
+        statistics |= {
+            f"{side}_cv": np.sqrt(np.maximum(total / width / (mean * mean) - 1, 0)),
+            f"{side}_min": np.sqrt(least) / mean,
+            f"{side}_max": np.sqrt(most) / mean,
+        }
+    return of | statistics
 
 
 def _alike(
@@ -247,46 +295,45 @@ def _sample(chosen: ArrayLike, input_squares: ArrayLike, spatial: tuple[int, ...
     return shaped[constant(chosen, np.arange, n)[:, None], :, places]
 
 
-def at_shares(ordered: ArrayLike, shares: tuple[float, ...]) -> ArrayLike:
-    """Return the quantiles of sorted rows, between neighbours in proportion; of (n, shares)."""
-    m = ordered.shape[1]
-    low, high = constant(ordered, _neighbours, m, shares)
-    below = ordered[:, low]
-    return below + (ordered[:, high] - below) * constant(ordered, _parts, m, shares)
+def neighbours_of(ordered: ArrayLike, shares: tuple[float, ...]) -> ArrayLike:
+    """Return what lies below, and what above, each share of sorted rows; of (n, 2 times shares)."""
+    return ordered[:, constant(ordered, _neighbours, ordered.shape[1], shares)]
 
 
 def _neighbours(m: int, shares: tuple[float, ...]) -> np.ndarray:
     low = (np.array(shares) * (m - 1)).astype(np.int64)
-    return np.stack([low, np.minimum(low + 1, m - 1)])
+    return np.concatenate([low, np.minimum(low + 1, m - 1)])
 
 
-def _parts(m: int, shares: tuple[float, ...]) -> np.ndarray:
-    return ((np.array(shares) * (m - 1)) % 1).astype(np.float32)
+def between(
+    below: FloatArray, above: FloatArray, m: FloatArray, shares: tuple[float, ...]
+) -> FloatArray:
+    """Return the quantiles of m sorted values, between the neighbours of each in proportion.
+
+    Parameters
+    ----------
+    below, above : ndarray of shape (..., n_layers, shares)
+    m : ndarray of shape (n_layers,)
+    """
+    parts = (np.array(shares) * (m[:, None] - 1)) % 1
+    return below + (above - below) * parts.astype(np.float32)
 
 
 def _sample_measures(values: ArrayLike) -> ArrayLike:
-    """Numbers of `_SAMPLE_MEASURES`, of rows."""
+    """Numbers of `_NUMBERS` up to the sums of absolute values, of rows."""
     xp = namespace_of(values)
     m = values.shape[1]
-    mean = values.sum(-1) / m
-    ordered = sorted_rows(values)
-    off = values - mean[:, None]
+    total = values.sum(-1)
+    off = values - (total / m)[:, None]
+    own = dot(off, off)
+    off = off / xp.sqrt(floored(own / m))[:, None]
     squares = off * off
-    deviation = xp.sqrt(floored(squares.sum(-1) / m))
-    off = off / deviation[:, None]
-    squares = off * off
-    others = [
-        mean,
-        deviation,
-        dot(squares, off) / m,
-        dot(squares, squares) / m,
-        xp.abs(off).sum(-1) / m,
-    ]
-    return xp.concatenate([at_shares(ordered, (0, 1, *_QUANTILES)), xp.stack(others, -1)], -1)
+    sums = [total, own, dot(squares, off), dot(squares, squares), xp.abs(off).sum(-1)]
+    return xp.concatenate([neighbours_of(sorted_rows(values), _SHARES), xp.stack(sums, -1)], -1)
 
 
 def _gram_measures(gram: ArrayLike) -> ArrayLike:
-    """Numbers of `_GRAM_MEASURES`."""
+    """Return the share of the largest eigenvalue, two sums of squares, and the mean cosine."""
     xp = namespace_of(gram)
     k = gram.shape[1]
     diagonal = floored(_diagonal(gram))
@@ -346,24 +393,17 @@ def largest_share(unit: ArrayLike) -> ArrayLike:
 
 
 def _spread(squares: ArrayLike) -> ArrayLike:
-    """Return numbers of `_SPREAD_MEASURES`.
-
-    Of the roots: coefficient of variation, smallest and largest over the mean. Of the squares: the
-    sum of the squares of their shares.
-    """
+    """Numbers of `_SPREAD_NAMES`; the last is the sum of the squares of the shares."""
     xp = namespace_of(squares)
-    m = squares.shape[1]
-    roots = xp.sqrt(squares)
     total = squares.sum(-1)
-    mean = floored(roots.sum(-1) / m, 1e-15)
     shares = squares / floored(total)[:, None]
     return xp.stack(
         [
-            xp.sqrt(floored(total / m / (mean * mean) - 1, 0.0)),
-            xp.amin(roots, -1) / mean,
-            xp.amax(roots, -1) / mean,
-            dot(shares, shares),
             total,
+            xp.sqrt(squares).sum(-1),
+            xp.amin(squares, -1),
+            xp.amax(squares, -1),
+            dot(shares, shares),
         ],
         -1,
     )

@@ -17,6 +17,7 @@ from accuracy_from_weights.features.array_ops import (
     ArrayLike,
     as_float32,
     clipped,
+    constant,
     namespace_of,
 )
 
@@ -33,20 +34,20 @@ class KernelSums:
     rows, row_squares : array of shape (n, rows)
         Sums of a row's weights and of their squares.
     columns, column_squares : array of shape (n, fan_in)
-    are_finite : array of shape (n,)
-        1 where no weight is NaN or infinite, else 0.
+    largest : array of shape (n,)
+        Of the weights' magnitudes, NaN where one is; 0 where the squares say that all are finite.
     """
 
     rows: ArrayLike
     row_squares: ArrayLike
     columns: ArrayLike
     column_squares: ArrayLike
-    are_finite: ArrayLike
+    largest: ArrayLike
 
     @property
     def fields(self) -> tuple[ArrayLike, ...]:
         """All arrays, in order."""
-        return self.rows, self.row_squares, self.columns, self.column_squares, self.are_finite
+        return self.rows, self.row_squares, self.columns, self.column_squares, self.largest
 
     def part(self, which: slice) -> KernelSums:
         """Return the sums of some of the kernels."""
@@ -74,7 +75,7 @@ def kernel_sums(kernel: ArrayLike, gain: ArrayLike | None) -> KernelSums:
         turned = kernel_sums(kernel.swapaxes(1, 2), None)
         columns, column_squares = turned.rows, turned.row_squares
         return KernelSums(
-            turned.columns, turned.column_squares, columns, column_squares, turned.are_finite
+            turned.columns, turned.column_squares, columns, column_squares, turned.largest
         )
     clip = xp is not np  # on a device, to look whether it is needed would be to wait
     sums = _sums_in_blocks(kernel, gain, most, clip)
@@ -114,7 +115,7 @@ def _joined(blocks: list[KernelSums]) -> KernelSums:
         xp.concatenate([b.row_squares for b in blocks], 1),
         sum(b.columns for b in blocks),
         sum(b.column_squares for b in blocks),
-        xp.amin(xp.stack([b.are_finite for b in blocks]), 0),
+        xp.amax(xp.stack([b.largest for b in blocks]), 0),
     )
 
 
@@ -137,24 +138,29 @@ def _block_sums(
 ) -> KernelSums:
     """Sum up one block; a gain multiplies sums, not weights, unless some have diverged."""
     xp = namespace_of(block)
-    n, rows, _ = block.shape
-    are_finite = xp.ones_like(block[:, 0, 0])
+    n, rows, fan_in = block.shape
     if clip:
         block = block if gain is None else block * gain[..., None]
         gain = None
-        are_finite = as_float32(xp.isfinite(block).all(-1).all(-1))
+        largest = xp.amax(xp.abs(block), (1, 2))
         block = clipped(block)
+    else:
+        largest = np.zeros(n, np.float32)
     squares = xp.multiply(block, block, out=None if scratch is None else scratch[:n, :rows])
-    ones = xp.ones_like(block[0, 0])
+    ones = constant(block, _ones, fan_in)
     row_sums, row_squares = block @ ones, squares @ ones
     if gain is None:
-        ones = xp.ones_like(block[0, :, 0])
-        return KernelSums(row_sums, row_squares, ones @ block, ones @ squares, are_finite)
+        ones = constant(block, _ones, rows)
+        return KernelSums(row_sums, row_squares, ones @ block, ones @ squares, largest)
     gain_squares = gain * gain
     return KernelSums(
         row_sums * gain,
         row_squares * gain_squares,
         (gain[:, None] @ block)[:, 0],
         (gain_squares[:, None] @ squares)[:, 0],
-        are_finite,
+        largest,
     )
+
+
+def _ones(n: int) -> np.ndarray:
+    return np.ones(n, np.float32)

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from accuracy_from_weights.features.array_ops import (
+    DIVERGED,
     ArrayLike,
     FloatArray,
-    as_float32,
     clipped,
+    constant,
     dot,
     floored,
     in_batches,
@@ -24,24 +25,20 @@ from accuracy_from_weights.features.array_ops import (
     sorted_rows,
 )
 from accuracy_from_weights.features.kernel_measures import (
-    KERNEL_MEASURES,
+    N_KERNEL_NUMBERS,
     KernelMeasures,
-    at_shares,
+    between,
+    kernel_statistics,
+    neighbours_of,
 )
 from accuracy_from_weights.features.sent_layers import SentLayer
 
 _VECTOR_MEASURES = ("mean", "std", "min", "q25", "q50", "q75", "max")
 _VECTOR_SHARES = (0, 0.25, 0.5, 0.75, 1)
-_OTHER_MEASURES = (
-    *(f"bias_{name}" for name in _VECTOR_MEASURES),
-    *(f"threshold_{name}" for name in _VECTOR_MEASURES),
-    "norm_scale",
-    "norm_spread",
-    "norm_shift",
-    "others_are_finite",
-)
-RAW_NAMES = KERNEL_MEASURES + _OTHER_MEASURES
-"""What is measured of a layer, on whatever device."""
+_VECTORS = ("bias", "threshold", "norm_scale", "norm_shift")
+_N_VECTOR_NUMBERS = 2 * len(_VECTOR_SHARES) + 2
+N_NUMBERS = N_KERNEL_NUMBERS + len(_VECTORS) * _N_VECTOR_NUMBERS
+"""How many numbers are measured of a layer, on whatever device."""
 
 LAYER_STATISTIC_NAMES = (
     "mean",
@@ -71,52 +68,81 @@ LAYER_STATISTIC_NAMES = (
 )
 
 
-def _vector_measures(values: ArrayLike) -> ArrayLike:
-    """Numbers of `_VECTOR_MEASURES`, of rows."""
+def _vector_numbers(values: ArrayLike) -> ArrayLike:
+    """Neighbours of the quantiles of rows, their sums, and the squares of what is off the mean."""
     xp = namespace_of(values)
-    m = values.shape[1]
-    mean = values.sum(-1) / m
-    off = values - mean[:, None]
-    moments = xp.stack([mean, xp.sqrt(dot(off, off) / m)], -1)
-    return xp.concatenate([moments, at_shares(sorted_rows(values), _VECTOR_SHARES)], -1)
+    neighbours = neighbours_of(sorted_rows(values), _VECTOR_SHARES)
+    values = clipped(values)
+    total = values.sum(-1)
+    off = values - (total / values.shape[1])[:, None]
+    return xp.concatenate([neighbours, xp.stack([total, dot(off, off)], -1)], -1)
 
 
-def other_measures(
+def _thresholds(bias: ArrayLike, squares: ArrayLike) -> ArrayLike:
+    lengths = namespace_of(bias).sqrt(floored(squares))
+    return (clipped(bias) / lengths).clip(-10, 10)
+
+
+def vector_numbers(
     layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
-) -> list[ArrayLike]:
-    """Return the numbers of `_OTHER_MEASURES` of each layer; zeros for what is absent."""
-    xp = namespace_of(measures[0].scalars)
-    zeros = measures[0].scalars[:, :1] * 0
-    width = len(_VECTOR_MEASURES)
-    absent = xp.concatenate([zeros] * width, -1)
-    vectors, places = [], []
-    for k, (layer, found) in enumerate(zip(layers, measures, strict=True)):
-        if layer.bias is not None:
-            bias = clipped(layer.bias)
-            lengths = xp.sqrt(floored(found.neuron_squares))[:, : bias.shape[1]]
-            vectors += [bias, (bias / lengths).clip(-10, 10)]
-            places += [(k, 0), (k, 1)]
-        if layer.norm_scale is not None:
-            vectors.append(xp.abs(clipped(layer.norm_scale)))
-            places.append((k, 2))
-        if layer.norm_shift is not None:
-            vectors.append(clipped(layer.norm_shift))
-            places.append((k, 3))
-    known = dict(zip(places, in_batches(_vector_measures, vectors), strict=True))
-    numbers = []
-    for k, layer in enumerate(layers):
-        bias, threshold, scale, shift = (known.get((k, i), absent) for i in range(4))
-        is_finite = zeros == 0
-        for vector in (layer.bias, layer.norm_scale, layer.norm_shift):
-            if vector is not None:
-                is_finite = is_finite & xp.isfinite(vector).all(-1)[:, None]
-        parts = [bias, threshold, scale[:, :2], shift[:, 1:2], as_float32(is_finite)]
-        numbers.append(xp.concatenate(parts, -1))
-    return numbers
+) -> list[list[ArrayLike]]:
+    """Return for each layer the numbers of each of its `_VECTORS`; zeros for what is absent."""
+    xp = namespace_of(layers[0].kernel)
+    biased = [k for k, layer in enumerate(layers) if layer.bias is not None]
+    biases = [layers[k].bias for k in biased]
+    squares = [measures[k].neuron_squares[:, : layers[k].bias.shape[1]] for k in biased]
+    scaled = [k for k, layer in enumerate(layers) if layer.norm_scale is not None]
+    shifted = [k for k, layer in enumerate(layers) if layer.norm_shift is not None]
+    places = [(k, 0) for k in biased] + [(k, 1) for k in biased]
+    places += [(k, 2) for k in scaled] + [(k, 3) for k in shifted]
+    vectors = biases + in_batches(_thresholds, biases, squares)
+    vectors += in_batches(xp.abs, [layers[k].norm_scale for k in scaled])
+    vectors += [layers[k].norm_shift for k in shifted]
+    known = dict(zip(places, in_batches(_vector_numbers, vectors), strict=True))
+    absent = constant(layers[0].kernel, np.zeros, (layers[0].kernel.shape[0], _N_VECTOR_NUMBERS))
+    return [[known.get((k, i), absent) for i in range(len(_VECTORS))] for k in range(len(layers))]
+
+
+def _vector_statistics(numbers: FloatArray, widths: FloatArray) -> dict[str, FloatArray]:
+    """From numbers of shape (n, n_layers, _N_VECTOR_NUMBERS) to those of `_VECTOR_MEASURES`."""
+    k = len(_VECTOR_SHARES)
+    edges = numbers[..., [0, k - 1]]
+    shares = numbers[..., : 2 * k].clip(-DIVERGED, DIVERGED)
+    quantiles = between(shares[..., :k], shares[..., k:], widths, _VECTOR_SHARES)
+    mean, deviation = numbers[..., 2 * k] / widths, np.sqrt(numbers[..., 2 * k + 1] / widths)
+    values = np.concatenate([np.stack([mean, deviation], -1), quantiles], -1)
+    return dict(zip(_VECTOR_MEASURES, np.moveaxis(values, -1, 0), strict=True)) | {
+        "is_finite": np.isfinite(edges).all(-1)
+    }
+
+
+def statistics_of(
+    numbers: FloatArray, layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
+) -> dict[str, FloatArray]:
+    """Work out what was measured, of all layers at once.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n, n_layers, N_NUMBERS)
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n, n_layers)
+        ``is_finite`` says of the vectors as well whether all values are.
+    """
+    found = kernel_statistics(numbers[..., :N_KERNEL_NUMBERS], measures)
+    for i, name in enumerate(_VECTORS):
+        vectors = [layer.bias if i < 2 else getattr(layer, name) for layer in layers]
+        widths = np.array([1 if vector is None else vector.shape[1] for vector in vectors], float)
+        start = N_KERNEL_NUMBERS + i * _N_VECTOR_NUMBERS
+        own = _vector_statistics(numbers[..., start : start + _N_VECTOR_NUMBERS], widths)
+        found["is_finite"] = found["is_finite"] & own.pop("is_finite")
+        found |= {f"{name}_{measure}": values for measure, values in own.items()}
+    return found
 
 
 def layer_statistics(
-    raw: FloatArray, layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
+    of: dict[str, FloatArray], layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
 ) -> FloatArray:
     """Bring what was measured to scales on which differences count alike.
 
@@ -126,13 +152,13 @@ def layer_statistics(
 
     Parameters
     ----------
-    raw : ndarray of shape (n, n_layers, len(RAW_NAMES))
+    of : dict of str to ndarray of shape (n, n_layers)
+        What `statistics_of` returns.
 
     Returns
     -------
     ndarray of shape (n, n_layers, len(LAYER_STATISTIC_NAMES))
     """
-    of = {name: raw[..., k] for k, name in enumerate(RAW_NAMES)}
     shapes = [tuple(layer.kernel.shape[1:]) for layer in layers]
     fan_in = np.array([math.prod(shape[1:]) for shape in shapes], float)
     out = np.array([shape[0] for shape in shapes], float)
