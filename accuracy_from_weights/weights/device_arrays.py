@@ -6,10 +6,13 @@ to a view of it on its device. Whatever else numpy is asked to do with it works 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Key = TypeVar("Key")
 
 SMALL = 2**16
 """Tensors of no more values are copied at once: exact statistics need them all."""
@@ -17,6 +20,8 @@ SMALL = 2**16
 _COPIED_FROM = ("cpu", "xla", "lazy")
 """Devices whose tensors numpy reads: on the CPU there is nothing to copy, and where computations
 are compiled, statistics of so many shapes would take longer to compile than tensors to copy."""
+
+_FLOATS = tuple(f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64"))
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -101,3 +106,39 @@ def to_host(tensor: Any) -> NDArray[Any]:
         tensor = tensor.float()
     array: NDArray[Any] = tensor.cpu().resolve_neg().numpy()
     return array
+
+
+def brought_together(tensors: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Copy a network's small tensors to the CPU, all that lie on one device in one piece.
+
+    Parameters
+    ----------
+    tensors : mapping
+        Tensors of PyTorch and whatever else; what is large, or holds no plain floats, stays.
+    """
+    alike: dict[tuple[Any, bool], list[Key]] = {}
+    for key, tensor in tensors.items():
+        if _is_copied(tensor):
+            is_double = str(tensor.dtype) == "torch.float64"
+            alike.setdefault((tensor.device, is_double), []).append(key)
+    found = dict(tensors)
+    for keys in alike.values():
+        import torch  # already imported: the tensors are made of it
+
+        flat = to_host(torch.cat([tensors[key].detach().reshape(-1) for key in keys]))
+        ends = np.cumsum([tensors[key].numel() for key in keys])[:-1]
+        for key, piece in zip(keys, np.split(flat, ends), strict=True):
+            found[key] = piece.reshape(tuple(tensors[key].shape))
+    return found
+
+
+def _is_copied(tensor: Any) -> bool:
+    """Whether it is a plain tensor that would be copied from a device by itself."""
+    if type(tensor).__name__ not in ("Tensor", "Parameter") or hasattr(tensor, "ds_id"):
+        return False
+    try:
+        is_plain = str(tensor.layout) == "torch.strided" and str(tensor.dtype) in _FLOATS
+        is_elsewhere = tensor.device.type not in (*_COPIED_FROM, "meta")
+        return is_plain and is_elsewhere and not stays_on_device(tensor)
+    except (RuntimeError, NotImplementedError, AttributeError):  # not PyTorch's
+        return False

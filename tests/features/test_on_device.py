@@ -114,6 +114,15 @@ def test_one_small_array_travels(build, dtype, elsewhere, monkeypatch, request):
     assert max(copied) < 100 * len(FEATURE_NAMES)
 
 
+def test_small_tensors_travel_in_one_piece(elsewhere, copied):
+    network = residual_network()
+    network[2].half()
+    network[9].double()
+    found = read_weights(network)
+    assert sum(isinstance(layer.stored, DeviceArray) for layer in found.layers) == 3
+    assert len(copied) == 2 * 2  # doubles by themselves; to the CPU, and from there to numpy
+
+
 def on_device(network: NetworkWeights) -> NetworkWeights:
     """Return the same network with all kernels as tensors."""
     return NetworkWeights(

@@ -19,6 +19,7 @@ from accuracy_from_weights.weights.checkpoints import (
     under,
     walk,
 )
+from accuracy_from_weights.weights.device_arrays import brought_together
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.keras_names import (
@@ -88,7 +89,7 @@ def parts_of_mapping(
         prefix = _prefix_of_part(part, [path for path, _ in flat], prefix)
         flat = [(path, value) for path, value in flat if path[: len(prefix)] == prefix]
     tensors = {}
-    for path, value in merged(unpacked(_without_ties(flat))).items():
+    for path, value in merged(unpacked(brought_together(_without_ties(flat)))).items():
         array = to_numpy(value, ".".join(path))
         if array is not None:
             tensors[_without_prefix(path, prefix)] = array
