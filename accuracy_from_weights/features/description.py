@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.features.array_ops import (
     ArrayLike,
     FloatArray,
+    columns,
     dot,
     floored,
     in_batches,
@@ -101,7 +103,7 @@ def _alignment_of(into: ArrayLike, outof: ArrayLike) -> ArrayLike:
     logs = xp.log(floored(xp.stack([into, outof]))) / 2
     a, b = logs - logs.mean(-1)[..., None]
     scale = xp.sqrt(dot(a, a) * dot(b, b))
-    return xp.stack([dot(a, b) / floored(scale, 1e-6), xp.exp(xp.amin(a + b, -1))], -1)
+    return columns([dot(a, b) / floored(scale, 1e-6), xp.exp(xp.amin(a + b, -1))])
 
 
 def _alignment(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> list[ArrayLike]:
@@ -151,7 +153,7 @@ def _gathered(statistics: FloatArray) -> FloatArray:
     )
 
 
-def _norm_columns(of: dict[str, FloatArray], layers: Sequence[SentLayer]) -> FloatArray:
+def _norm_columns(of: dict[str, NDArray[Any]], layers: Sequence[SentLayer]) -> FloatArray:
     """Averages over the layers that a normalisation follows, of shape (n, 3); zeros where none."""
     has_scale = np.array([layer.norm_scale is not None for layer in layers])
     has_shift = np.array([layer.norm_shift is not None for layer in layers])

@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accuracy_from_weights.features.array_ops import (
     DIVERGED,
@@ -22,6 +24,7 @@ from accuracy_from_weights.features.array_ops import (
     FloatArray,
     as_float32,
     clipped,
+    columns,
     constant,
     dot,
     floored,
@@ -154,7 +157,7 @@ def measure(
 
 def kernel_statistics(
     numbers: FloatArray, measures: Sequence[KernelMeasures]
-) -> dict[str, FloatArray]:
+) -> dict[str, NDArray[Any]]:
     """Work out statistics of all layers at once from what was measured of each.
 
     Parameters
@@ -256,7 +259,7 @@ def _look(kernel: ArrayLike, gain: ArrayLike | None) -> _Looked:
 
 def _sums_of(values: ArrayLike) -> ArrayLike:
     """Return the rows' sums, and the sums of their squares."""
-    return namespace_of(values).stack([values.sum(-1), dot(values, values)], -1)
+    return columns([values.sum(-1), dot(values, values)])
 
 
 def _even_ranks(n: int, wanted: int) -> np.ndarray:
@@ -312,10 +315,10 @@ def between(
 
     Parameters
     ----------
-    below, above : ndarray of shape (..., n_layers, shares)
-    m : ndarray of shape (n_layers,)
+    below, above : ndarray of shape (n, ..., shares)
+    m : ndarray of shape (...)
     """
-    parts = (np.array(shares) * (m[:, None] - 1)) % 1
+    parts = (np.array(shares) * (m[..., None] - 1)) % 1
     return below + (above - below) * parts.astype(np.float32)
 
 
@@ -329,7 +332,7 @@ def _sample_measures(values: ArrayLike) -> ArrayLike:
     off = off / xp.sqrt(floored(own / m))[:, None]
     squares = off * off
     sums = [total, own, dot(squares, off), dot(squares, squares), xp.abs(off).sum(-1)]
-    return xp.concatenate([neighbours_of(sorted_rows(values), _SHARES), xp.stack(sums, -1)], -1)
+    return xp.concatenate([neighbours_of(sorted_rows(values), _SHARES), columns(sums)], -1)
 
 
 def _gram_measures(gram: ArrayLike) -> ArrayLike:
@@ -342,15 +345,8 @@ def _gram_measures(gram: ArrayLike) -> ArrayLike:
     inverse = 1 / xp.sqrt(diagonal)
     cosines = ((inverse[:, None] @ xp.abs(gram)) @ inverse[..., None])[:, 0, 0]
     flat = unit.reshape(-1, k * k)
-    return xp.stack(
-        [
-            largest_share(unit),
-            dot(flat, flat),
-            dot(own, own),
-            (cosines - k) / max(k * (k - 1), 1),
-        ],
-        -1,
-    )
+    cosine = (cosines - k) / max(k * (k - 1), 1)
+    return columns([largest_share(unit), dot(flat, flat), dot(own, own), cosine])
 
 
 def _diagonal(gram: ArrayLike) -> ArrayLike:
@@ -370,13 +366,11 @@ def class_geometry(gram: ArrayLike) -> ArrayLike:
     """
     k = gram.shape[1]
     trace = floored(_trace(gram))
-    by_row = gram.mean(-1)
-    centred = gram - by_row[:, :, None] - by_row[:, None, :] + by_row.mean(-1)[:, None, None]
+    by_row = gram.sum(-1) / k
+    centred = gram - by_row[:, :, None] - by_row[:, None, :] + (by_row.sum(-1) / k)[:, None, None]
     unit = centred / floored(_trace(centred))[:, None, None]
     squared = floored((unit * unit).sum((1, 2)))
-    return namespace_of(gram).stack(
-        [1 / squared / max(k - 1, 1), largest_share(unit), by_row.sum(-1) / trace], -1
-    )
+    return columns([1 / squared / max(k - 1, 1), largest_share(unit), by_row.sum(-1) / trace])
 
 
 def largest_share(unit: ArrayLike) -> ArrayLike:
@@ -397,30 +391,26 @@ def _spread(squares: ArrayLike) -> ArrayLike:
     xp = namespace_of(squares)
     total = squares.sum(-1)
     shares = squares / floored(total)[:, None]
-    return xp.stack(
-        [
-            total,
-            xp.sqrt(squares).sum(-1),
-            xp.amin(squares, -1),
-            xp.amax(squares, -1),
-            dot(shares, shares),
-        ],
-        -1,
-    )
+    roots, least, most = xp.sqrt(squares).sum(-1), xp.amin(squares, -1), xp.amax(squares, -1)
+    return columns([total, roots, least, most, dot(shares, shares)])
 
 
 def _smoothness(sample: ArrayLike) -> ArrayLike:
     """Return the correlation of neighbouring kernel positions; 0 for kernels without extent."""
     n = sample.shape[0]
+    extended = [axis for axis in range(3, sample.ndim) if sample.shape[axis] > 1]
+    if not extended:
+        return constant(sample, _zeros, n)
     flat = sample.reshape(n, -1)
     energy = floored(dot(flat, flat))
-    total, axes = energy * 0, 0
-    for axis in range(3, sample.ndim):
+    total: ArrayLike = 0
+    for axis in extended:
         size = sample.shape[axis]
-        if size < 2:
-            continue
         turned = sample.swapaxes(axis, -1)
         product = (turned[..., 1:] * turned[..., :-1]).reshape(n, -1).sum(-1)
         total = total + product / energy * (size / (size - 1))
-        axes += 1
-    return (total / max(axes, 1))[:, None]
+    return (total / len(extended))[:, None]
+
+
+def _zeros(n: int) -> np.ndarray:
+    return np.zeros((n, 1), np.float32)

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accuracy_from_weights.features.array_ops import (
     DIVERGED,
     ArrayLike,
     FloatArray,
     clipped,
+    columns,
     constant,
     dot,
     floored,
@@ -75,7 +78,7 @@ def _vector_numbers(values: ArrayLike) -> ArrayLike:
     values = clipped(values)
     total = values.sum(-1)
     off = values - (total / values.shape[1])[:, None]
-    return xp.concatenate([neighbours, xp.stack([total, dot(off, off)], -1)], -1)
+    return xp.concatenate([neighbours, columns([total, dot(off, off)])], -1)
 
 
 def _thresholds(bias: ArrayLike, squares: ArrayLike) -> ArrayLike:
@@ -89,8 +92,9 @@ def vector_numbers(
     """Return for each layer the numbers of each of its `_VECTORS`; zeros for what is absent."""
     xp = namespace_of(layers[0].kernel)
     biased = [k for k, layer in enumerate(layers) if layer.bias is not None]
-    biases = [layers[k].bias for k in biased]
-    squares = [measures[k].neuron_squares[:, : layers[k].bias.shape[1]] for k in biased]
+    biases: list[ArrayLike] = [layers[k].bias for k in biased]
+    lengths = [bias.shape[1] for bias in biases]
+    squares = [measures[k].neuron_squares[:, :m] for k, m in zip(biased, lengths, strict=True)]
     scaled = [k for k, layer in enumerate(layers) if layer.norm_scale is not None]
     shifted = [k for k, layer in enumerate(layers) if layer.norm_shift is not None]
     places = [(k, 0) for k in biased] + [(k, 1) for k in biased]
@@ -99,26 +103,17 @@ def vector_numbers(
     vectors += in_batches(xp.abs, [layers[k].norm_scale for k in scaled])
     vectors += [layers[k].norm_shift for k in shifted]
     known = dict(zip(places, in_batches(_vector_numbers, vectors), strict=True))
-    absent = constant(layers[0].kernel, np.zeros, (layers[0].kernel.shape[0], _N_VECTOR_NUMBERS))
+    absent = constant(layers[0].kernel, _zeros, layers[0].kernel.shape[0])
     return [[known.get((k, i), absent) for i in range(len(_VECTORS))] for k in range(len(layers))]
 
 
-def _vector_statistics(numbers: FloatArray, widths: FloatArray) -> dict[str, FloatArray]:
-    """From numbers of shape (n, n_layers, _N_VECTOR_NUMBERS) to those of `_VECTOR_MEASURES`."""
-    k = len(_VECTOR_SHARES)
-    edges = numbers[..., [0, k - 1]]
-    shares = numbers[..., : 2 * k].clip(-DIVERGED, DIVERGED)
-    quantiles = between(shares[..., :k], shares[..., k:], widths, _VECTOR_SHARES)
-    mean, deviation = numbers[..., 2 * k] / widths, np.sqrt(numbers[..., 2 * k + 1] / widths)
-    values = np.concatenate([np.stack([mean, deviation], -1), quantiles], -1)
-    return dict(zip(_VECTOR_MEASURES, np.moveaxis(values, -1, 0), strict=True)) | {
-        "is_finite": np.isfinite(edges).all(-1)
-    }
+def _zeros(n: int) -> np.ndarray:
+    return np.zeros((n, _N_VECTOR_NUMBERS), np.float32)
 
 
 def statistics_of(
     numbers: FloatArray, layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
-) -> dict[str, FloatArray]:
+) -> dict[str, NDArray[Any]]:
     """Work out what was measured, of all layers at once.
 
     Parameters
@@ -131,18 +126,29 @@ def statistics_of(
         ``is_finite`` says of the vectors as well whether all values are.
     """
     found = kernel_statistics(numbers[..., :N_KERNEL_NUMBERS], measures)
-    for i, name in enumerate(_VECTORS):
-        vectors = [layer.bias if i < 2 else getattr(layer, name) for layer in layers]
-        widths = np.array([1 if vector is None else vector.shape[1] for vector in vectors], float)
-        start = N_KERNEL_NUMBERS + i * _N_VECTOR_NUMBERS
-        own = _vector_statistics(numbers[..., start : start + _N_VECTOR_NUMBERS], widths)
-        found["is_finite"] = found["is_finite"] & own.pop("is_finite")
-        found |= {f"{name}_{measure}": values for measure, values in own.items()}
+    vectors = numbers[..., N_KERNEL_NUMBERS:].reshape(*numbers.shape[:2], len(_VECTORS), -1)
+    widths = np.array([_widths(layer) for layer in layers], float)
+    k = len(_VECTOR_SHARES)
+    edges = vectors[..., :k]
+    shares = vectors[..., : 2 * k].clip(-DIVERGED, DIVERGED)
+    quantiles = between(shares[..., :k], shares[..., k:], widths, _VECTOR_SHARES)
+    moments = vectors[..., 2 * k :] / widths[..., None]
+    np.sqrt(moments[..., 1], out=moments[..., 1])
+    for names, values in ((_VECTOR_MEASURES[:2], moments), (_VECTOR_MEASURES[2:], quantiles)):
+        for i, measure in enumerate(names):
+            for j, name in enumerate(_VECTORS):
+                found[f"{name}_{measure}"] = values[..., j, i]
+    found["is_finite"] = found["is_finite"] & np.isfinite(edges).all(axis=(-1, -2))
     return found
 
 
+def _widths(layer: SentLayer) -> list[int]:
+    vectors = (layer.bias, layer.bias, layer.norm_scale, layer.norm_shift)
+    return [1 if vector is None else vector.shape[1] for vector in vectors]
+
+
 def layer_statistics(
-    of: dict[str, FloatArray], layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
+    of: dict[str, NDArray[Any]], layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]
 ) -> FloatArray:
     """Bring what was measured to scales on which differences count alike.
 
