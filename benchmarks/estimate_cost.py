@@ -7,7 +7,8 @@ programs lengthen less than those of the clock; the ratio's spread is that over 
 
 ``--before FOLDER`` measures what describing costs with the package in another folder (``git
 worktree add FOLDER COMMIT``) right before, in a process of its own. ``--quick`` leaves out the
-validation passes, the callback and WeightWatcher.
+validation passes, the callback and WeightWatcher. ``--probes`` measures only what probes cost
+beside a validation pass over images of the same size.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[int], torch.T
         8,
     ),
 }
+
+PROBED = {"paper's": (28, 1), "ResNet-18": (64, 3), "ResNet-50": (64, 3)}
+"""Pixels of a side, and channels."""
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -171,6 +175,25 @@ def beside_others(name: str, rounds: int, at_most: float, describe_s: float) -> 
     }
 
 
+def probes(name: str, at_most: float) -> dict[str, Any]:
+    """Measure what asking a network of images costs beside a validation pass over as large ones."""
+    from accuracy_from_weights.features.probes import probe
+
+    size, channels = PROBED[name]
+    torch.manual_seed(0)
+    model = NETWORKS[name][0]().eval()
+    probe(model, (channels, size, size))  # the inputs are made, and kept
+    asked = seconds(lambda: probe(model, (channels, size, size)))
+    validation = validation_pass(model, images(size, channels)(50), at_most)
+    return {
+        "network": name,
+        "pixels": size,
+        "probes_s": asked,
+        "validation_s": validation,
+        "probes_over_validation": asked / validation,
+    }
+
+
 def measured_before(folder: str, name: str, rounds: int) -> dict[str, Any]:
     """Measure the package in another folder."""
     command = [sys.executable, __file__, name, "--quick", "--rounds", str(rounds)]
@@ -186,11 +209,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--validation-seconds", type=float, default=20, help="at most, a network")
     parser.add_argument("--quick", action="store_true", help="reading and describing only")
+    parser.add_argument("--probes", action="store_true", help="probes only, of networks of images")
     parser.add_argument("--before", metavar="FOLDER", help="of another checkout")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"numpy {np.__version__}, torch {torch.__version__}")
     for name in options.names:
+        if options.probes:
+            if name in PROBED:
+                with threadpool_limits(1):
+                    print(json.dumps(probes(name, options.validation_seconds)), flush=True)
+            continue
         if options.before is not None:
             before = measured_before(options.before, name, options.rounds)
             print(json.dumps({"before": options.before} | before), flush=True)

@@ -137,8 +137,8 @@ def _is_copied(tensor: Any) -> bool:
     if type(tensor).__name__ not in ("Tensor", "Parameter") or hasattr(tensor, "ds_id"):
         return False
     try:
-        is_plain = str(tensor.layout) == "torch.strided" and str(tensor.dtype) in _FLOATS
-        is_elsewhere = tensor.device.type not in (*_COPIED_FROM, "meta")
-        return is_plain and is_elsewhere and not stays_on_device(tensor)
+        if tensor.device.type in (*_COPIED_FROM, "meta") or stays_on_device(tensor):
+            return False
+        return str(tensor.layout) == "torch.strided" and str(tensor.dtype) in _FLOATS
     except (RuntimeError, NotImplementedError, AttributeError):  # not PyTorch's
         return False

@@ -39,6 +39,8 @@ _FORMATS = (
 )  # fmt: skip
 """Names that only these formats use, and what to call them."""
 
+_OF_ANY_FORMAT = re.compile("|".join(pattern for pattern, _ in _FORMATS))
+
 _WEIGHT = re.compile(r"(?:.*_)?(?:weights?(?:_\w+)?|kernel|embeddings?)|w\d*", re.IGNORECASE)
 _NO_WEIGHT = re.compile(r".*(?:mask|scale|zero_point|zero|shape|format|scale_inv|scales)")
 _INTEGER = re.compile(r"(?:torch\.)?u?int\d+")
@@ -116,11 +118,12 @@ def _ordinary_name(path: Path) -> Path:
 
 
 def _refuse_formats(tensors: Mapping[Path, Any]) -> None:
-    for pattern, what in _FORMATS:
-        found = next((p for p in tensors if re.fullmatch(pattern, ".".join(p))), None)
-        if found is not None:
+    found = [name for path in tensors if _OF_ANY_FORMAT.fullmatch(name := ".".join(path))]
+    for pattern, what in _FORMATS if found else ():
+        named = next((name for name in found if re.fullmatch(pattern, name)), None)
+        if named is not None:
             raise UnsupportedModelError(
-                f"The weights are stored as {what} ({'.'.join(found)!r}), which cannot be read; "
+                f"The weights are stored as {what} ({named!r}), which cannot be read; "
                 "dequantise the network, or read the one it was made from."
             )
 

@@ -140,3 +140,22 @@ def test_probes_come_in_the_range_that_running_statistics_stem_from() -> None:
 def test_inputs_of_large_images_are_interpolated() -> None:
     module = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * 18 * 18, 2))
     assert np.isfinite(probe(module, (3, 144, 144))).all()
+
+
+@pytest.mark.parametrize(("width", "at_once"), [(8, 1 << 16), (1200, 1 << 20)])
+def test_a_small_network_is_asked_about_fewer_inputs_at_a_time(width: int, at_once: int) -> None:
+    """So that what it computes of them stays in a processor's cache."""
+    seen: list[int] = []
+
+    class Asked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3)
+            self.last = nn.Linear(width, width // 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x.numel())
+            return self.last(self.first(x).mean((1, 2, 3))[:, None].expand(-1, width))
+
+    probe(Asked(), (3, 40, 40))
+    assert at_once / 2 < max(seen) <= at_once
