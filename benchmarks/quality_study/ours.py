@@ -74,7 +74,7 @@ def point_estimates(
     lowest = np.sort(accuracies)[: max(len(accuracies) // 10, 3)]
     untrained = np.median(accuracies[~known] if (~known).any() else lowest)
     rows = FitRows.of(train, accuracies, guess=first_guess(train, names), runs=runs).take(known)
-    check = FamilyCheck.fit(rows.X, rows.runs, random_state)
+    check = FamilyCheck.fit(rows.X, rows.runs, random_state, names)
     ensemble = Ensemble.fit(rows, FitSettings(random_state=random_state))
     estimates = np.full(len(test), untrained)
     p_values = np.full(len(test), 1 / (len(check.distances) + 1))
