@@ -94,6 +94,9 @@ def estimates(kind: str, seed: int) -> dict[str, list[float | str]]:
     if shape is not None:
         asked["weights+probes"] = {"input_shape": shape}
         asked["weights+probes+log"] = {"input_shape": shape, "log": LOG}
+        rng = np.random.default_rng(seed)
+        sample = rng.random((60, *shape), np.float32), rng.integers(5, size=60)
+        asked["weights+probes+log+sample"] = {**asked["weights+probes+log"], "sample": sample}
     found: dict[str, list[float | str]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
