@@ -124,7 +124,7 @@ class AccuracyPredictor(RegressorMixin, FittedEstimator):
         tasks : array-like of shape (n_networks,), optional
             The task (data set) that each network was trained for. With at least 8 tasks, the fit
             is for networks of new tasks: folds and intervals go by task, and a task counts by its
-            runs, at most as much as 25 usual tasks. With fewer, or left out, they go by run.
+            runs, at most as much as 100 usual tasks. With fewer, or left out, they go by run.
         domains : array-like of shape (n_networks,) or (n_networks, k), optional
             Data set, kind of architecture, … of each network, as `ZooTable.domains`. Each is left
             out once to learn how wide an interval has to be outside the family.

@@ -24,7 +24,7 @@ FEWEST_RUNS = 10
 FEWEST_TASKS = 8
 """Fewer tasks are too few to be the unit of folds and intervals: then it is the runs."""
 
-_LARGEST_TASK = 25
+_LARGEST_TASK = 100
 """Times the runs of the median task."""
 
 
@@ -342,7 +342,7 @@ def _weights(
 ) -> Floats | None:
     """Return the weights that were passed, else those by which tasks count by their runs.
 
-    A task of very many runs counts as 25 usual ones: a few large data sets would drown thousands
+    A task of very many runs counts as 100 usual ones: a few large data sets would drown thousands
     of small tasks, and new tasks are what estimates are for.
     """
     weights = _checked_column("sample_weight", sample_weight, n)
