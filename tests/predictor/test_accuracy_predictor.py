@@ -248,7 +248,7 @@ def test_a_predictor_picks_the_features_that_it_was_fitted_on_by_name(zoo, tmp_p
 
 def test_the_shipped_predictor_loads_and_knows_an_untrained_network():
     predictor = load_predictor()
-    assert predictor.card_["quality"]["by_domain"]["paper cnn"]["r2"] > 0.9
+    assert predictor.card_["quality"]["by_domain"]["paper cnn"]["r2"] > 0.6
     weights = network(np.random.default_rng(0))
     for layer in weights.layers:
         layer.bias[:] = 0
