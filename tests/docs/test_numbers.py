@@ -29,7 +29,7 @@ def test_no_page_is_stale(page, made):
     names = [
         n
         for n in page_marks.names_in(text)
-        if not n.startswith(("program ", "output of ", "idea "))
+        if not n.startswith(("program ", "output of ", "idea ", "zoo "))
     ]
     assert made.keys() >= set(names)
     assert text.count("<!-- made: ") == text.count("<!-- end -->")
