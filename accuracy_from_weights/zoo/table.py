@@ -189,8 +189,9 @@ class ZooTable:
             One of `FEATURE_SETS`.
         logs : {"reported", "mixed"}
             Training accuracy and loss as the training loop reported them, with dropout on and
-            averaged over the epoch, or, for half of the checkpoints, as evaluated after the epoch.
-            A predictor that is fitted to both understands both.
+            averaged over the epoch, or, for half of the checkpoints, as evaluated after the epoch;
+            for all where the zoo holds no reported ones. A predictor that is fitted to both
+            understands both.
 
         Returns
         -------
@@ -216,7 +217,8 @@ class ZooTable:
         if "log" in features:
             accuracy, loss = self.log_accuracy, self.log_loss
             if logs == "mixed":
-                evaluated = np.random.default_rng(0).random(len(self)) < 0.5
+                share = 0.5 if np.isfinite(accuracy).any() else 1.0
+                evaluated = np.random.default_rng(0).random(len(self)) < share
                 evaluated &= np.isfinite(self.train_accuracy)
                 accuracy = np.where(evaluated, self.train_accuracy, accuracy)
                 loss = np.where(evaluated, self.train_loss, loss)

@@ -268,6 +268,9 @@ def test_mixed_logs_are_those_of_the_loop_or_evaluated(published_zoo: WriteZoo) 
     assert set(accuracy[4:]) == {0.25, 0.75}
     np.testing.assert_array_equal(loss, np.where(accuracy == 0.75, 2, 1))
     assert set(table.inputs("weights+probes+log")[:, -3]) == {0.25}
+    table = dataclasses.replace(table, log_accuracy=np.full(n, np.nan))
+    accuracy = table.inputs("weights+probes+log", logs="mixed")[4:, -3]
+    assert set(accuracy) == {0.75}  # nothing else is known
 
 
 def test_rows_without_answers_are_left_out_where_these_are_read(published_zoo: WriteZoo) -> None:
