@@ -23,6 +23,10 @@ from accuracy_from_weights.predictor.forecasting import MOST_FOLDS, Forecaster
 from accuracy_from_weights.predictor.intervals import conformal_widths
 from accuracy_from_weights.predictor.models.ensemble import Ensemble
 
+_MOST_TRUST_ON_NEW_TASKS = 0.5
+"""Weights and logs do not say what a task allows, and a user's task may be unlike all of the zoo's:
+at least half of such an estimate is training accuracy, which is the rival that costs nothing."""
+
 
 def fit_state(
     every_row: FitRows,
@@ -56,6 +60,8 @@ def fit_state(
     cross, trust = CrossFit.of(rows, settings, count), 1.0
     if rows.guess.any():
         trust = trust_in(cross.predicted, rows.guess, rows)
+        if rows.tasks is not None and not settings.knows_sample:
+            trust = min(trust, _MOST_TRUST_ON_NEW_TASKS)
         predicted = rows.guess + trust * (cross.predicted - rows.guess)
         cross = CrossFit.of_predictions(rows, predicted, cross.folds, settings.coverage)
     card: dict[str, Any] = {
