@@ -1,13 +1,13 @@
-"""How well accuracy is estimated, beside what is free, simple or published.
+"""How well accuracy is estimated on a known data set, beside what is free, simple or published.
 
     python benchmarks/quality.py [zoo/table.npz] [--zoos FOLDER ...] [--cache FOLDER]
 
-Fits this package's predictor and its rivals to some runs of a zoo and scores them on others: on the
-same data set, on a data set and on a kind of network left out, with more and fewer runs, by epoch,
-within a recipe, and where training accuracy misleads. Needs `pip install --group study`; a column
-whose package or raw weights are missing is left out and named. A run that was killed goes on where
-it stopped if it is given the same cache folder. Writes benchmarks/results/quality.json, from which
-`python docs/make_numbers.py` makes the tables, numbers and figures of the documentation.
+Fits this package's predictor and its rivals to two thirds of the runs of the paper's network on a
+data set, and scores them on the other third, in turn: by data set and by epoch.
+Needs `pip install --group study`; a column whose package or raw weights are missing is left out and
+named. A run that was killed goes on where it stopped if it is given the same cache folder. Writes
+benchmarks/results/quality.json, from which `python docs/make_numbers.py` makes the tables, numbers
+and figures of the documentation.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from quality_study.cache import Cache
 from quality_study.columns import Columns
-from quality_study.parts import PARTS, Settings, run_study
+from quality_study.parts import Settings, run_study
 from quality_study.raw_columns import Raw
+from quality_study.splits import papers_networks
 
 from accuracy_from_weights.zoo.reading import read_zoo
 
@@ -33,10 +34,8 @@ def parser() -> argparse.ArgumentParser:
     add("table", nargs="?", type=Path, default=ROOT / "zoo" / "table.npz")
     add("--zoos", nargs="*", type=Path, default=[], help="folders with raw weights of the table")
     add("--cache", type=Path, help="folder that keeps finished fits")
-    add("--parts", nargs="*", choices=PARTS, default=PARTS)
-    add("--most-rows", type=int, default=Settings.most_rows, help="checkpoints fitted on")
-    add("--interval-rows", type=int, default=Settings.interval_rows)
-    add("--interval-features", nargs="*", default=Settings.interval_features)
+    add("--per-run", type=int, default=Settings.per_run, help="checkpoints of a run fitted on")
+    add("--folds", type=int, default=Settings.n_folds, help="that calibrate the intervals")
     add("--weight-watcher", type=int, default=300, help="runs of each raw zoo that it looks at")
     add("--nfn", nargs="*", default=["mnist"], help="data sets to train nfn on")
     add("--nfn-steps", type=int, default=800, help="of 32 networks")
@@ -50,19 +49,14 @@ def main() -> None:
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    table = read_zoo(arguments.table)
+    table = papers_networks(read_zoo(arguments.table))
     cache = Cache(arguments.cache)
     watched, nfn = arguments.weight_watcher, arguments.nfn
     raw = Raw(table, arguments.zoos, cache, watched, nfn, arguments.nfn_steps)
-    columns = Columns(table, cache, raw)
+    columns = Columns(table, cache, raw, arguments.folds)
     for name, why in columns.left_out.items():
         tell(f"left out: {name}. {why}")
-    settings = Settings(
-        most_rows=arguments.most_rows,
-        interval_rows=arguments.interval_rows,
-        interval_features=tuple(arguments.interval_features),
-        parts=tuple(part for part in PARTS if part in arguments.parts),
-    )
+    settings = Settings(arguments.per_run, arguments.folds)
     results = run_study(table, columns, settings, tell)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     rows = json.dumps(results, ensure_ascii=False).replace('}, {"', '},\n{"')

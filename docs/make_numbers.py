@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from page_marks import DOCS, fill_pages
@@ -18,11 +19,14 @@ from page_marks import DOCS, fill_pages
 sys.path.insert(0, str(DOCS.parent))
 
 from accuracy_from_weights.predictor.pretrained import load_predictor, shipped_feature_sets
+from benchmarks import goals, task_curve
 from benchmarks.quality_study import report as study
 from benchmarks.quality_study.picture import draw_all as draw_study
 from benchmarks.replay_study import report as replay
 from benchmarks.replay_study.picture import draw_all as draw_replays
 from benchmarks.retraining import as_markdown
+from benchmarks.unseen import report as unseen
+from benchmarks.unseen.picture import draw_all as draw_unseen
 
 RESULTS = DOCS.parent / "benchmarks" / "results"
 
@@ -32,27 +36,32 @@ def measured(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def of_cards() -> dict[str, str]:
+def of_cards(whole: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return what the cards of the shipped predictors say of their quality."""
-    whole = {f: load_predictor(features=f).card_ for f in shipped_feature_sets()}
     cards = {features: card["quality"] for features, card in whole.items()}
     parts = {features: {"all": card, **card["by_domain"]} for features, card in cards.items()}
     lines = [f"| networks | {' | '.join(f'`{f}`' for f in parts)} |", "|---|" + "---|" * len(parts)]
-    for name in next(iter(parts.values())):
+    for name in dict.fromkeys(name for part in parts.values() for name in part):
         cells = [
             f"{part['r2']:.2f} / {part['kendall_tau']:.2f} / "
             f"{100 * part['mean_absolute_error']:.1f} / {part['coverage']:.0%}"
-            for part in (of_features[name] for of_features in parts.values())
+            if part
+            else ""
+            for part in (of_features.get(name) for of_features in parts.values())
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     found = {"shipped quality": "\n".join(lines)}
-    found["shipped networks"] = f"{whole['weights']['n_runs']:,}"
-    found["shipped data sets"] = f"{len(whole['weights']['zoo']['datasets']):,}"
+    for features, card in whole.items():
+        names = card["zoo"]["datasets"]
+        generated = sum(name.startswith("universe") for name in names)
+        found[f"shipped networks of {features}"] = f"{card['n_runs']:,}"
+        found[f"shipped tasks of {features}"] = f"{generated:,}"
+        found[f"shipped data sets of {features}"] = f"{len(names) - generated}"
     for features, card in cards.items():
         found[f"shipped error of {features}"] = f"{100 * card['mean_absolute_error']:.1f}"
         found[f"shipped coverage of {features}"] = f"{card['coverage']:.0%}"
     coverages = [p["coverage"] for features in parts for p in parts[features].values()]
-    found["shipped coverage range"] = f"{100 * min(coverages):.0f} to {max(coverages):.0%}"
+    found["shipped coverage range"] = f"{min(coverages):.0%} to {max(coverages):.0%}"
     return found
 
 
@@ -73,23 +82,43 @@ def of_federated(found: list[dict[str, Any]]) -> dict[str, str]:
 
 def everything() -> dict[str, str]:
     """Return all tables and numbers by the names of their marks."""
-    quality, stopping = measured("quality"), measured("early_stopping")
+    quality, stopping, on_new_data = (
+        measured("quality"),
+        measured("early_stopping"),
+        measured("unseen"),
+    )
+    retraining, curve = measured("retraining"), measured("task_curve")
+    cards = {
+        features: load_predictor(features=features).card_ for features in shipped_feature_sets()
+    }
     return {
+        **unseen.blocks(on_new_data),
+        **unseen.numbers(on_new_data),
+        "goals": goals.as_markdown(goals.goals(on_new_data, cards, quality, retraining)),
+        "tasks curve": task_curve.as_markdown(curve),
+        **task_curve.numbers(curve),
         **study.blocks(quality),
         **study.numbers(quality),
         **replay.blocks(stopping, measured("forecast")),
         **replay.numbers(stopping),
         **of_federated(measured("federated")),
-        "retraining ways": as_markdown(measured("retraining")),
-        **of_cards(),
+        "retraining ways": as_markdown(retraining),
+        **of_cards(cards),
     }
+
+
+def draw_all(folder: Path) -> None:
+    """Draw every figure that a measurement has."""
+    draw_unseen(measured("unseen"), folder)
+    draw_study(measured("quality"), folder)
+    task_curve.draw(measured("task_curve"), folder)
+    draw_replays(measured("early_stopping"), measured("forecast"), folder)
 
 
 def main() -> None:
     """Fill the pages in, and draw."""
     fill_pages(everything())
-    draw_study(measured("quality"), DOCS / "pictures")
-    draw_replays(measured("early_stopping"), measured("forecast"), DOCS / "pictures")
+    draw_all(DOCS / "pictures")
 
 
 if __name__ == "__main__":

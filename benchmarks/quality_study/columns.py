@@ -16,20 +16,20 @@ from accuracy_from_weights.evaluation.baselines import (
     boosted_trees,
     hyperparameters_and_epoch,
 )
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.zoo.table import ZooTable
 
 from .cache import Cache, Said
 from .equivariant import equivariant_estimates
-from .ours import MODEL, interval_estimates, point_estimates
+from .ours import MODEL, estimates_of
 from .published import published_regressor
 from .raw_columns import Raw
-from .splits import Split, final_mask, kinds_of
+from .splits import Split, final_mask
 from .weight_watcher import METRICS
 
 Floats = NDArray[np.float64]
 
-FEATURES = ("weights", "weights+probes", "weights+probes+log")
-OURS = {features: f"ours, {features}" for features in FEATURES}
+OURS = {features: f"ours, {features}" for features in FEATURE_SETS}
 MEAN, EPOCH, RECIPE = "mean", "epoch", "hyperparameters and epoch"
 LOGGED, LOGGED_TREES = "training accuracy", "training accuracy, trees"
 PUBLISHED = "paper's 56 statistics, LightGBM"
@@ -41,7 +41,6 @@ NAMES = (
 )
 """All columns, in the order of the tables."""
 
-_IN_CURVES = (LOGGED, LOGGED_TREES, RECIPE, PUBLISHED, *OURS.values())
 FEWEST_ROWS = 20
 
 
@@ -54,14 +53,11 @@ class Column:
     name : str
     predicted : ndarray of shape (n,)
     intervals : ndarray of shape (n, 2) or None
-    p_values : ndarray of shape (n,) or None
-        Of the family check.
     """
 
     name: str
     predicted: Floats
     intervals: Floats | None = None
-    p_values: Floats | None = None
 
 
 class Columns:
@@ -73,15 +69,16 @@ class Columns:
     cache : Cache
     raw : Raw
         Of the raw weights, where there are any.
+    n_folds : int
+        In which a predictor calibrates its intervals.
     """
 
-    def __init__(self, table: ZooTable, cache: Cache, raw: Raw) -> None:
-        self.table, self.cache, self.raw = table, cache, raw
-        self.is_paper = kinds_of(table) == "paper"
+    def __init__(self, table: ZooTable, cache: Cache, raw: Raw, n_folds: int) -> None:
+        self.table, self.cache, self.raw, self.n_folds = table, cache, raw, n_folds
         self.is_final = final_mask(table)
         self.inputs: dict[str, NDArray[np.float32]] = {}
         self.left_out: dict[str, str] = dict(raw.left_out)
-        for features in FEATURES:
+        for features in FEATURE_SETS:
             inputs = self._inputs(features)
             if inputs is not None:
                 self.inputs[features] = inputs
@@ -98,9 +95,8 @@ class Columns:
     def of(self, split: Split) -> Iterator[Column]:
         """Yield the columns of a split, our own ones last."""
         for name, inputs in self._plain_inputs(split).items():
-            if split.part not in ("curve", "mixed") or name in _IN_CURVES:
-                yield self._plain(name, split, inputs)
-        if split.part == "same" and self.raw.tensors(str(self.table.datasets[split.test][0])):
+            yield self._plain(name, split, inputs)
+        if self.raw.tensors(split.dataset):
             yield Column(EQUIVARIANT, self._equivariant(split))
         for features, inputs in self.inputs.items():
             yield self._ours(features, inputs, split)
@@ -137,7 +133,7 @@ class Columns:
                     return {"predicted": np.full(len(test), y.mean())}
                 model: Any = boosted_trees(inputs, 0)
                 if name == PUBLISHED:
-                    model = published_regressor(str(table.datasets[test][0]))
+                    model = published_regressor(split.dataset)
                 return {"predicted": np.clip(model.fit(x, y).predict(asked), 0, 1)}
 
             parts = [name, x, y, asked, str(inputs.categorical)]
@@ -157,49 +153,15 @@ class Columns:
         runs, asked = self.table.runs[split.train], inputs[split.test]
 
         def compute() -> Said:
-            predicted, p_values = point_estimates(features, x, y, runs, asked)
-            return {"predicted": predicted, "p_values": p_values}
+            found = estimates_of(features, x, y, runs, asked, self.n_folds)
+            return dict(zip(("predicted", "intervals"), found, strict=True))
 
-        said = self.cache.get(
-            _label(split, features), ["ours", MODEL, features, x, y, runs, asked], compute
-        )
-        return Column(OURS[features], said["predicted"], None, said["p_values"])
-
-    def with_intervals(self, split: Split, features: str, most_rows: int, n_folds: int) -> Column:
-        """Fit the whole predictor, intervals included, to fewer rows.
-
-        Outside of the fitted networks (a data set or kind left out) it also learns how much wider
-        intervals have to be. Each run's last checkpoint is asked about.
-
-        Returns
-        -------
-        Column
-            NaN but for last checkpoints.
-        """
-        table, inputs = self.table, self.inputs[features]
-        train = np.random.default_rng(0).permutation(split.train)[:most_rows]
-        train = train[np.lexsort((table.steps[train], table.runs[train]))]
-        test = np.flatnonzero(self.is_final[split.test])
-        domains = None if split.part == "same" else table.domains[train]
-        x, y, asked = inputs[train], table.accuracy[train], inputs[split.test[test]]
-        runs = table.runs[train]
-
-        def compute() -> Said:
-            found = interval_estimates(features, x, y, runs, domains, asked, n_folds)
-            return dict(zip(("predicted", "intervals", "p_values"), found, strict=True))
-
-        parts = ["intervals", MODEL, features, str(n_folds), x, y, runs, asked]
-        said = self.cache.get(_label(split, f"intervals {features}"), parts, compute)
-        n = len(split.test)
-        spread = {"predicted": np.full(n, np.nan), "p_values": np.full(n, np.nan)}
-        spread["intervals"] = np.full((n, 2), np.nan)
-        for key, values in spread.items():
-            values[test] = said[key]
-        return Column(OURS[features], **spread)
+        parts = ["ours", MODEL, features, str(self.n_folds), x, y, runs, asked]
+        return Column(OURS[features], **self.cache.get(_label(split, features), parts, compute))
 
     def _equivariant(self, split: Split) -> Floats:
         table = self.table
-        tensors = self.raw.tensors(str(table.datasets[split.test][0]))
+        tensors = self.raw.tensors(split.dataset)
         assert tensors is not None
         place = {row: i for i, row in enumerate(tensors.rows.tolist())}
         train = np.array([place[row] for row in split.train.tolist() if row in place])
@@ -223,4 +185,4 @@ class Columns:
 
 def _label(split: Split, name: str) -> str:
     plain = "".join(c if c.isalnum() else "_" for c in name)
-    return f"{split.part}-{split.name}-{split.fold}-{plain}"
+    return f"{split.dataset}-{split.fold}-{plain}"

@@ -15,7 +15,7 @@ from accuracy_from_weights.zoo.table import ZooTable
 
 from .cache import Cache, Said
 from .raw_zoos import networks_of, run_names, zoo_folders
-from .splits import final_mask, kinds_of
+from .splits import final_mask
 from .weight_watcher import METRICS, metrics_of
 
 _NO_WEIGHTS = "No folder with raw weights was given (--zoos)."
@@ -108,7 +108,7 @@ class Raw:
 
     def _read(self, dataset: str) -> Tensors | None:
         table = self.table
-        chosen = np.flatnonzero((table.datasets == dataset) & (kinds_of(table) == "paper"))
+        chosen = np.flatnonzero(table.datasets == dataset)
         place = {(str(table.runs[row]), round(float(table.steps[row]), 6)): row for row in chosen}
         rows, kept = [], []
         for folder in self.folders:

@@ -24,10 +24,9 @@ COLOURS = {
 
 
 def draw_all(results: dict[str, dict[str, Group]], forecasts: list[Group], folder: Path) -> None:
-    """Draw what a search loses, what choosing a checkpoint loses, and how forecasts err."""
+    """Draw what a search loses, and how forecasts err."""
     folder.mkdir(parents=True, exist_ok=True)
     _losses(results, "halving").savefig(folder / "stopping_halving.png", dpi=160)
-    _losses(results, "checkpoint").savefig(folder / "stopping_checkpoint.png", dpi=160)
     _errors(forecasts[0]["paper"]).savefig(folder / "stopping_forecast.png", dpi=160)
 
 

@@ -36,7 +36,7 @@ def table(found: dict[str, Group], part: str) -> str:
 
 def cell(measured: Any, part: str) -> str:
     """Write a mean with its interval and, for the rule that ends runs, the epochs saved."""
-    mean, low, high = measured if part == "checkpoint" else measured["lost"]
+    mean, low, high = measured["lost"]
     text = f"{mean:.2f} ({low:.2f} to {high:.2f})"
     return f"{text}, {measured['saved']:.0%}" if part == "hopeless" else text
 
@@ -73,7 +73,7 @@ def blocks(results: dict[str, dict[str, Group]], forecasts: list[Group]) -> dict
     """
     tables = {
         f"{part} {kind}": table(pools(results, kind), part)
-        for part in ("halving", "hopeless", "checkpoint")
+        for part in ("halving", "hopeless")
         for kind in ("known", "unseen", "wild")
     }
     for one in forecasts:
@@ -107,10 +107,6 @@ def numbers(results: dict[str, dict[str, Group]]) -> dict[str, str]:
                     sign = "%" if what == "saved" else ""
                     ends = dict.fromkeys((write(min(values)), write(max(values))))
                     found[f"{what} {part} {kind} of {name}"] = " to ".join(ends) + sign
-    for kind in ("known", "unseen", "wild"):
-        for group, one in pools(results, kind).items():
-            for key, measured in one["checkpoint"].items():
-                found[f"checkpoint {group} of {key}"] = f"{measured[0]:.1f}"
     return found
 
 

@@ -2,31 +2,38 @@
 
     python -m benchmarks.unseen train FOLDER --images FOLDER
     python -m benchmarks.unseen describe FOLDER TABLE.npz --images FOLDER
-    python -m benchmarks.unseen judge TABLE.npz ... [--predictor FILE ...] [--page docs/unseen.md]
+    python -m benchmarks.unseen judge TABLE.npz ... [--predictor FILE ...]
 
 ``train`` goes on where it was stopped. Data whose package or file is missing is left out and named.
+``judge`` writes benchmarks/results/unseen.json, from which `python docs/make_numbers.py` makes the
+tables, numbers and figures of the documentation.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.pretrained import shipped_feature_sets
 from accuracy_from_weights.zoo.table import ZooTable
-from benchmarks.quality_study.pages import fill_page, markdown_table
 from benchmarks.unseen import judging
 from benchmarks.unseen.describing import WATCHED, describe
 from benchmarks.unseen.runs import plan
 from benchmarks.unseen.strangers import answers
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+RESULTS = Path(__file__).parents[1] / "results" / "unseen.json"
 
 
 def _tell(line: str) -> None:
@@ -64,43 +71,56 @@ def judge_all(asked: argparse.Namespace) -> None:
         predictors = {
             features: load_predictor(features=features) for features in shipped_feature_sets()
         }
-    parts = [_judged(path, predictors) for path in asked.tables]
+    parts = []
+    for path in asked.tables:
+        table = ZooTable.load(path)
+        known = judging.known_to(predictors, table.datasets)
+        for data, rows in (("new", ~known), ("known", known)):
+            if rows.any():
+                part = _judged(f"{path.stem} {data}", table.subset(rows), predictors)
+                parts.append({"table": path.stem, "data": data, **part})
     without_log = {
         name: predictor for name, predictor in predictors.items() if "log" not in predictor.features
     }
-    if without_log:
-        parts += ["## Networks that are no trained classifiers", answers(without_log)]
-    text = "\n\n".join(parts) + "\n"
-    if asked.page is None:
-        print(text)
-    else:
-        fill_page(asked.page, text)
+    results = {"parts": parts, "strangers": answers(without_log) if without_log else []}
+    asked.json.parent.mkdir(parents=True, exist_ok=True)
+    asked.json.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
 
 
-def _judged(path: Path, predictors: dict[str, AccuracyPredictor]) -> str:
-    table = ZooTable.load(path)
-    shown, details, asked = [], [], []
-    for name, predictor in predictors.items():
-        forms = (judging.REPORTED, judging.EVALUATED) if "log" in predictor.features else ("",)
-        for form in forms:
+def _judged(name: str, table: ZooTable, predictors: dict[str, AccuracyPredictor]) -> dict[str, Any]:
+    """Return all that is measured of predictors on the networks of a table."""
+    verdicts, asked = [], []
+    for title, predictor in predictors.items():
+        reads_log = "log" in predictor.features
+        for form in (judging.REPORTED, judging.EVALUATED) if reads_log else (judging.REPORTED,):
             try:
-                verdicts = judging.judge(predictor, table, form or judging.REPORTED)
+                groups = judging.judge(predictor, table, form)
             except ZooError as error:
-                _tell(f"{name} on {path}: {error}")
+                _tell(f"{title} on {name}: {error}")
                 continue
-            title = f"{name}, log {form}" if form else name
-            asked.append((title, predictor, form or judging.REPORTED))
-            better = judging.better_on(verdicts, form or judging.REPORTED)
-            (mean,) = (v for v in verdicts if v.group == judging.MEAN)
-            shown.append([title, *judging.cells(mean), better])
-            details += [f"### {path.stem}: {title}", judging.verdict_table(verdicts)]
-    head = ["means over data sets", *judging.HEAD, "better than training accuracy on"]
-    parts = [f"## {path.stem}", markdown_table(head, shown)]
-    if others := judging.ranks(table, WATCHED):
-        parts.append(markdown_table(("", "networks", "mean τ", "lowest", "highest"), others))
-    head, *lines = judging.choices(table, asked)
-    parts += ["Points of accuracy below the run's best checkpoint:", markdown_table(head, lines)]
-    return "\n\n".join([*parts, *details])
+            found = {v.group: dataclasses.asdict(v) for v in groups}
+            verdicts.append({"predictor": title, "log": form if reads_log else "", "groups": found})
+            asked.append((f"{title}, {form}" if reads_log else title, predictor, form))
+            mean = found[judging.MEAN]
+            _tell(f"{asked[-1][0]} on {name}: {mean['error']:.1f} points, {mean['holds']:.0%}")
+    return {
+        "datasets": list(dict.fromkeys(table.datasets.tolist())),
+        "networks": len(np.unique(table.runs)),
+        "verdicts": verdicts,
+        "choices": judging.choices(table, asked),
+        "ranks": judging.ranks(table, WATCHED),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: four digits, and None for NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return value
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -116,10 +136,10 @@ def main(arguments: list[str] | None = None) -> None:
     command = commands.add_parser("describe", parents=[images], help="describe them in a table")
     command.add_argument("table", type=Path, help="the table to write, a .npz file")
     command.set_defaults(run=describe_all)
-    command = commands.add_parser("judge", help="score predictors on tables, in Markdown")
+    command = commands.add_parser("judge", help="score predictors on tables")
     command.add_argument("tables", nargs="+", type=Path)
     command.add_argument("--predictor", nargs="*", type=Path, default=[], help="default: shipped")
-    command.add_argument("--page", type=Path, help="page to put the tables into")
+    command.add_argument("--json", type=Path, default=RESULTS, help="default: %(default)s")
     command.set_defaults(run=judge_all)
     asked = parser.parse_args(arguments)
     asked.run(asked)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,13 @@ from accuracy_from_weights.evaluation import kendall_tau, score
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.folds import last_rows
 from accuracy_from_weights.zoo.table import ZooTable
-from benchmarks.quality_study.pages import markdown_table, number
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 CONFIDENT = 0.95
 REPORTED, EVALUATED = "as the loop reports it", "evaluated after the epoch"
-MEAN = "**mean over data sets**"
+MEAN = "mean over data sets"
 _FEWEST = 3
 _LEAST_SPREAD = 0.05
 """Standard deviation of accuracies below which R² says nothing."""
@@ -37,6 +37,8 @@ class Verdict:
     r2, error, tau : float
         Coefficient of determination (NaN where the accuracies hardly differ), mean absolute error
         in points, Kendall's tau.
+    error_low, error_high : float
+        95% bootstrap interval of the error, over networks; of the mean, over data sets.
     holds, width : float
         Share of the truths that the intervals hold, and their mean width in points.
     inside : float
@@ -49,6 +51,8 @@ class Verdict:
     networks: float
     r2: float
     error: float
+    error_low: float
+    error_high: float
     tau: float
     holds: float
     width: float
@@ -123,9 +127,7 @@ def _groups(table: ZooTable) -> dict[str, Mask]:
 def _verdict(group: str, table: ZooTable, said: Floats, rows: Mask) -> Verdict:
     truth = table.accuracy[rows]
     estimates, low, high, inside = said[rows].T
-    scores = score(
-        group, truth, estimates, table.runs[rows], np.stack([low, high], axis=1), n_resamples=0
-    )
+    scores = score(group, truth, estimates, table.runs[rows], np.stack([low, high], axis=1))
     assert scores.coverage is not None
     assert scores.width is not None
     plain = [_error_and_tau(truth, x[rows]) for x in (table.log_accuracy, table.train_accuracy)]
@@ -134,6 +136,8 @@ def _verdict(group: str, table: ZooTable, said: Floats, rows: Mask) -> Verdict:
         len(truth),
         scores.r2.value if truth.std() >= _LEAST_SPREAD else np.nan,
         100 * scores.mean_absolute_error.value,
+        100 * scores.mean_absolute_error.low,
+        100 * scores.mean_absolute_error.high,
         scores.tau.value,
         scores.coverage.value,
         100 * scores.width.value,
@@ -153,7 +157,7 @@ def _error_and_tau(truth: Floats, training: Floats) -> tuple[float, float]:
 
 def choices(
     table: ZooTable, asked: Iterable[tuple[str, AccuracyPredictor, str]]
-) -> list[list[str]]:
+) -> dict[str, dict[str, float]]:
     """Return what it costs to keep the checkpoint of a run that looks best.
 
     Parameters
@@ -164,10 +168,9 @@ def choices(
 
     Returns
     -------
-    list of list of str
-        For each way of choosing: its name, and how far the chosen checkpoint is below the run's
-        best one, in points, in the mean over all runs and those that `_groups` finds hard. A first
-        line names the groups.
+    dict of str to dict of str to float
+        For each way of choosing, how far the chosen checkpoint is below the run's best one, in
+        points: the mean over all runs, and over those that `_groups` finds hard.
     """
     last = np.flatnonzero(last_rows(table.runs, table.steps))
     ways = {
@@ -177,13 +180,12 @@ def choices(
     }
     ways |= {title: _said(predictor, table, form)[:, 0] for title, predictor, form in asked}
     groups = [*_groups(table.subset(last)).items()][:3]
-    lines = [["kept is the highest of", *(f"{name} ({rows.sum()})" for name, rows in groups)]]
-    for name, values in ways.items():
+    found = {}
+    for way, values in ways.items():
         if np.isfinite(values).any():
             lost = np.array([_lost(table, values, table.runs[row]) for row in last])
-            cells = [number(lost[rows].mean(), 2) if rows.any() else "-" for _, rows in groups]
-            lines.append([name, *cells])
-    return lines
+            found[way] = {name: float(lost[rows].mean()) for name, rows in groups if rows.any()}
+    return found
 
 
 def _lost(table: ZooTable, values: Floats, run: str) -> float:
@@ -193,7 +195,7 @@ def _lost(table: ZooTable, values: Floats, run: str) -> float:
     return 100 * float(table.accuracy[rows].max() - table.accuracy[rows[-1]])
 
 
-def ranks(table: ZooTable, columns: Iterable[str]) -> list[list[str]]:
+def ranks(table: ZooTable, columns: Iterable[str]) -> list[dict[str, Any]]:
     """Return how columns of a table rank the last checkpoints of each data set.
 
     Parameters
@@ -204,12 +206,12 @@ def ranks(table: ZooTable, columns: Iterable[str]) -> list[list[str]]:
 
     Returns
     -------
-    list of list of str
+    list of dict
         For each column that the table has: its name, the number of networks of which it is known,
-        the mean of Kendall's tau over data sets, and the lowest and highest of them.
+        and the mean of Kendall's tau over data sets.
     """
     table = table.subset(np.flatnonzero(last_rows(table.runs, table.steps)))
-    lines = []
+    found = []
     for name in columns:
         values = np.asarray(table.hyperparameters.get(name, np.full(len(table), np.nan)), float)
         known = np.isfinite(values)
@@ -218,10 +220,25 @@ def ranks(table: ZooTable, columns: Iterable[str]) -> list[list[str]]:
             rows = known & (table.datasets == dataset)
             if rows.sum() >= _FEWEST:
                 taus.append(kendall_tau(table.accuracy[rows], -values[rows]))
-        if taus:
-            found = [number(tau, 2) for tau in (np.nanmean(taus), np.nanmin(taus), np.nanmax(taus))]
-            lines.append([name, str(known.sum()), *found])
-    return lines
+        if np.isfinite(taus).any():
+            mean = float(np.nanmean(taus))
+            found.append({"column": name, "networks": int(known.sum()), "tau": mean})
+    return found
+
+
+def known_to(predictors: Mapping[str, AccuracyPredictor], datasets: NDArray[np.str_]) -> Mask:
+    """Return which data sets, or the same data in another form, any predictor was fitted to."""
+    cards = (predictor.card_.get("zoo", {}) for predictor in predictors.values())
+    fitted = {name for card in cards for name in card.get("datasets", ())}
+    return np.array([name in fitted or FORMS.get(name) in fitted for name in datasets.tolist()])
+
+
+FORMS = {
+    "cifar10": "cifar10_grey",
+    "digits_table": "digits",
+    "tinted_fashion": "fashion_mnist",
+}
+"""Data sets that are others in another form."""
 
 
 def _mean(group: str, verdicts: list[Verdict]) -> Verdict:
@@ -229,43 +246,8 @@ def _mean(group: str, verdicts: list[Verdict]) -> Verdict:
     known = np.isfinite(numbers)
     sums = np.where(known, numbers, 0).sum(axis=0)
     means = np.divide(sums, known.sum(axis=0), out=np.full(len(sums), np.nan), where=known.any(0))
-    return Verdict(group, float(numbers[:, 0].sum()), *means[1:].tolist())
-
-
-HEAD = (
-    *("networks", "R²", "error", "τ", "90% holds", "width", "in family"),
-    *("training accuracy: reported, error / τ", "evaluated, error / τ"),
-)
-
-
-def cells(verdict: Verdict) -> list[str]:
-    """Write a verdict under `HEAD`."""
-    v = verdict
-    return [
-        f"{v.networks:.0f}",
-        number(v.r2, 2),
-        f"**{number(v.error, 1)}**",
-        number(v.tau, 2),
-        f"{v.holds:.0%}",
-        number(v.width, 0),
-        f"{v.inside:.0%}",
-        f"{number(v.reported_error, 1)} / {number(v.reported_tau, 2)}",
-        f"{number(v.evaluated_error, 1)} / {number(v.evaluated_tau, 2)}",
-    ]
-
-
-def verdict_table(verdicts: Iterable[Verdict]) -> str:
-    """Lay verdicts out, a line a group."""
-    return markdown_table(("", *HEAD), [[v.group, *cells(v)] for v in verdicts])
-
-
-def better_on(verdicts: Iterable[Verdict], form: str) -> str:
-    """Say on how many data sets the error is below that of training accuracy in the same form."""
-    pairs = []
-    for verdict in verdicts:
-        if verdict.group == MEAN:  # what follows are no data sets
-            break
-        theirs = verdict.reported_error if form == REPORTED else verdict.evaluated_error
-        pairs.append((verdict.error, theirs))
-    known = [(mine, theirs) for mine, theirs in pairs if np.isfinite(theirs)]
-    return f"{sum(mine < theirs for mine, theirs in known)} of {len(known)}" if known else "-"
+    verdict = Verdict(group, float(numbers[:, 0].sum()), *means[1:].tolist())
+    errors = np.array([one.error for one in verdicts])
+    drawn = np.random.default_rng(0).integers(len(errors), size=(1_000, len(errors)))
+    low, high = np.percentile(errors[drawn].mean(axis=1), (2.5, 97.5))
+    return dataclasses.replace(verdict, error_low=float(low), error_high=float(high))

@@ -16,7 +16,7 @@ from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from benchmarks.networks import resnet18, resnet50
-from benchmarks.quality_study.pages import markdown_table, number
+from benchmarks.quality_study.pages import number
 from benchmarks.unseen.torch_networks import NETWORKS
 
 _STEPS = 400
@@ -123,16 +123,21 @@ def _mixed(parameter: Tensor) -> Tensor:
     return parameter.flatten()[torch.randperm(parameter.numel())].view_as(parameter)
 
 
-def answers(predictors: Mapping[str, AccuracyPredictor]) -> str:
-    """Ask predictors about every stranger, and lay out in Markdown what they say.
+def answers(predictors: Mapping[str, AccuracyPredictor]) -> list[list[str]]:
+    """Ask predictors about every stranger, and return what they say.
 
     Parameters
     ----------
     predictors : mapping of str to AccuracyPredictor
         Those that read weights, or weights and probes: a network that does not classify has
         neither a training accuracy nor examples with classes.
+
+    Returns
+    -------
+    list of list of str
+        The head of a table, and a line for each stranger.
     """
-    lines = []
+    lines = [["network", "refused", *predictors]]
     for stranger in strangers():
         cells = [stranger.name, "no"]
         try:
@@ -140,7 +145,7 @@ def answers(predictors: Mapping[str, AccuracyPredictor]) -> str:
         except UnsupportedModelError:
             cells[1] = "yes"
         lines.append(cells + [_answer(predictor, stranger) for predictor in predictors.values()])
-    return markdown_table(("network", "refused", *predictors), lines)
+    return lines
 
 
 def _answer(predictor: AccuracyPredictor, stranger: Stranger) -> str:

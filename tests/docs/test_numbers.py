@@ -38,14 +38,12 @@ def test_no_page_is_stale(page, made):
 
 
 def test_every_figure_is_drawn_and_shown(tmp_path):
-    make_numbers.draw_study(make_numbers.measured("quality"), tmp_path)
-    results = make_numbers.measured("early_stopping"), make_numbers.measured("forecast")
-    make_numbers.draw_replays(*results, tmp_path)
+    make_numbers.draw_all(tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
     shown = set()
     for page in page_marks.pages():
         shown |= set(re.findall(r"pictures/(\w+\.png)\)", page.read_text(encoding="utf-8")))
-    assert len(drawn) >= 13
+    assert len(drawn) >= 6
     assert drawn <= shown
     assert shown <= {path.name for path in (DOCS / "pictures").iterdir()}
 
