@@ -82,7 +82,9 @@ def command(
     demo.import_keras()
     require_matplotlib()
     data = demo.load_digits()
-    predictors: dict[str, AccuracyPredictor | None] = {DEFAULT_NAME: load_predictor(predictor_file)}
+    predictors: dict[str, AccuracyPredictor | None] = {
+        DEFAULT_NAME: load_predictor(predictor_file, features="weights+probes+log+sample")
+    }
     if full:
         zoo_data, data = _halve_held_out(data)
         predictors = {_RETRAINED: _retrain(zoo_data, networks, jobs, seed), **predictors}
@@ -225,8 +227,8 @@ def _print_summary(watched: Watched, names: Sequence[str]) -> None:
         )
     if _RETRAINED not in names:
         click.echo(
-            "Among the networks that it was fitted to are some that learned digits, by another "
-            "program and at another size. demo --full fits one to networks like this one, too."
+            "The predictor that ships was fitted to generated tasks: it has never seen digits. "
+            "demo --full fits one to networks like this one, too."
         )
     if not all(seen.log[f"{name}_in_family"] for seen in watched.epochs for name in names):
         click.echo("A question mark: the network looks unlike those that the predictor knows.")
@@ -246,8 +248,8 @@ def advice(watched: Watched, name: str) -> str:
             "its level with anchor_every=5."
         )
     return (
-        "compare runs by the estimate, keep the last epoch, and give it the training log: "
-        'features="weights+probes+log".'
+        "compare runs by the estimate, keep the last epoch, and give it a training sample as here: "
+        'features="weights+probes+log+sample".'
     )
 
 
@@ -262,10 +264,10 @@ def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
             watched.log,
             name,
             true_accuracy=watched.true_accuracy if last else None,
-            title="A small CNN on handwritten digits, watched through its weights alone",
+            title="A small CNN on handwritten digits, estimated without validation data",
             label="estimate, predictor retrained on digits"
             if name == _RETRAINED
-            else "estimate from the weights",
+            else "estimate",
             colour=colour,
             ax=axes,
             path=output if last else None,

@@ -113,7 +113,8 @@ def watch_digits(
     data : ImageData
         One channel, as `load_digits` gives it.
     predictors : mapping of str to AccuracyPredictor or None, optional
-        Name in the log to predictor; None is the one that ships. Defaults to that one alone.
+        Name in the log to predictor; None is the one that ships and reads a training sample.
+        Defaults to that one alone.
     epochs : int
         At most so many. Defaults to 40.
     patience : int
@@ -133,6 +134,7 @@ def watch_digits(
         When Keras or its backend is missing.
     """
     keras = import_keras()
+    from accuracy_from_weights import load_predictor
     from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 
     watching: Mapping[str, AccuracyPredictor | None] = (
@@ -171,7 +173,14 @@ def watch_digits(
         epochs=epochs,
         verbose=0,
         callbacks=[
-            *(AccuracyFromWeights(predictor, name=name) for name, predictor in watching.items()),
+            *(
+                AccuracyFromWeights(
+                    predictor or load_predictor(features="weights+probes+log+sample"),
+                    name=name,
+                    sample=(_channels_last(data.x_train), data.y_train),
+                )
+                for name, predictor in watching.items()
+            ),
             stopping,
             Spectator(),
         ],
