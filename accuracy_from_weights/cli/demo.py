@@ -265,9 +265,7 @@ def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
             name,
             true_accuracy=watched.true_accuracy if last else None,
             title="A small CNN on handwritten digits, estimated without validation data",
-            label="estimate, predictor retrained on digits"
-            if name == _RETRAINED
-            else "estimate",
+            label="estimate, predictor retrained on digits" if name == _RETRAINED else "estimate",
             colour=colour,
             ax=axes,
             path=output if last else None,

@@ -87,7 +87,7 @@ def test_hundreds_of_epochs_of_the_keras_callback_leak_nothing():
 
 def test_what_is_held_at_the_end_would_show_a_leak():
     kept = []
-    assert growth(lambda epoch: kept.append(bytes(100))) > BYTES
+    assert growth(lambda epoch: kept.append(bytes(200))) > BYTES
 
 
 def test_thirty_two_callbacks_in_threads_say_what_each_says_alone():
