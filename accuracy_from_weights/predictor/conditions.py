@@ -1,4 +1,4 @@
-"""What is plainly wrong with a network, named for what it is.
+"""The condition of a network: ok, diverged, untrained, collapsed or dead.
 
 A network is named only where that is certain. Divergence and fresh weights show in the weights
 themselves. Whether a network gives one answer, or none of its neurons answers, follows from the
