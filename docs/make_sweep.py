@@ -37,15 +37,24 @@ def train(
         layers += [nn.Conv2d(inputs, 16, 3, stride=2), nn.ReLU()]
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
     optimiser = torch.optim.Adam(model.parameters(), learning_rate)
-    monitor, bar, rows, below = Monitor(), best_so_far(before), [], 0
+    n = len(images) - 300
+    sample = images[:n], labels[:n]
+    monitor = Monitor(features="weights+probes+log+sample", sample=sample, input_shape=(1, 24, 24))
+    bar, rows, below = best_so_far(before), [], 0
     for epoch in range(EPOCHS):
-        for batch in torch.randperm(len(images) - 300).split(32):
+        right, loss = 0, 0.0
+        for batch in torch.randperm(n).split(32):
             optimiser.zero_grad()
-            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+            answers = model(images[batch])
+            error = nn.functional.cross_entropy(answers, labels[batch])
+            error.backward()
             optimiser.step()
+            right += (answers.argmax(1) == labels[batch]).sum().item()
+            loss += error.item() * len(batch)
+        log = {"accuracy": right / n, "loss": loss / n, "samples": n}
         with torch.no_grad():
             truth = (model(images[-300:]).argmax(1) == labels[-300:]).float().mean().item()
-        rows.append({"epoch": epoch, "truth": truth, **monitor.update(model, epoch)})
+        rows.append({"epoch": epoch, "truth": truth, **monitor.update(model, epoch, log=log)})
         below = below + 1 if rows[-1]["accuracy_from_weights"] < bar(epoch) else 0
         if below == PATIENCE:
             break
