@@ -31,7 +31,8 @@ def train(
     torch.manual_seed(seed)
     pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
-    images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    mixed = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    images, labels = images.repeat_interleave(3, 2).repeat_interleave(3, 3)[mixed], labels[mixed]
     layers: list[nn.Module] = []
     for inputs in (1, 16, 16):
         layers += [nn.Conv2d(inputs, 16, 3, stride=2), nn.ReLU()]
