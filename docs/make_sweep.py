@@ -13,11 +13,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
-from sklearn.datasets import load_digits
-from torch import nn
+from digits_run import epochs
 
-from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.plots.training_run import plot_history
 from accuracy_from_weights.stopping import best_so_far
 
@@ -28,33 +25,8 @@ def train(
     learning_rate: float, seed: int, before: list[dict[int, float]]
 ) -> list[dict[str, float]]:
     """Return the numbers of each epoch, the true accuracy among them."""
-    torch.manual_seed(seed)
-    pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
-    images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
-    mixed = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    images, labels = images.repeat_interleave(3, 2).repeat_interleave(3, 3)[mixed], labels[mixed]
-    layers: list[nn.Module] = []
-    for inputs in (1, 16, 16):
-        layers += [nn.Conv2d(inputs, 16, 3, stride=2), nn.ReLU()]
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    optimiser = torch.optim.Adam(model.parameters(), learning_rate)
-    n = len(images) - 300
-    sample = images[:n], labels[:n]
-    monitor = Monitor(features="weights+probes+log+sample", sample=sample, input_shape=(1, 24, 24))
     bar, rows, below = best_so_far(before), [], 0
-    for epoch in range(EPOCHS):
-        right, loss = 0, 0.0
-        for batch in torch.randperm(n).split(32):
-            optimiser.zero_grad()
-            answers = model(images[batch])
-            error = nn.functional.cross_entropy(answers, labels[batch])
-            error.backward()
-            optimiser.step()
-            right += (answers.argmax(1) == labels[batch]).sum().item()
-            loss += error.item() * len(batch)
-        log = {"accuracy": right / n, "loss": loss / n, "samples": n}
-        with torch.no_grad():
-            truth = (model(images[-300:]).argmax(1) == labels[-300:]).float().mean().item()
+    for epoch, model, monitor, log, truth in epochs(learning_rate, seed, EPOCHS):
         rows.append({"epoch": epoch, "truth": truth, **monitor.update(model, epoch, log=log)})
         below = below + 1 if rows[-1]["accuracy_from_weights"] < bar(epoch) else 0
         if below == PATIENCE:

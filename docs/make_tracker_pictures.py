@@ -10,6 +10,7 @@ Weights & Biases shows nothing offline, so its picture is the figure that its ru
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -29,45 +30,14 @@ DOCS = Path(__file__).parent
 
 def train(rate: float, log: Callable[[dict[str, float], int], Any], chart_to: Any = None) -> None:
     """Train, and log the estimate and the true accuracy of each epoch."""
-    import torch
-    from sklearn.datasets import load_digits
-    from torch import nn
+    from digits_run import epochs
 
     from accuracy_from_weights.callbacks.torch import Monitor
 
-    torch.manual_seed(0)
-    pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
-    images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
-    mixed = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    images, labels = images.repeat_interleave(3, 2).repeat_interleave(3, 3)[mixed], labels[mixed]
-    layers: list[nn.Module] = []
-    for inputs in (1, 16, 16):
-        layers += [nn.Conv2d(inputs, 16, 3, stride=2), nn.ReLU()]
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    optimiser = torch.optim.Adam(model.parameters(), rate)
-    n = len(images) - 300
-    monitor = Monitor(
-        features="weights+probes+log+sample",
-        sample=(images[:n], labels[:n]),
-        input_shape=(1, 24, 24),
-        log_to=log,
-        chart_to=chart_to,
-    )
-    for epoch in range(EPOCHS):
-        right, loss = 0, 0.0
-        for batch in torch.randperm(n).split(32):
-            optimiser.zero_grad()
-            answers = model(images[batch])
-            error = nn.functional.cross_entropy(answers, labels[batch])
-            error.backward()
-            optimiser.step()
-            right += (answers.argmax(1) == labels[batch]).sum().item()
-            loss += error.item() * len(batch)
-        with torch.no_grad():
-            truth = (model(images[-300:]).argmax(1) == labels[-300:]).float().mean().item()
+    monitor = functools.partial(Monitor, log_to=log, chart_to=chart_to)
+    for epoch, model, watching, seen, truth in epochs(rate, 0, EPOCHS, monitor):
         log({"val_acc": truth}, epoch)
-        seen = {"accuracy": right / n, "loss": loss / n, "samples": n}
-        monitor.update(model, epoch, log={**seen, "val_acc": truth})
+        watching.update(model, epoch, log={**seen, "val_acc": truth})
 
 
 @contextlib.contextmanager
