@@ -83,7 +83,7 @@ def command(
     require_matplotlib()
     data = demo.load_digits()
     predictors: dict[str, AccuracyPredictor | None] = {
-        DEFAULT_NAME: load_predictor(predictor_file, features="weights+probes+log+sample")
+        DEFAULT_NAME: load_predictor(predictor_file, features=demo.FEATURES)
     }
     if full:
         zoo_data, data = _halve_held_out(data)

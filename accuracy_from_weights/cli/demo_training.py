@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo_training.training import ImageData
 
-"""Under which the first predictor's estimates stand in Keras' logs."""
+FEATURES = "weights+probes+log+sample"
+"""What the predictor that ships reads here."""
 
 _BACKENDS = ("jax", "torch", "tensorflow")
 _IMAGE_SIZE = 28
@@ -142,7 +143,7 @@ def watch_digits(
     )
     keras.utils.set_random_seed(seed)
     model = paper_network(keras, data)
-    watched = Watched()
+    watched, images = Watched(), _channels_last(data.x_train)
 
     def true_accuracy() -> float:
         # Not model.evaluate: inside a fit it would reset the metrics of the epoch.
@@ -167,7 +168,7 @@ def watch_digits(
         monitor=next(iter(watching)), mode="max", patience=patience
     )
     model.fit(
-        _channels_last(data.x_train),
+        images,
         data.y_train,
         batch_size=32,
         epochs=epochs,
@@ -175,9 +176,9 @@ def watch_digits(
         callbacks=[
             *(
                 AccuracyFromWeights(
-                    predictor or load_predictor(features="weights+probes+log+sample"),
+                    predictor or load_predictor(features=FEATURES),
                     name=name,
-                    sample=(_channels_last(data.x_train), data.y_train),
+                    sample=(images, data.y_train),
                 )
                 for name, predictor in watching.items()
             ),
