@@ -19,9 +19,9 @@ from pathlib import Path
 
 from quality_study.cache import Cache
 from quality_study.columns import Columns
-from quality_study.parts import Settings, run_study
 from quality_study.raw_columns import Raw
 from quality_study.splits import papers_networks
+from quality_study.study import Settings, run_study
 
 from accuracy_from_weights.zoo.reading import read_zoo
 

@@ -29,8 +29,8 @@ from accuracy_from_weights.predictor.pretrained import shipped_feature_sets
 from accuracy_from_weights.zoo.table import ZooTable
 from benchmarks.unseen import judging
 from benchmarks.unseen.describing import WATCHED, describe
+from benchmarks.unseen.not_classifiers import answers
 from benchmarks.unseen.runs import plan
-from benchmarks.unseen.strangers import answers
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 RESULTS = Path(__file__).parents[1] / "results" / "unseen.json"
@@ -82,7 +82,7 @@ def judge_all(asked: argparse.Namespace) -> None:
     without_log = {
         name: predictor for name, predictor in predictors.items() if "log" not in predictor.features
     }
-    results = {"parts": parts, "strangers": answers(without_log) if without_log else []}
+    results = {"parts": parts, "not_classifiers": answers(without_log) if without_log else []}
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     asked.json.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
 

@@ -25,8 +25,8 @@ def blocks(results: Entry) -> dict[str, str]:
         found[f"{name} groups"] = _groups(part)
         found[f"{name} choices"] = _choices(part)
     found["unseen summary"] = _summary(new_part(results))
-    head, *lines = results["strangers"]
-    found["unseen strangers"] = markdown_table(head, lines)
+    head, *lines = results["not_classifiers"]
+    found["unseen not classifiers"] = markdown_table(head, lines)
     return found
 
 

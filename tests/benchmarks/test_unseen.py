@@ -16,7 +16,7 @@ from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.predictor.estimate import Estimate
 from accuracy_from_weights.zoo.table import ZooTable
 from benchmarks.unseen import __main__ as program
-from benchmarks.unseen import data, judging, report, runs, strangers, texts
+from benchmarks.unseen import data, judging, not_classifiers, report, runs, texts
 from benchmarks.unseen.training import models_of
 
 
@@ -172,12 +172,12 @@ def test_a_choice_of_a_checkpoint_costs_what_the_best_one_has_more() -> None:
     assert found == pytest.approx([5, 15, 0, 0])
 
 
-def test_strangers_are_asked_with_and_without_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_classifiers_are_asked_with_and_without_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     predictors = {"ours": program.load_predictor()}
     one, many = nn.Linear(10, 1), nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 3))
-    asked = [strangers.Stranger("one", one, (10,)), strangers.Stranger("many", many, (10,))]
-    monkeypatch.setattr(strangers, "strangers", lambda: iter(asked))
-    head, first, second = strangers.answers(predictors)
+    asked = [not_classifiers.Asked("one", one, (10,)), not_classifiers.Asked("many", many, (10,))]
+    monkeypatch.setattr(not_classifiers, "not_classifiers", lambda: iter(asked))
+    head, first, second = not_classifiers.answers(predictors)
     assert head == ["network", "refused", "ours"]
     assert first[:2] == ["one", "yes"]
     assert second[:2] == ["many", "no"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.features.probes.inputs import INPUTS_PER_KIND, KINDS
+from accuracy_from_weights.features.probes.synthetic_inputs import INPUTS_PER_KIND, KINDS
 
 _Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.input_spec import InputSpec, looks_like_images, on_host, span_of
 from accuracy_from_weights.features.probes.answers import logits_of, summarise
-from accuracy_from_weights.features.probes.inputs import synthetic_inputs
+from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
 
 
 def probe(model: Any, input_shape: Sequence[int] | InputSpec | None = None) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES, logits_of, summarise
-from accuracy_from_weights.features.probes.inputs import synthetic_inputs
+from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
 from accuracy_from_weights.features.probes.torch import Batch, answers_of_module
 from accuracy_from_weights.features.training_sample import (
     SAMPLE_NAMES,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES, logits_of, summarise
-from accuracy_from_weights.features.probes.inputs import INPUTS_PER_KIND, KINDS, N_INPUTS
+from accuracy_from_weights.features.probes.synthetic_inputs import INPUTS_PER_KIND, KINDS, N_INPUTS
 
 SCALED = ("entropy", "information", "confidence", "log_scale", "divergence")
 SCALE_FREE = np.array(

@@ -12,7 +12,7 @@ from keras import layers
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes import input_spec, probe
-from accuracy_from_weights.features.probes.inputs import synthetic_inputs
+from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
 from accuracy_from_weights.features.training_sample import describe_sample
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.input_spec import InputSpec
-from accuracy_from_weights.features.probes import inputs
-from accuracy_from_weights.features.probes.inputs import (
+from accuracy_from_weights.features.probes import synthetic_inputs as made
+from accuracy_from_weights.features.probes.synthetic_inputs import (
     INPUTS_PER_KIND,
     KINDS,
     N_INPUTS,
@@ -45,8 +45,8 @@ def test_always_the_same_inputs() -> None:
 
 def test_the_generation_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the state that users seed
-    first = inputs._make(InputSpec("image", (2, 9, 7)))
-    again = inputs._make(InputSpec("image", (2, 9, 7)))
+    first = made._make(InputSpec("image", (2, 9, 7)))
+    again = made._make(InputSpec("image", (2, 9, 7)))
     np.testing.assert_array_equal(first, again)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
@@ -75,9 +75,9 @@ def test_kinds_and_images_differ() -> None:
 
 
 def test_large_images_are_not_kept() -> None:
-    before = inputs._kept.cache_info().currsize
+    before = made._kept.cache_info().currsize
     synthetic_inputs(InputSpec.of_shape((3, 64, 64)))
-    assert inputs._kept.cache_info().currsize == before
+    assert made._kept.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 4), (1, 2, 3, 4), (-1, 28)])

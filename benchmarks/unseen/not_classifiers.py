@@ -23,7 +23,7 @@ _STEPS = 400
 
 
 @dataclass(frozen=True)
-class Stranger:
+class Asked:
     """A network with the shape of its inputs, None where it knows it."""
 
     name: str
@@ -31,42 +31,40 @@ class Stranger:
     shape: tuple[int, ...] | None
 
 
-def strangers() -> Iterator[Stranger]:
+def not_classifiers() -> Iterator[Asked]:
     """Yield networks that are no trained classifiers, most of them trained to do something else."""
     torch.manual_seed(0)
     x, y = load_diabetes(return_X_y=True)
     rows = torch.from_numpy(((x - x.mean(0)) / x.std(0)).astype(np.float32))
     target = torch.from_numpy(((y - y.mean()) / y.std()).astype(np.float32))[:, None]
     model: nn.Module = _dense(10, 64, 32, 1)
-    yield Stranger("regression, one output", _fit(model, rows, target, nn.MSELoss()), (10,))
+    yield Asked("regression, one output", _fit(model, rows, target, nn.MSELoss()), (10,))
     both = torch.cat([target, rows[:, 2:3]], dim=1)
     model = _dense(10, 64, 32, 2)
-    yield Stranger("regression, two outputs", _fit(model, rows, both, nn.MSELoss()), (10,))
+    yield Asked("regression, two outputs", _fit(model, rows, both, nn.MSELoss()), (10,))
 
     digits, classes = (torch.from_numpy(part) for part in load_digits(return_X_y=True))
     digits = digits.float() / 16
     model = _dense(64, 32, 8, 32, 64)
-    yield Stranger("autoencoder", _fit(model, digits, digits, nn.MSELoss()), (64,))
+    yield Asked("autoencoder", _fit(model, digits, digits, nn.MSELoss()), (64,))
     labels = torch.stack([classes % 2, classes // 5, classes % 3 == 0, classes > 7], dim=1)
     model = _fit(_dense(64, 64, 4), digits, labels.float(), nn.BCEWithLogitsLoss())
-    yield Stranger("multi-label, four outputs", model, (64,))
+    yield Asked("multi-label, four outputs", model, (64,))
     model = _fit(_dense(64, 64, 16), digits, classes, _same_apart)
-    yield Stranger("embedding, sixteen outputs", model, (64,))
+    yield Asked("embedding, sixteen outputs", model, (64,))
     text = torch.randint(40, (500, 21)).cumsum(dim=1) % 40
     model = _fit(_NextToken(40), text[:, :-1], text[:, 1:], _next_token)
-    yield Stranger("language model, 40 tokens", model, (20,))
+    yield Asked("language model, 40 tokens", model, (20,))
 
     images = digits.reshape(-1, 1, 8, 8)
     trained = _fit(_cnn(), images, classes, nn.CrossEntropyLoss())
-    yield Stranger("untrained CNN", _cnn(), (1, 8, 8))
-    yield Stranger("CNN of random numbers, N(0, 1)", _changed(_cnn(), torch.randn_like), (1, 8, 8))
-    yield Stranger("CNN of zeros", _changed(_cnn(), torch.zeros_like), (1, 8, 8))
-    yield Stranger(
-        "trained CNN, each weight in another place", _changed(trained, _mixed), (1, 8, 8)
-    )
-    yield Stranger("untrained, 4,096 wide, 17 million weights", _dense(64, 4096, 4096, 10), (64,))
-    yield Stranger("untrained ResNet-18, 1,000 classes", resnet18(), (3, 64, 64))
-    yield Stranger("untrained ResNet-50, 1,000 classes", resnet50(), (3, 64, 64))
+    yield Asked("untrained CNN", _cnn(), (1, 8, 8))
+    yield Asked("CNN of random numbers, N(0, 1)", _changed(_cnn(), torch.randn_like), (1, 8, 8))
+    yield Asked("CNN of zeros", _changed(_cnn(), torch.zeros_like), (1, 8, 8))
+    yield Asked("trained CNN, each weight in another place", _changed(trained, _mixed), (1, 8, 8))
+    yield Asked("untrained, 4,096 wide, 17 million weights", _dense(64, 4096, 4096, 10), (64,))
+    yield Asked("untrained ResNet-18, 1,000 classes", resnet18(), (3, 64, 64))
+    yield Asked("untrained ResNet-50, 1,000 classes", resnet50(), (3, 64, 64))
 
 
 class _NextToken(nn.Module):
@@ -124,7 +122,7 @@ def _mixed(parameter: Tensor) -> Tensor:
 
 
 def answers(predictors: Mapping[str, AccuracyPredictor]) -> list[list[str]]:
-    """Ask predictors about every stranger, and return what they say.
+    """Ask predictors about each of these networks, and return what they say.
 
     Parameters
     ----------
@@ -135,23 +133,23 @@ def answers(predictors: Mapping[str, AccuracyPredictor]) -> list[list[str]]:
     Returns
     -------
     list of list of str
-        The head of a table, and a line for each stranger.
+        The head of a table, and a line for each network.
     """
     lines = [["network", "refused", *predictors]]
-    for stranger in strangers():
-        cells = [stranger.name, "no"]
+    for asked in not_classifiers():
+        cells = [asked.name, "no"]
         try:
-            describe_network(stranger.model, input_shape=stranger.shape)
+            describe_network(asked.model, input_shape=asked.shape)
         except UnsupportedModelError:
             cells[1] = "yes"
-        lines.append(cells + [_answer(predictor, stranger) for predictor in predictors.values()])
+        lines.append(cells + [_answer(predictor, asked) for predictor in predictors.values()])
     return lines
 
 
-def _answer(predictor: AccuracyPredictor, stranger: Stranger) -> str:
+def _answer(predictor: AccuracyPredictor, asked: Asked) -> str:
     try:
         row = describe_network(
-            stranger.model, predictor.features, input_shape=stranger.shape, task="multiclass"
+            asked.model, predictor.features, input_shape=asked.shape, task="multiclass"
         )
     except UnsupportedModelError:
         return "refused whatever the task"
