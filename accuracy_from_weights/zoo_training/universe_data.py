@@ -7,7 +7,12 @@ from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
 from accuracy_from_weights.zoo.recipes.recipe import Task
 from accuracy_from_weights.zoo.recipes.universe import dataset_name
-from accuracy_from_weights.zoo_training.universe import UNIVERSE_VERSION, TaskData, make_task
+from accuracy_from_weights.zoo_training.universe import (
+    UNIVERSE_VERSION,
+    TaskData,
+    aim_of,
+    make_task,
+)
 
 # Tasks made last, by seed and kind: a zoo's networks come to a task one after another.
 _made: dict[tuple[int, str | None], TaskData] = {}
@@ -29,7 +34,7 @@ def _make(seed: int, kind: str | None) -> TaskData:
 class UniverseData:
     """Stands for all tasks; each is made from its seed when it is asked for."""
 
-    def facts(self, seed: int, kind: str | None = None) -> DataFacts:
+    def facts(self, seed: int, kind: str | None = None, least_aim: float = 0.0) -> DataFacts:
         """Return what a recipe may know of the task of a seed.
 
         Parameters
@@ -37,7 +42,12 @@ class UniverseData:
         seed : int
         kind : {"image", "table", "tokens", "signal"}, optional
             By default the seed decides.
+        least_aim : float, default 0.0
+            Below 1. If the task aims at a lower accuracy above chance, the next seed whose task
+            does not takes its place.
         """
+        while least_aim and aim_of(seed, kind) < least_aim:
+            seed += 1
         task = _make(seed, kind)
         return DataFacts(
             name=dataset_name(seed),

@@ -63,6 +63,8 @@ class UniverseRecipe:
     per_architecture : int, default 1
         Networks that share an architecture, a batch size and the number of steps, so that they can
         be trained at once. ``zoo build --at-once`` sets it.
+    least_aim : float, default 0.0
+        Tasks that aim at a lower accuracy above chance are passed over; below 1.
     share_overfitted, share_undertrained, share_untrained, share_unstable : float
         Probabilities of the regimes; the rest is good.
     n_train : int, default 4_000
@@ -78,6 +80,7 @@ class UniverseRecipe:
 
     per_task: int = 4
     per_architecture: int = 1
+    least_aim: float = 0.0
     share_overfitted: float = 0.34
     share_undertrained: float = 0.07
     share_untrained: float = 0.04
@@ -96,6 +99,11 @@ class UniverseRecipe:
         )
         if min(shares) < 0 or sum(shares) > 1:
             raise ZooError(f"The shares {shares} are no probabilities that sum to at most 1.")
+        if not 0 <= self.least_aim < 1:
+            raise ZooError(
+                f"A universe recipe cannot have least_aim = {self.least_aim}; it is an accuracy "
+                "above chance, at least 0 and below 1."
+            )
         numbers = self.per_task, self.per_architecture, self.n_train, self.n_test, self.max_steps
         if min(numbers) < 1 or not self.budget > 0:
             raise ZooError(
@@ -186,16 +194,16 @@ class UniverseRecipe:
     ) -> tuple[DataFacts, DataFacts]:
         """Return the facts of the network's task, and of the first one of its architecture."""
 
-        def task_seed(network: int) -> int:
+        def of_network(network: int, kind: str | None) -> DataFacts:
             rng = generator_for(self.family, network // self.per_task, seed, "task")
-            return int(rng.integers(2**31))
+            return facts(int(rng.integers(2**31)), kind, self.least_aim)
 
         if self.per_architecture <= 1:
-            known = facts(task_seed(index))
+            known = of_network(index, None)
             return known, known
         kind = str(shared.choice(list(_KINDS), p=list(_KINDS.values())))
-        first = facts(task_seed(index // self.per_architecture * self.per_architecture), kind)
-        return facts(task_seed(index), kind), first
+        first = of_network(index // self.per_architecture * self.per_architecture, kind)
+        return of_network(index, kind), first
 
     def _draw_steps(self, rng: np.random.Generator, short: bool, affordable: int) -> int:
         """Draw the number of training steps."""

@@ -4,7 +4,8 @@ from accuracy_from_weights.zoo_training.universe.task import (
     KIND_SHARES,
     UNIVERSE_VERSION,
     TaskData,
+    aim_of,
     make_task,
 )
 
-__all__ = ["KIND_SHARES", "UNIVERSE_VERSION", "TaskData", "make_task"]
+__all__ = ["KIND_SHARES", "UNIVERSE_VERSION", "TaskData", "aim_of", "make_task"]

@@ -50,6 +50,10 @@ class Draft:
     n_train : int
     ease : float
         0 where classes can hardly be told apart, 1 where they can hardly be confused.
+    aim : float, default 0.0
+        Accuracy above chance that good networks are meant to reach.
+    unknowable : float, default 0.0
+        Fraction of the labels that are drawn anew.
     facts : dict
         What is recorded about the task: plain values that JSON knows.
     """
@@ -61,6 +65,8 @@ class Draft:
     labels: Integers
     n_train: int
     ease: float
+    aim: float = 0.0
+    unknowable: float = 0.0
     facts: dict[str, object] = field(default_factory=dict)
 
     @property

@@ -108,12 +108,28 @@ def make_task(seed: int, kind: str | None = None) -> TaskData:
     if seed < 0:
         raise ZooError(f"The seed of a task is {seed}; choose one that is 0 or greater.")
     if kind is None:
-        names = list(KIND_SHARES)
-        rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed])))
-        kind = names[rng.choice(len(names), p=list(KIND_SHARES.values()))]
+        kind = _kind_of(seed)
     if kind not in _KINDS:
         raise ZooError(f"{kind!r} is no kind of task; choose one of {', '.join(_KINDS)}.")
     return draw_task(seed, kind)
+
+
+def aim_of(seed: int, kind: str | None = None) -> float:
+    """Return the accuracy above chance that the task of a seed aims at, without making the task.
+
+    Parameters
+    ----------
+    seed, kind
+        As for `make_task`.
+    """
+    return _draft(seed, kind or _kind_of(seed)).aim
+
+
+def _kind_of(seed: int) -> str:
+    """Draw the kind of input that belongs to a seed."""
+    names = list(KIND_SHARES)
+    rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed])))
+    return names[rng.choice(len(names), p=list(KIND_SHARES.values()))]
 
 
 def draw_task(
@@ -130,6 +146,15 @@ def draw_task(
     ease : float, optional
         In [0, 1]. Defaults to what an accuracy takes that is drawn evenly between chance and 1.
     """
+    draft = _draft(seed, kind, family, ease)
+    x = _KINDS[kind].make_examples(draft)
+    if draft.unknowable:
+        scramble_labels(draft, draft.unknowable)
+    return _split(draft, kind, x)
+
+
+def _draft(seed: int, kind: str, family: str | None = None, ease: float | None = None) -> Draft:
+    """Draw all that a task is made from; the examples are drawn after it."""
     module = _KINDS[kind]
     stream = np.random.SeedSequence([seed, 1 + list(_KINDS).index(kind)])
     rng = np.random.Generator(np.random.SFC64(stream))
@@ -148,7 +173,7 @@ def draw_task(
     if ease is None:
         aimed = aim / (1.0 - unknowable)
         ease = ease_for(family, aimed, n_classes, n_train, float(shares.max()))
-    draft = Draft(
+    return Draft(
         rng=rng,
         family=family,
         n_classes=n_classes,
@@ -156,6 +181,8 @@ def draw_task(
         labels=rng.choice(n_classes, size=n_train + n_test, p=shares).astype(np.int64),
         n_train=n_train,
         ease=ease,
+        aim=aim,
+        unknowable=unknowable,
         facts={
             "universe": UNIVERSE_VERSION,
             "seed": seed,
@@ -167,10 +194,6 @@ def draw_task(
             **form,
         },
     )
-    x = module.make_examples(draft)
-    if unknowable:
-        scramble_labels(draft, unknowable)
-    return _split(draft, kind, x)
 
 
 def _split(draft: Draft, kind: str, x: NDArray[np.generic]) -> TaskData:

@@ -21,7 +21,7 @@ FORMS = {
 }
 
 
-def facts(seed: int, kind: str | None = None) -> DataFacts:
+def facts(seed: int, kind: str | None = None, least_aim: float = 0.0) -> DataFacts:
     """What is known of a made-up task."""
     rng = np.random.default_rng(seed)
     kind = kind or str(rng.choice(list(FORMS)))
@@ -116,8 +116,14 @@ def test_recipes_that_fill_a_stack_share_architecture_batch_and_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"share_overfitted": 0.9, "share_unstable": 0.2}, {"per_task": 0}, {"budget": -1.0}]
+    "values",
+    [
+        {"share_overfitted": 0.9, "share_unstable": 0.2},
+        {"per_task": 0},
+        {"budget": -1.0},
+        {"least_aim": 1.0},
+    ],
 )
 def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
-    with pytest.raises(ZooError, match=r"shares|positive"):
+    with pytest.raises(ZooError, match=r"shares|positive|least_aim"):
         UniverseRecipe(**values)

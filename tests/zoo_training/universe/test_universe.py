@@ -17,9 +17,15 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo_training.universe import UNIVERSE_VERSION, TaskData, make_task
+from accuracy_from_weights.zoo_training.universe import (
+    UNIVERSE_VERSION,
+    TaskData,
+    aim_of,
+    make_task,
+)
 from accuracy_from_weights.zoo_training.universe.difficulty import RESPONSES, ease_for
 from accuracy_from_weights.zoo_training.universe.task import _KINDS, draw_task
+from accuracy_from_weights.zoo_training.universe_data import UniverseData
 
 STORED = Path(__file__).parent / "seed_11.json"
 FAMILIES = [(kind, family) for kind, module in _KINDS.items() for family in module.FAMILIES]
@@ -159,6 +165,19 @@ def test_without_a_kind_all_kinds_occur_and_are_the_same_as_when_asked_for() -> 
     again = make_task(7, tasks[7].kind)
     assert np.array_equal(again.x_train, tasks[7].x_train)
     assert again.facts == tasks[7].facts
+
+
+def test_what_a_task_aims_at_is_known_without_making_it() -> None:
+    for seed, kind in ((3, None), (4, "table"), (5, None), (6, "tokens")):
+        assert make_task(seed, kind).facts["aim"] == round(aim_of(seed, kind), 4)
+
+
+def test_tasks_that_aim_low_are_passed_over() -> None:
+    aims = [aim_of(seed) for seed in range(21, 27)]
+    wanted = next(i for i, aim in enumerate(aims) if aim >= 0.6)
+    assert min(aims) < 0.6 and wanted > 0  # or the seeds show nothing
+    assert UniverseData().facts(21, least_aim=0.6).universe_seed == 21 + wanted
+    assert UniverseData().facts(21).universe_seed == 21
 
 
 def test_numbers_of_classes_reach_from_two_to_a_hundred() -> None:
