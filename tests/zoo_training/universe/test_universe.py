@@ -175,7 +175,7 @@ def test_what_a_task_aims_at_is_known_without_making_it() -> None:
 def test_tasks_that_aim_low_are_passed_over() -> None:
     aims = [aim_of(seed) for seed in range(21, 27)]
     wanted = next(i for i, aim in enumerate(aims) if aim >= 0.6)
-    assert min(aims) < 0.6 and wanted > 0  # or the seeds show nothing
+    assert wanted > 0  # or the seeds show nothing
     assert UniverseData().facts(21, least_aim=0.6).universe_seed == 21 + wanted
     assert UniverseData().facts(21).universe_seed == 21
 
