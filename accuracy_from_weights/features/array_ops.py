@@ -23,6 +23,9 @@ FloatArray = NDArray[np.floating]
 
 TINY = 1e-30
 
+LARGEST_FEATURE = 1e4
+"""Features are clipped to it: beyond, a number says "absurd" and no more."""
+
 DIVERGED = 1e6
 """Beyond it a weight has diverged; clipping it keeps squares and their sums inside float32."""
 

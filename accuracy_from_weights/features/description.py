@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.features.array_ops import (
+    LARGEST_FEATURE,
     ArrayLike,
     FloatArray,
     columns,
@@ -43,9 +44,6 @@ from accuracy_from_weights.features.layer_statistics import (
 from accuracy_from_weights.features.propagation import DEPTH, PROPAGATION_NAMES, Step, propagate
 from accuracy_from_weights.features.sent_layers import SentLayer, part_of, sent_layers
 from accuracy_from_weights.weights.layers import NetworkStack, NetworkWeights
-
-_LIMIT = 1e4
-"""Features are clipped to it: beyond, a number says "absurd" and no more."""
 
 _TOGETHER = 2**18
 """Weights of small networks that are described at a time: they fit a processor's cache."""
@@ -233,6 +231,8 @@ def _table(
         ],
         axis=1,
     )
-    table = np.clip(np.nan_to_num(table, nan=0.0), -_LIMIT, _LIMIT).astype(np.float32)
+    table = np.clip(np.nan_to_num(table, nan=0.0), -LARGEST_FEATURE, LARGEST_FEATURE).astype(
+        np.float32
+    )
     table[~statistics["is_finite"].all(axis=1)] = np.nan
     return table

@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.weights.layers import NetworkStack
 
-STATISTICS = ("mean", "std", "q0", "q25", "q50", "q75", "q100")
 _PERCENTILES = (0, 25, 50, 75, 100)
-
-PAPER_FEATURE_NAMES = tuple(
-    f"layer{layer}.{tensor}.{statistic}"
-    for layer in range(4)
-    for tensor in ("kernel", "bias")
-    for statistic in STATISTICS
-)
-"""Names of the 56 columns for the paper's network, in the order of `paper_statistics`."""
 
 
 def paper_statistics(stack: NetworkStack) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.features.array_ops import LARGEST_FEATURE
 from accuracy_from_weights.features.probes.synthetic_inputs import INPUTS_PER_KIND, KINDS
 
 _Floats = NDArray[np.float64]
@@ -60,7 +61,6 @@ PROBE_NAMES: tuple[str, ...] = (
 )
 """Names of the columns of `summarise`."""
 
-_LIMIT = 1e4
 # Logits are cut to it, so that their fourth powers are finite.
 _LARGEST_LOGIT = 1e30
 _SMALLEST_PROBABILITY = 1e-30
@@ -140,7 +140,7 @@ def summarise(logits: _Floats, nudged: _Floats) -> NDArray[np.float32]:
             columns += [one[name] for name in SUMMARY_NAMES]
         overall = _pattern(answers) | {"between_kinds": _between_kinds(answers)}
         columns += [overall[name] for name in OVERALL_NAMES]
-    numbers[finite] = np.clip(np.stack(columns, axis=1), -_LIMIT, _LIMIT)
+    numbers[finite] = np.clip(np.stack(columns, axis=1), -LARGEST_FEATURE, LARGEST_FEATURE)
     return numbers
 
 
