@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
 from accuracy_from_weights.zoo.recipes.architecture import Architecture, InputForm
+
+NARROWEST = 8
+"""The fewest filters or units that a drawn layer has."""
 
 # Measured on one core of a server's processor with PyTorch 2.13: seconds a multiplication, a value
 # between layers, a layer's calls in one step, and a step along a sequence.
@@ -18,6 +22,28 @@ _SEQUENCE_STEP = {"lstm": 1.5e-5, "gru": 8e-5}
 _TRAINING = 3.0
 # Values that a block holds for each of its outputs: convolutions, normalisations, activations.
 _VALUES_OF_BLOCK = {"cnn": 3, "resnet": 6, "separable": 4}
+
+
+def narrowed(
+    architecture: Architecture, form: InputForm, n_classes: int, costliest: float
+) -> Architecture:
+    """Halve the widest layers, though not below 8, until one example costs little enough.
+
+    ``costliest`` are the most multiplications that an example may take.
+    """
+    a = architecture
+    while multiplications(a, form, n_classes) > costliest:
+        widest = max((*a.widths, *a.dense))
+        # Multiples of 4 stay multiples of 2, which is all that at most two heads ask of a width.
+        narrower = max(NARROWEST, widest // 8 * 4)
+        if narrower == widest:
+            break
+        widths, dense = (
+            tuple(narrower if width == widest else width for width in layers)
+            for layers in (a.widths, a.dense)
+        )
+        a = dataclasses.replace(a, widths=widths, dense=dense, heads=min(a.heads, 2))
+    return a
 
 
 def seconds_of_step(a: Architecture, form: InputForm, n_classes: int, batch: int) -> float:

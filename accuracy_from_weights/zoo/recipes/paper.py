@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.architecture import InputForm, paper_architecture
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
-from accuracy_from_weights.zoo.recipes.distributions import (
-    distribution_from_dict,
-    distribution_to_dict,
-    generator_for,
-    log_uniform,
-)
+from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution, log_uniform
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe, Task
 
 _INITIALISERS = ("glorot_normal", "he_normal", "orthogonal", "RandomNormal", "TruncatedNormal")
@@ -25,7 +20,7 @@ _SMALLEST = 16
 
 
 @dataclass(frozen=True)
-class PaperRecipe:
+class PaperRecipe(RecipeDistribution):
     """The distribution that the 120,000 networks of the Small CNN Zoo were drawn from.
 
     Every hyperparameter is drawn as there; how long and on how many images to train are
@@ -52,6 +47,8 @@ class PaperRecipe:
         In the universe of tasks, networks that are trained on each task of images.
     """
 
+    family: ClassVar[str] = "paper"
+
     epochs: int = 18
     checkpoints: tuple[int, ...] = (0, 1, 2, 3, 6, 10, 14, 18)
     batch_size: int = 128
@@ -71,34 +68,14 @@ class PaperRecipe:
                 f"The checkpoints {self.checkpoints} are not within {self.epochs} epochs."
             )
 
-    @property
-    def family(self) -> str:
-        """Name of the distribution."""
-        return "paper"
-
     def draw(
         self, index: int, seed: int, facts: DataFacts | Callable[..., DataFacts]
     ) -> NetworkRecipe:
-        """Draw recipe number ``index``.
-
-        Parameters
-        ----------
-        index : int
-            Which network of the zoo.
-        seed : int
-            The zoo's seed.
-        facts : DataFacts or callable
-            Images that there are; for the universe of tasks `UniverseData.facts`.
-
-        Returns
-        -------
-        NetworkRecipe
-            The same for the same arguments, whatever was drawn before.
-        """
+        """Draw recipe number ``index`` for a data set, or for the universe of tasks."""
         if callable(facts):
-            of_task = generator_for(self.family, index // self.per_task, seed, "task")
+            of_task = self.generator(index // self.per_task, seed, "task")
             facts = facts(int(of_task.integers(2**31)), "image")
-        rng = generator_for(self.family, index, seed, facts.name)
+        rng = self.generator(index, seed, facts.name)
         fraction = float(rng.choice((0.1, 0.25, 0.5, 1.0)))
         pool = min(self.n_train, facts.n_train)
         size = _SMALLEST if facts.form.size < 15 else facts.form.size
@@ -131,12 +108,3 @@ class PaperRecipe:
             initialiser=str(rng.choice(_INITIALISERS)),
             init_std=log_uniform(rng, 1e-3, 0.5),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON or TOML."""
-        return distribution_to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PaperRecipe:
-        """Turn the values of `to_dict` back; what is not given keeps its default."""
-        return distribution_from_dict(cls, values)

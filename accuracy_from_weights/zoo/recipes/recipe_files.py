@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from accuracy_from_weights.errors import UnreadableFileError, ZooError
 from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution
+from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
+from accuracy_from_weights.zoo.recipes.universe import UniverseRecipe
+from accuracy_from_weights.zoo.recipes.wild import WildRecipe
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-FAMILIES = {
-    "paper": ("accuracy_from_weights.zoo.recipes.paper", "PaperRecipe"),
-    "universe": ("accuracy_from_weights.zoo.recipes.universe", "UniverseRecipe"),
-    "wild": ("accuracy_from_weights.zoo.recipes.wild", "WildRecipe"),
+FAMILIES: dict[str, type[RecipeDistribution]] = {
+    kind.family: kind for kind in (PaperRecipe, UniverseRecipe, WildRecipe)
 }
 
 
@@ -38,37 +38,19 @@ def load_recipe(name_or_path: str | Path) -> RecipeDistribution:
     ZooError
         When the family or a value is unknown or outside its range.
     """
-    if str(name_or_path) in FAMILIES:
-        return recipe_from_dict({"family": str(name_or_path)})
-    path = Path(name_or_path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        # RecursionError: brackets within brackets within brackets
-        raise UnreadableFileError(
-            f"{path} is no recipe ({error}). Give {', '.join(FAMILIES)} or a TOML file."
-        ) from error
-    return recipe_from_dict(values)
-
-
-def recipe_from_dict(values: dict[str, Any]) -> RecipeDistribution:
-    """Turn the values of a distribution's ``to_dict`` back into it.
-
-    Raises
-    ------
-    ZooError
-        When the family or a value is unknown or outside its range.
-    """
+    values: dict[str, Any] = {"family": str(name_or_path)}
+    if values["family"] not in FAMILIES:
+        path = Path(name_or_path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            # RecursionError: brackets within brackets within brackets
+            raise UnreadableFileError(
+                f"{path} is no recipe ({error}). Give {', '.join(FAMILIES)} or a TOML file."
+            ) from error
     family = values.get("family")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ZooError(
             f"The recipe names the family {family!r}, which is none of {', '.join(FAMILIES)}."
         )
-    module, name = FAMILIES[family]
-    try:
-        recipe: RecipeDistribution = getattr(importlib.import_module(module), name).from_dict(
-            values
-        )
-    except TypeError as error:
-        raise ZooError(f"A value of the recipe {family} has the wrong type: {error}.") from error
-    return recipe
+    return FAMILIES[family].from_dict(values)

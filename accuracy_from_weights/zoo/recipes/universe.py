@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,12 +12,7 @@ from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.costs import seconds_of_example, seconds_of_step
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
-from accuracy_from_weights.zoo.recipes.distributions import (
-    distribution_from_dict,
-    distribution_to_dict,
-    generator_for,
-    log_uniform,
-)
+from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution, log_uniform
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe, Task
 from accuracy_from_weights.zoo.recipes.universe_architecture import draw_architecture, draw_idiom
 from accuracy_from_weights.zoo.recipes.wild import draw_initialiser, draw_rate
@@ -49,7 +44,7 @@ def dataset_name(seed: int) -> str:
 
 
 @dataclass(frozen=True)
-class UniverseRecipe:
+class UniverseRecipe(RecipeDistribution):
     """A distribution over tasks of the universe, architectures and ways of training.
 
     Every ``per_task`` networks a new task is drawn. Architectures are those that users of PyTorch
@@ -77,6 +72,8 @@ class UniverseRecipe:
         The most seconds of one core, as `costs` estimates them, that a network may take; longer
         runs are cut, though not below 200 steps.
     """
+
+    family: ClassVar[str] = "universe"
 
     per_task: int = 4
     per_architecture: int = 1
@@ -111,30 +108,10 @@ class UniverseRecipe:
                 f"max_steps of {numbers} and a budget of {self.budget}; all have to be positive."
             )
 
-    @property
-    def family(self) -> str:
-        """Name of the distribution."""
-        return "universe"
-
     def draw(self, index: int, seed: int, facts: FactsOf) -> NetworkRecipe:
-        """Draw recipe number ``index``.
-
-        Parameters
-        ----------
-        index : int
-            Which network of the zoo.
-        seed : int
-            The zoo's seed.
-        facts : callable
-            `UniverseData.facts`.
-
-        Returns
-        -------
-        NetworkRecipe
-            The same for the same arguments, whatever was drawn before.
-        """
-        shared = generator_for(self.family, index // self.per_architecture, seed, "architecture")
-        own = generator_for(self.family, index, seed, "network")
+        """Draw recipe number ``index`` for the universe of tasks."""
+        shared = self.generator(index // self.per_architecture, seed, "architecture")
+        own = self.generator(index, seed, "network")
         known, first = self._tasks(index, seed, facts, shared)
         form = known.form
         if form.kind != "table":
@@ -195,7 +172,7 @@ class UniverseRecipe:
         """Return the facts of the network's task, and of the first one of its architecture."""
 
         def of_network(network: int, kind: str | None) -> DataFacts:
-            rng = generator_for(self.family, network // self.per_task, seed, "task")
+            rng = self.generator(network // self.per_task, seed, "task")
             return facts(int(rng.integers(2**31)), kind, self.least_aim)
 
         if self.per_architecture <= 1:
@@ -238,12 +215,3 @@ class UniverseRecipe:
             noise = float(rng.uniform(0.0, 0.3)) if rng.random() < 0.1 else 0.0
             n = log_uniform(rng, min(1_000, most), most)
         return max(batch, min(round(n), most)), noise
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON or TOML."""
-        return distribution_to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> UniverseRecipe:
-        """Turn the values of `to_dict` back; what is not given keeps its default."""
-        return distribution_from_dict(cls, values)

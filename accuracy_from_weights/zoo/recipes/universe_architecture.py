@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,9 @@ from accuracy_from_weights.zoo.recipes.architecture import (
     InputForm,
     paper_architecture,
 )
-from accuracy_from_weights.zoo.recipes.costs import multiplications
+from accuracy_from_weights.zoo.recipes.costs import NARROWEST, narrowed
 from accuracy_from_weights.zoo.recipes.distributions import log_uniform
+from accuracy_from_weights.zoo.recipes.wild_architecture import draw_transformer, draw_width
 
 IDIOMS = {"torch": 0.4, "keras": 0.35, "mixed": 0.25}
 """How often a network is put together as users of a framework do, and how often as neither."""
@@ -40,7 +40,6 @@ _KINDS: dict[str, dict[str, float]] = {
 _SMALLEST_OF_PAPER = 15
 # From here on the first block mostly halves the size.
 _LARGE = 20
-_NARROWEST = 8
 _MOST_RESIDUAL_BLOCKS = 10
 
 Draw = np.random.Generator
@@ -77,7 +76,7 @@ def draw_architecture(rng: Draw, form: InputForm, idiom: str, costliest: float) 
             values["embedding"] = int(rng.choice((8, 16, 32, 64)))
         architecture = Architecture(**values)
         try:
-            return _affordable(architecture, form, costliest)
+            return narrowed(architecture, form, 10, costliest)
         except ZooError:  # it leaves nothing of inputs this small
             continue
 
@@ -104,11 +103,6 @@ def _dense_layers(rng: Draw, share: float) -> tuple[int, ...]:
     return tuple(int(rng.choice((16, 32, 64, 128))) for _ in range(1 + (rng.random() < 0.2)))
 
 
-def _width(rng: Draw, widest: int) -> int:
-    """Draw a multiple of 4 from 8 on, narrow ones as likely as wide ones."""
-    return 4 * max(2, round(log_uniform(rng, _NARROWEST, widest) / 4))
-
-
 def _convolutional(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
     """Draw plain, residual and separable convolutions for images, signals and tokens."""
     flat = form.dims == 1
@@ -124,7 +118,7 @@ def _convolutional(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
     strides[places[:halvings]] = 2
     if form.size >= _LARGE and rng.random() < 0.7:
         strides[0] = 2
-    first = _width(rng, 64)
+    first = draw_width(rng, 64)
     if rng.random() < 0.6:
         # Wider wherever the maps get smaller, as in VGG and ResNet.
         widths = tuple(int(min(first * 2**n, 128)) for n in np.cumsum(strides == 2))
@@ -150,34 +144,26 @@ def _convolutional(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
 
 def _dense(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
     depth = int(rng.integers(1, 5))
-    first = _width(rng, 192 if form.kind == "table" else 128)
+    first = draw_width(rng, 192 if form.kind == "table" else 128)
     shrinking = rng.random() < 0.4
     return {
-        "widths": tuple(max(_NARROWEST, first // (2**i if shrinking else 1)) for i in range(depth)),
+        "widths": tuple(max(NARROWEST, first // (2**i if shrinking else 1)) for i in range(depth)),
         "normalisation": str(rng.choice(("none", "batch", "layer"), p=(0.55, 0.3, 0.15))),
     }
 
 
 def _transformer(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
-    patch = 0
-    if form.kind != "tokens":
-        fitting = [p for p in (2, 3, 4, 5, 7, 8) if 2 <= form.size // p <= 8]
-        patch = int(rng.choice(fitting))
-    heads = int(rng.choice((1, 2, 4)))
-    width = heads * 4 * int(rng.integers(2, 48 // (4 * heads) + 1))
+    fitting = [p for p in (2, 3, 4, 5, 7, 8) if 2 <= form.size // p <= 8]
+    patches = None if form.kind == "tokens" else fitting
     return {
-        "widths": (width,) * int(rng.integers(1, 5)),
-        "normalisation": "layer",
-        "patch_size": patch,
-        "heads": heads,
-        "mlp_ratio": float(rng.choice((1.0, 2.0, 4.0))),
+        **draw_transformer(rng, patches, widest=48, most_blocks=4),
         "activation": str(rng.choice(("relu", "gelu"))),
         "dense": _dense_layers(rng, 0.1),
     }
 
 
 def _recurrent(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
-    width = _width(rng, 64)
+    width = draw_width(rng, 64)
     return {
         "widths": (width,) * (1 + int(rng.random() < 0.3)),
         "head": str(rng.choice(("last", "average", "max"), p=(0.65, 0.2, 0.15))),
@@ -186,21 +172,3 @@ def _recurrent(rng: Draw, form: InputForm, kind: str) -> dict[str, Any]:
 
 
 _PARTS = {"mlp": _dense, "vit": _transformer, "lstm": _recurrent, "gru": _recurrent}
-
-
-def _affordable(architecture: Architecture, form: InputForm, costliest: float) -> Architecture:
-    """Halve the widest layers, though not below 8, until one example costs little enough."""
-    a = architecture
-    while multiplications(a, form, 10) > costliest:
-        widest = max((*a.widths, *a.dense))
-        # Multiples of 4 stay multiples of 2, which is all that at most two heads ask of a width.
-        narrower = max(_NARROWEST, widest // 8 * 4)
-        if narrower == widest:
-            break
-
-        def narrow(widths: tuple[int, ...], widest: int = widest, to: int = narrower) -> Any:
-            return tuple(to if width == widest else width for width in widths)
-
-        heads = min(a.heads, 2)
-        a = dataclasses.replace(a, widths=narrow(a.widths), dense=narrow(a.dense), heads=heads)
-    return a

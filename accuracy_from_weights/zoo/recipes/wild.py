@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,12 +11,7 @@ from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.zoo.recipes.architecture import InputForm
 from accuracy_from_weights.zoo.recipes.costs import multiplications, n_kernels
 from accuracy_from_weights.zoo.recipes.data_facts import DataFacts
-from accuracy_from_weights.zoo.recipes.distributions import (
-    distribution_from_dict,
-    distribution_to_dict,
-    generator_for,
-    log_uniform,
-)
+from accuracy_from_weights.zoo.recipes.distributions import RecipeDistribution, log_uniform
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe, Task
 from accuracy_from_weights.zoo.recipes.wild_architecture import draw_architecture
 
@@ -36,7 +30,7 @@ _SPACING = (0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
-class WildRecipe:
+class WildRecipe(RecipeDistribution):
     """A distribution over architectures, tasks and ways of training, good and bad.
 
     Depth 1 to 8, widths 8 to 128; dense, convolutional, residual, depthwise-separable networks and
@@ -71,6 +65,8 @@ class WildRecipe:
         as 2e7 a step; longer runs are cut. The default is some two seconds of one core.
     """
 
+    family: ClassVar[str] = "wild"
+
     share_overfitted: float = 0.46
     share_undertrained: float = 0.08
     share_untrained: float = 0.04
@@ -96,11 +92,6 @@ class WildRecipe:
             raise ZooError(f"The sizes {self.sizes} are not all at least 8 pixels.")
 
     @property
-    def family(self) -> str:
-        """Name of the distribution."""
-        return "wild"
-
-    @property
     def shares(self) -> dict[str, float]:
         """Probability of each regime."""
         others = {
@@ -112,8 +103,8 @@ class WildRecipe:
         return {"good": round(1.0 - sum(others.values()), 12), **others}
 
     def draw(self, index: int, seed: int, facts: DataFacts) -> NetworkRecipe:
-        """Draw recipe number ``index``; see `PaperRecipe.draw`."""
-        rng = generator_for(self.family, index, seed, facts.name)
+        """Draw recipe number ``index`` for a data set."""
+        rng = self.generator(index, seed, facts.name)
         regime = str(rng.choice(REGIMES, p=[self.shares[name] for name in REGIMES]))
         sizes = [size for size in self.sizes if size <= facts.form.size] or [facts.form.size]
         size = int(rng.choice(sizes))
@@ -184,15 +175,6 @@ class WildRecipe:
             elif regime == "undertrained":
                 steps = log_uniform(rng, 10, max(10.0, 0.3 * self.max_steps))
         return round(n_train), noise, max(6, round(steps))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON or TOML."""
-        return distribution_to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> WildRecipe:
-        """Turn the values of `to_dict` back; what is not given keeps its default."""
-        return distribution_from_dict(cls, values)
 
 
 def _draw_classes(rng: np.random.Generator, n_old: int) -> tuple[str, tuple[int, ...]]:

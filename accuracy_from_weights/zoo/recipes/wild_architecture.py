@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from accuracy_from_weights.zoo.recipes.architecture import (
     Architecture,
     InputForm,
 )
-from accuracy_from_weights.zoo.recipes.costs import multiplications
+from accuracy_from_weights.zoo.recipes.costs import NARROWEST, narrowed
+from accuracy_from_weights.zoo.recipes.distributions import log_uniform
 
 _MAX_DEPTH = 8
-_NARROWEST, _WIDEST = 8, 128
+_WIDEST = 128
 # The most multiplications for one image: beyond it, widths are halved.
 _COSTLIEST = 1.5e6
 
@@ -28,40 +29,41 @@ def draw_architecture(rng: np.random.Generator, size: int) -> Architecture:
     )
     activation = str(rng.choice(ACTIVATIONS))
     if kind == "vit":
-        architecture = _draw_transformer(rng, size, activation)
+        patches = [p for p in (2, 4, 5, 7) if size % p == 0 and size // p <= 7] or [size // 2]
+        values = draw_transformer(rng, patches, widest=64, most_blocks=6)
+        architecture = Architecture("vit", activation=activation, **values)
     elif kind == "mlp":
         depth = int(rng.integers(1, 6))
         architecture = Architecture(
             kind="mlp",
-            widths=tuple(_draw_width(rng) for _ in range(depth)),
+            widths=tuple(draw_width(rng, _WIDEST) for _ in range(depth)),
             normalisation=str(rng.choice(("none", "batch", "layer"), p=(0.5, 0.25, 0.25))),
             activation=activation,
         )
     else:
         architecture = _draw_convolutions(rng, kind, size, activation)
-    return _affordable(architecture, size)
+    return narrowed(architecture, InputForm("image", (3, size, size)), 20, _COSTLIEST)
 
 
-def _draw_width(rng: np.random.Generator) -> int:
-    """Draw a width of 8 to 128, a multiple of 4, narrow ones as likely as wide ones."""
-    return 4 * round(float(np.exp(rng.uniform(np.log(_NARROWEST), np.log(_WIDEST)))) / 4)
+def draw_width(rng: np.random.Generator, widest: int) -> int:
+    """Draw a multiple of 4 from 8 on, narrow ones as likely as wide ones."""
+    return 4 * round(log_uniform(rng, NARROWEST, widest) / 4)
 
 
-def _draw_transformer(rng: np.random.Generator, size: int, activation: str) -> Architecture:
-    patch = int(
-        rng.choice([p for p in (2, 4, 5, 7) if size % p == 0 and size // p <= 7] or [size // 2])
-    )
+def draw_transformer(
+    rng: np.random.Generator, patches: list[int] | None, widest: int, most_blocks: int
+) -> dict[str, Any]:
+    """Draw what is a transformer's own; ``patches`` are the sizes of a patch, None for tokens."""
+    patch = 0 if patches is None else int(rng.choice(patches))
     heads = int(rng.choice((1, 2, 4)))
-    width = heads * 4 * int(rng.integers(2, 64 // (4 * heads) + 1))
-    return Architecture(
-        kind="vit",
-        widths=(width,) * int(rng.integers(1, 7)),
-        normalisation="layer",
-        activation=activation,
-        patch_size=patch,
-        heads=heads,
-        mlp_ratio=float(rng.choice((1.0, 2.0, 4.0))),
-    )
+    width = heads * 4 * int(rng.integers(2, widest // (4 * heads) + 1))
+    return {
+        "widths": (width,) * int(rng.integers(1, most_blocks + 1)),
+        "normalisation": "layer",
+        "patch_size": patch,
+        "heads": heads,
+        "mlp_ratio": float(rng.choice((1.0, 2.0, 4.0))),
+    }
 
 
 def _draw_convolutions(
@@ -73,7 +75,7 @@ def _draw_convolutions(
     while True:
         depth = int(rng.integers(2 if kind != "cnn" else 1, deepest + 1))
         grows = rng.random() < 0.5
-        widths = [_draw_width(rng) for _ in range(depth)]
+        widths = [draw_width(rng, _WIDEST) for _ in range(depth)]
         architecture = Architecture(
             kind=kind,
             widths=tuple(sorted(widths) if grows else widths[:1] * depth),
@@ -90,20 +92,3 @@ def _draw_convolutions(
         except ZooError:
             continue
         return architecture
-
-
-def _affordable(architecture: Architecture, size: int) -> Architecture:
-    """Halve the widest layers, though not below 8, until one image costs little enough."""
-    form = InputForm("image", (3, size, size))
-    while multiplications(architecture, form, 20) > _COSTLIEST:
-        widest = max(architecture.widths)
-        # Multiples of 4 stay multiples of 2, which is all that at most two heads ask of a width.
-        narrower = max(_NARROWEST, widest // 8 * 4)
-        if narrower == widest:
-            break
-        architecture = dataclasses.replace(
-            architecture,
-            widths=tuple(narrower if w == widest else w for w in architecture.widths),
-            heads=min(architecture.heads, 2),
-        )
-    return architecture
