@@ -345,7 +345,7 @@ def propagate(steps: Sequence[Step], n_before: int) -> ArrayLike:
     hidden = []
     for step in steps[:-1]:
         linear = _normalised(step, _through(step, state))
-        state = linear if step.kind in ("attention", "embedding") else _activated(linear)
+        state = linear if step.kind == "embedding" else _activated(linear)
         numbers, power = _hidden_numbers(power, linear, state, step)
         hidden.append(numbers)
         scale = xp.where((power > 1e12) | (power < 1e-12), 1 / xp.sqrt(power), power * 0 + 1)

@@ -94,4 +94,6 @@ def _sent(layer: Layer, kernel: ArrayLike, others: list[ArrayLike | None]) -> Se
     turned = kernel.swapaxes(1, 2) if is_turned else kernel
     gain, bias, scale, shift = (None if a is None else as_float32(a) for a in others)
     shape = tuple(layer.shape)
-    return SentLayer(layer.kind, turned, gain, bias, scale, shift, is_turned, shape)
+    # Most files and most modules of users hold queries, keys and values as dense layers.
+    kind = "dense" if layer.kind == "attention" else layer.kind
+    return SentLayer(kind, turned, gain, bias, scale, shift, is_turned, shape)
