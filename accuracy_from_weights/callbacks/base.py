@@ -74,7 +74,8 @@ class AccuracyCallback(CommonParameters):
             part=self.part,
         )
         self._chart = Chart(self.chart_to, self.name)
-        self._reader = LogReader(self.log_keys, self.anchor_on, self.log_advice, self.warn_once)
+        advice = None if self._judge.wants_sample else self.log_advice
+        self._reader = LogReader(self.log_keys, self.anchor_on, advice, self.warn_once)
         self._decision: Decision | None = None
         self._values: dict[str, float] | None = None
         self._failed = False
@@ -314,7 +315,8 @@ class AccuracyCallback(CommonParameters):
 
     def _is_blind(self, log: Mapping[str, float] | None) -> bool:
         """Return whether the training accuracy is missing, which a predictor takes for guessing."""
-        return self._judge.wants_log and "accuracy" not in (log or {})
+        judge = self._judge
+        return judge.wants_log and not judge.wants_sample and "accuracy" not in (log or {})
 
     def _describe(self, run: Any, log: Mapping[str, float] | None) -> Row:
         if self._task is None:

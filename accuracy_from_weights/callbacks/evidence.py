@@ -44,13 +44,14 @@ class LogReader:
     anchor_on
         Name of the validation accuracy, or None to search for usual names.
     advice
-        What to do where the training accuracy is missing: a clause that follows a colon.
+        What to do where the training accuracy is missing: a clause that follows a colon. None where
+        a training sample stands in for what is not logged.
     warn
         Called as ``warn(topic, text)`` with what the user should know.
     """
 
     def __init__(
-        self, log_keys: Any, anchor_on: Any, advice: str, warn: Callable[[str, str], None]
+        self, log_keys: Any, anchor_on: Any, advice: str | None, warn: Callable[[str, str], None]
     ) -> None:
         self.names: dict[str, str | None] = {"accuracy": None, "loss": None}
         if log_keys is not None:
@@ -91,13 +92,17 @@ class LogReader:
 
     def _warn_missing(self, meaning: str, name: str | None, metrics: Mapping[str, Any]) -> None:
         what = f"the training {meaning}, which this feature set reads,"
-        without = " Without it there is no estimate." if meaning == "accuracy" else ""
-        if name is None:
-            advice = self._advice if meaning == "accuracy" else "log it, too"
-            text = f"{what} is not logged: {advice}.{without}"
-        else:
+        then = " Without it there is no estimate." if meaning == "accuracy" else ""
+        if self._advice is None:
+            then = " That of the training sample stands in for it."
+        if name is not None:
             logged = ", ".join(map(repr, metrics)) or "nothing"
-            text = f"{what} was to be {name!r}, which is not logged. Logged are: {logged}.{without}"
+            text = f"{what} was to be {name!r}, which is not logged. Logged are: {logged}.{then}"
+        elif self._advice is not None:
+            advice = self._advice if meaning == "accuracy" else "log it, too"
+            text = f"{what} is not logged: {advice}.{then}"
+        else:
+            return
         self._warn(f"no training {meaning}", text)
 
     def validation(

@@ -61,9 +61,10 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
     callback then decides at each epoch's end.
 
     The parameters are those of `AccuracyCallback`. The Trainer logs the training loss alone, in
-    epochs before this one where ``logging_strategy="epoch"``; log the accuracy yourself, as in
-    ``self.log({"train_accuracy": ...})`` of a Trainer of your own. True accuracies are those that
-    evaluations find by ``compute_metrics``. The state of a `stopping` rule is kept in checkpoints.
+    epochs before this one where ``logging_strategy="epoch"``; without a training sample, log the
+    accuracy yourself, as in ``self.log({"train_accuracy": ...})`` of a Trainer of your own. True
+    accuracies are those that evaluations find by ``compute_metrics``. The state of a `stopping`
+    rule is kept in checkpoints.
 
     Notes
     -----

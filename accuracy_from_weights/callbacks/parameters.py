@@ -66,8 +66,9 @@ class CommonParameters(Guarded):
             What the predictor that ships reads. ``"weights"``: the weights alone.
             ``"weights+probes"``: also the network's answers to synthetic inputs.
             ``"weights+probes+log"``: also training accuracy and loss.
-            ``"weights+probes+log+sample"``: also its answers on 256 training examples. Defaults to
-            what `predictor` was fitted to, and to ``"weights"`` without one.
+            ``"weights+probes+log+sample"``: also its answers on 256 training examples, which stand
+            in where no training accuracy or loss is logged. Defaults to what `predictor` was fitted
+            to, and to ``"weights"`` without one.
         task : {"binary", "multiclass"}, optional
             What the network is trained for, where neither it nor its loss tells. A network that is
             known to classify nothing (a regression, a detector, an autoencoder, ...) gets one

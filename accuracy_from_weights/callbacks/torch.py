@@ -48,7 +48,7 @@ class Monitor(AccuracyCallback):
     *arguments, **parameters
         Those of `AccuracyCallback`. An epoch is a call of `update`. `anchor_every` needs
         `validate`, since there is no validation of a framework to read; `forecast` needs
-        `planned_epochs`; and `features` that name the log need the `log` of `update`.
+        `planned_epochs`; and ``features="weights+probes+log"`` needs the `log` of `update`.
     log_to : callable, optional
         Called as ``log_to(values, step)`` at each update: ``wandb.log``, ``mlflow.log_metrics``, or
         ``lambda values, step: [writer.add_scalar(k, v, step) for k, v in values.items()]`` for
@@ -130,8 +130,9 @@ class Monitor(AccuracyCallback):
         log : mapping, optional
             What the loop knows for free, ``{"accuracy": fraction, "loss": nats, "samples":
             number}``: accuracy and loss on training data, and how many samples that has. Read
-            where `features` names the log. ``"val_accuracy"`` may stand beside them: it is drawn
-            by `chart_to`, and the estimate knows nothing of it.
+            where `features` names the log; with the sample, none of it is needed.
+            ``"val_accuracy"`` may stand beside them: it is drawn by `chart_to`, and the estimate
+            knows nothing of it.
         accuracy : float, optional
             The model's true accuracy, a fraction, where it is known: this estimate and those that
             follow are anchored to it.

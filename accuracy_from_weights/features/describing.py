@@ -6,6 +6,7 @@ weights, networks of one architecture together.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
 from accuracy_from_weights.features.description import describe
 from accuracy_from_weights.features.feature_sets import check_feature_set
-from accuracy_from_weights.features.log_columns import log_row
+from accuracy_from_weights.features.log_columns import log_row, read_log
 from accuracy_from_weights.features.task import as_classifier, check_task, declared_task
 from accuracy_from_weights.weights import (
     NetworkWeights,
@@ -59,7 +60,8 @@ def describe_network(
         it; see `probes.probe`.
     log : mapping of str to float, optional
         What the training loop reported of its last epoch: ``accuracy``, a fraction, ``loss``, in
-        nats, and ``samples``, the number of training samples; see `log_columns.read_log`.
+        nats, and ``samples``, the number of training samples; see `log_columns.read_log`. With a
+        sample, accuracy and loss that are not given are those of the network on the sample.
     sample : TrainingSample or (x, y), optional
         Examples that the network is trained on, a few hundred; see
         `training_sample.describe_sample`.
@@ -79,8 +81,8 @@ def describe_network(
     Raises
     ------
     InvalidArgumentError
-        When there is no such feature set, the log is needed and missing, its accuracy is no
-        fraction, its number of samples is below 1, or the sample is needed and missing.
+        When there is no such feature set, the sample is needed and missing, or else the log, its
+        accuracy is no fraction, or its number of samples is below 1.
     UnsupportedModelError, UnreadableFileError
         As `read_weights` and `probe`, and where the network is no classifier.
 
@@ -98,8 +100,7 @@ def describe_network(
         from accuracy_from_weights.features.probes import probe
 
         parts.append(probe(source, input_shape)[None])
-    if "log" in feature_set:
-        parts.append(log_row(log))
+    answers = []
     if "sample" in feature_set:
         from accuracy_from_weights.features.training_sample import describe_sample
 
@@ -109,8 +110,13 @@ def describe_network(
                 "sample=(x, y) with a few hundred of them, or use a predictor with "
                 "features='weights+probes+log'."
             )
-        parts.append(describe_sample(source, sample)[None])
-    return np.concatenate([*parts, _graph_row(network)[None]], axis=1)
+        row, measured = describe_sample(source, sample)
+        answers.append(row[None])
+        # Rather what a loop reports: it is of all the data, and not of some hundred examples.
+        log = measured | {k: v for k, v in read_log(log or {}).items() if not math.isnan(v)}
+    if "log" in feature_set:
+        parts.append(log_row(log))
+    return np.concatenate([*parts, *answers, _graph_row(network)[None]], axis=1)
 
 
 def describe_many(

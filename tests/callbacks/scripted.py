@@ -16,6 +16,7 @@ from accuracy_from_weights.callbacks import judging
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.description import FEATURE_NAMES
+from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.estimate import Estimate
 from accuracy_from_weights.stopping import Diverged, FirstOf, Hopeless, Patience, Plateau
@@ -125,6 +126,21 @@ class Informed:
             truth - network.accuracy for network, truth in zip(networks, accuracies, strict=True)
         ]
         return replace(self, shift=float(np.mean(lacking)))
+
+
+@dataclass
+class Sampled(Informed):
+    """Reads a training sample, and notes accuracy and loss in the log of each row."""
+
+    features: str = "weights+probes+log+sample"
+    logs: list[tuple[float, float]] = field(default_factory=list)
+
+    def judge(self, rows: np.ndarray, **more: Any) -> list[Estimate]:
+        names = feature_names(self.features)
+        self.logs.append(
+            tuple(float(rows[0, names.index(f"log.{k}")]) for k in ("accuracy", "loss"))
+        )
+        return super().judge(rows, **more)
 
 
 def notes_of_descriptions(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:

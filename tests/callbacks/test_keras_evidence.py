@@ -10,7 +10,7 @@ from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
 from tests.callbacks.keras_runs import KEY, Snapshots, X, Y, fit, network, outcome
-from tests.callbacks.scripted import Informed, ours_among, raw_accuracy
+from tests.callbacks.scripted import Informed, Sampled, ours_among, raw_accuracy
 
 HELD_OUT = (X[:40], Y[:40])
 
@@ -187,8 +187,13 @@ def test_bad_arguments_are_told_at_construction(arguments, expected):
 
 def test_training_examples_are_given(described):
     features = "weights+probes+log+sample"
-    fit(network(), [AccuracyFromWeights(Informed(features=features), sample=(X, Y))], 2)
+    model, ours = network(metrics=()), AccuracyFromWeights(predictor := Sampled(), sample=(X, Y))
+    history = fit(model, [ours], 2).history
     assert [len(given["sample"]) for given in described] == [128] * 2
+    # The sample is all of the training data, whose accuracy this model does not log.
+    accuracy = (model.predict(X, verbose=0).argmax(1) == Y).mean()
+    assert predictor.logs[-1] == pytest.approx((accuracy, history["loss"][-1]))
+    assert len(history[KEY]) == 2
     with pytest.warns(AccuracyFromWeightsWarning, match=r"pass sample=\(x, y\)") as caught:
         history = fit(network(), [AccuracyFromWeights(Informed(features=features))], 2).history
     assert len(ours_among(caught)) == 1

@@ -9,9 +9,10 @@ import torch
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
-from tests.callbacks.lightning_runs import KEY, QUIET, fit, make_network, saver
+from tests.callbacks.lightning_runs import KEY, QUIET, fit, loader, make_network, saver
 from tests.callbacks.scripted import (
     Informed,
+    Sampled,
     Scripted,
     ours_among,
     random_states,
@@ -71,6 +72,12 @@ class Note(root.Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         self.metrics.append({key: float(value) for key, value in trainer.callback_metrics.items()})
         self.raw.append(raw_accuracy(pl_module))
+
+
+def accuracy_of(network) -> float:
+    x, y = loader().dataset.tensors
+    with torch.no_grad():
+        return float((network.net.eval()(x).argmax(1) == y).float().mean())
 
 
 @pytest.mark.parametrize("validate", [False, True])
@@ -264,8 +271,9 @@ def test_a_plateau_scheduler_neither_misses_its_key_nor_counts_a_failure():
 
 
 def test_training_examples_are_those_of_the_first_batches_and_stay_the_same(described):
-    ours = AccuracyFromWeights(Informed(features="weights+probes+log+sample"))
-    fit(root, [ours], 3, network=measuring())
+    predictor, note = Sampled(), Note()
+    _, network = fit(root, [AccuracyFromWeights(predictor), note], 3)
+    assert predictor.logs[-1] == pytest.approx((accuracy_of(network), note.metrics[-1]["loss"]))
     samples = [given["sample"] for given in described]
     assert len(samples) == 3
     assert all(sample is samples[0] for sample in samples)

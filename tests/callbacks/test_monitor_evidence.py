@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from accuracy_from_weights.stopping import Patience
 from tests.callbacks.loop import KEY, network, train
 from tests.callbacks.scripted import (
     Informed,
+    Sampled,
     Scripted,
     digits,
     ours_among,
@@ -75,18 +77,22 @@ def test_the_shape_is_that_of_the_first_forward_pass(described, compiled):
 
 
 def test_batches_that_the_loop_shows_give_the_training_examples(described):
-    monitor, model = Monitor(Informed(features="weights+probes+log+sample")), network()
+    monitor, model = Monitor(predictor := Sampled()), network()
     x, y = (torch.from_numpy(array) for array in digits(320))
     before = random_states()
     for _ in range(2):
         for batch in torch.arange(320).split(64):
             monitor.see_batch((x.permute(0, 3, 1, 2)[batch], y[batch]))
-        monitor.update(model, log={"accuracy": 0.5, "loss": 2.0})
+        assert monitor.update(model)[KEY] > 0
     first, second = (given["sample"] for given in described)
     assert len(first) == 256
     assert first is second
     assert [given["input_shape"] for given in described] == [SHAPE] * 2
     assert random_states() == before
+    assert predictor.logs[0] == predictor.logs[1]
+    assert np.isfinite(predictor.logs).all()
+    monitor.update(model, log={"accuracy": 0.5})
+    assert predictor.logs[2] == (0.5, predictor.logs[0][1])
 
 
 def test_a_batch_without_classes_is_one_warning():

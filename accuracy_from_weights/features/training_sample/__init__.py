@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes.models import answers_of, input_spec
-from accuracy_from_weights.features.training_sample.answers import SAMPLE_NAMES, summarise_answers
+from accuracy_from_weights.features.training_sample.answers import (
+    SAMPLE_NAMES,
+    summarise_answers,
+    training_log,
+)
 from accuracy_from_weights.features.training_sample.sample import (
     SAMPLE_SIZE,
     SMALLEST_SAMPLE,
@@ -53,7 +57,9 @@ def take_sample(model: Any, x: Any, y: Any, spec: InputSpec | None = None) -> Tr
     return TrainingSample(x, y, spec)
 
 
-def describe_sample(model: Any, sample: TrainingSample | tuple[Any, Any]) -> NDArray[np.float32]:
+def describe_sample(
+    model: Any, sample: TrainingSample | tuple[Any, Any]
+) -> tuple[NDArray[np.float32], dict[str, float]]:
     """Describe how a model answers to examples that it is trained on.
 
     The model is asked about 256 of them as they are, mixed in pairs, shifted, blurred, covered,
@@ -67,8 +73,10 @@ def describe_sample(model: Any, sample: TrainingSample | tuple[Any, Any]) -> NDA
 
     Returns
     -------
-    ndarray of shape (len(SAMPLE_NAMES),), float32
+    row : ndarray of shape (len(SAMPLE_NAMES),), float32
         NaN throughout when an answer is not finite.
+    log : dict of str to float
+        Accuracy and loss on the training data, as `training_log` returns them.
 
     Raises
     ------
@@ -80,4 +88,5 @@ def describe_sample(model: Any, sample: TrainingSample | tuple[Any, Any]) -> NDA
     if not isinstance(sample, TrainingSample):
         sample = take_sample(model, *sample)
     batches = ((inputs, sample.beside) for _, inputs in sample.variants())
-    return summarise_answers(answers_of(model, sample.spec, batches, sample.name), sample)
+    outputs = answers_of(model, sample.spec, batches, sample.name)
+    return summarise_answers(outputs, sample), training_log(outputs, sample)

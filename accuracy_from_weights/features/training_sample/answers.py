@@ -127,6 +127,34 @@ def summarise_answers(outputs: NDArray[np.generic], sample: TrainingSample) -> N
     return np.array([numbers[name] for name in SAMPLE_NAMES], np.float32)
 
 
+def training_log(outputs: NDArray[np.generic], sample: TrainingSample) -> dict[str, float]:
+    """Return what a network reaches on the training data that a sample was chosen from.
+
+    The sample is balanced over the classes and a training loop's accuracy is not, so each example
+    counts by how common its class is.
+
+    Parameters
+    ----------
+    outputs, sample
+        As in `summarise_answers`.
+
+    Returns
+    -------
+    dict of str to float
+        ``accuracy``, a fraction, and ``loss``, in nats; NaN where an answer is not finite.
+    """
+    clean = logits_of(outputs)[: len(sample)]
+    losses = -_log_probabilities(clean)[np.arange(len(sample)), sample.classes]
+    right = np.where(np.isfinite(losses), clean.argmax(axis=1) == sample.classes, np.nan)
+    return {"accuracy": float(right @ sample.weights), "loss": float(losses @ sample.weights)}
+
+
+def _log_probabilities(logits: _Floats) -> _Floats:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p: _Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_p
+
+
 def _of_sample(sample: TrainingSample) -> dict[str, float]:
     learner = sample.learner
     return {
@@ -145,8 +173,7 @@ def _of_sample(sample: TrainingSample) -> dict[str, float]:
 def _of_clean(logits: _Floats, own: _Classes, classes: _Classes) -> dict[str, float]:
     n, n_classes = logits.shape
     scale = max(float(np.sqrt((logits**2).mean())), _TINY)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_p = _log_probabilities(logits)
     p = np.exp(log_p)
     losses = -log_p[np.arange(n), classes]
     of_class = np.array([(own[classes == k] == k).mean() for k in np.unique(classes)])

@@ -47,6 +47,8 @@ class TrainingSample:
     x : ndarray of shape (n, *spec.shape)
         At most 256 of the examples, each class as often as any where there are enough.
     classes : ndarray of shape (n,), int64
+    weights : ndarray of shape (n,)
+        How much each counts in a mean over the data that they were chosen from; their sum is 1.
     name : str or None
         What the network calls the inputs; None where they are its one positional argument.
     beside : dict of str to ndarray of shape (n, ...)
@@ -75,6 +77,9 @@ class TrainingSample:
             )
         self.spec = spec
         self.classes = classes[chosen]
+        often = np.bincount(classes[classes >= 0])[self.classes]
+        weights = often / np.bincount(self.classes)[self.classes]
+        self.weights = weights / weights.sum()
         self.beside = {name: on_host(values[chosen]) for name, values in beside.items()}
         values = on_host(inputs[chosen])
         if values.shape[1:] != spec.shape:

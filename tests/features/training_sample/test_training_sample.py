@@ -11,8 +11,9 @@ from torch import nn
 
 from accuracy_from_weights.errors import InvalidArgumentError
 from accuracy_from_weights.features.describing import describe_network
-from accuracy_from_weights.features.feature_sets import GRAPH_NAMES, feature_names
+from accuracy_from_weights.features.feature_sets import GRAPH_NAMES, LOG_NAMES, feature_names
 from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.log_columns import read_log
 from accuracy_from_weights.features.training_sample import (
     SAMPLE_NAMES,
     TrainingSample,
@@ -51,10 +52,10 @@ def test_every_kind_of_input(kind: str) -> None:
     module = make()
     y = RNG.integers(0, 3, 300)
     state = torch.get_rng_state()
-    row = describe_sample(module, (x, y))
+    row, log = describe_sample(module, (x, y))
     assert row.shape == (len(SAMPLE_NAMES),)
     assert np.isfinite(row).all()
-    np.testing.assert_array_equal(row, describe_sample(module, (x, y)))
+    np.testing.assert_array_equal(row, describe_sample(module, (x, y))[0])
     assert torch.equal(state, torch.get_rng_state())
     assert module.training
     sample = take_sample(module, x, y)
@@ -62,13 +63,14 @@ def test_every_kind_of_input(kind: str) -> None:
     with torch.no_grad():
         right = module.eval()(clean).argmax(1).numpy() == sample.classes
     assert named(row)["accuracy"] == pytest.approx(right.mean())
+    assert log["accuracy"] == pytest.approx(right @ sample.weights)
     for name, values in sample.variants():
         assert values.shape == sample.x.shape
         assert (name == "clean") == np.array_equal(values, sample.x)
 
 
 def test_what_does_not_fit_the_kind_counts_as_no_change() -> None:
-    row = named(describe_sample(table_mlp(), (CASES["table"][1], RNG.integers(0, 3, 300))))
+    row = named(describe_sample(table_mlp(), (CASES["table"][1], RNG.integers(0, 3, 300)))[0])
     for name in ("shift", "far_shift", "blur"):
         assert row[f"{name}.accuracy"] == row["accuracy"]
     assert row["is_table"] == 1
@@ -90,12 +92,35 @@ def test_memory_is_told_from_understanding() -> None:
             loss = nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(y))
             loss.backward()
             optimizer.step()
-        rows.append(named(describe_sample(module, (x, y))))
+        rows.append(named(describe_sample(module, (x, y))[0]))
     sense, memory = rows
     assert sense["accuracy"] == memory["accuracy"] == 1
     for name in ("nearest", "learner_accuracy", "learner_margin", "mix_within.accuracy"):
         assert sense[name] > memory[name] + 0.03, name
     assert sense["agrees_with_learner"] > memory["agrees_with_learner"] + 0.2
+
+
+def test_where_a_class_is_rare_the_log_is_that_of_the_data_and_not_of_the_balanced_sample() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(1)
+    y = (rng.random(1024) < 0.1).astype(int)
+    x = (rng.normal(size=(1024, 12)) + y[:, None] * 0.3).astype("float32")
+    inputs, classes = torch.tensor(x), torch.tensor(y)
+    module = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(module.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs), classes).backward()
+        optimizer.step()
+    with torch.no_grad():
+        outputs = module(inputs)
+    accuracy = float((outputs.argmax(1) == classes).float().mean())
+    row, log = describe_sample(module, (x, y))
+    assert log["accuracy"] == pytest.approx(accuracy, abs=0.03)
+    assert log["loss"] == pytest.approx(
+        float(nn.functional.cross_entropy(outputs, classes)), abs=0.1
+    )
+    assert named(row)["accuracy"] < accuracy - 0.1
 
 
 def test_numbers_do_not_feel_the_order_of_classes() -> None:
@@ -154,7 +179,7 @@ def test_a_mapping_with_a_mask() -> None:
             return super().forward(input_ids) * attention_mask.float().mean(1, keepdim=True)
 
     x = {"input_ids": torch.randint(0, 40, (50, 8)), "attention_mask": torch.ones(50, 8)}
-    assert np.isfinite(describe_sample(Masked(), (x, torch.arange(50) % 3))).all()
+    assert np.isfinite(describe_sample(Masked(), (x, torch.arange(50) % 3))[0]).all()
 
 
 def test_one_row_of_all_feature_sets() -> None:
@@ -167,5 +192,15 @@ def test_one_row_of_all_feature_sets() -> None:
     assert row.shape == (1, len(names) + len(GRAPH_NAMES))
     assert len(set(names)) == len(names)
     assert f"sample.{PERTURBATIONS[0]}.accuracy" in names
+    _, measured = describe_sample(module, sample)
+    for log in (None, {}, {"n_train": 70, "acc": np.nan}, {"loss": 1.0}, {"acc": 0.5}):
+        row = describe_network(module, "weights+probes+log+sample", log=log, sample=sample)
+        number, known = names.index("log.samples"), read_log(log or {})
+        found = dict(zip(LOG_NAMES, row[0, number - 2 : number + 1], strict=True))
+        for name in ("accuracy", "loss"):
+            value = known.get(name, np.nan)
+            expected = measured[name] if np.isnan(value) else value
+            assert found[name] == pytest.approx(expected)
+        assert np.isnan(found["samples"]) or found["samples"] == known["samples"]
     with pytest.raises(InvalidArgumentError, match="sample=None"):
         describe_network(module, "weights+probes+log+sample", log={"acc": 0.5})

@@ -21,6 +21,7 @@ from tests.callbacks.scripted import (
     Foreseeing,
     Informed,
     ReadsWeights,
+    Sampled,
     Scripted,
     digits,
     ours_among,
@@ -346,10 +347,16 @@ def test_the_number_of_training_samples_is_part_of_the_log(tmp_path, described):
 
 
 def test_training_examples_are_those_of_the_first_batches(tmp_path, described):
-    listener = Informed("weights+probes+log+sample")
-    ours = AccuracyFromWeights(listener, log_keys=("learning_rate", "loss"))
-    train(tmp_path, [ours], logging_strategy="steps", logging_steps=1)
+    trainer = train(tmp_path, [AccuracyFromWeights(predictor := Sampled())])
     assert [len(evidence["sample"]) for evidence in described] == [128] * 2
+    # The Trainer logs no accuracy, and the loss of this epoch after it. All data is in the sample.
+    x, y = (torch.from_numpy(array) for array in digits(128))
+    with torch.no_grad():
+        right = trainer.model.eval()(x.flatten(1))["logits"].argmax(1) == y
+    assert predictor.logs[-1] == pytest.approx(
+        (float(right.float().mean()), logged(trainer, "loss")[0])
+    )
+    assert len(logged(trainer, KEY)) == 2
 
 
 def test_the_chart_shows_what_the_evaluation_finds(tmp_path):

@@ -22,6 +22,7 @@ from tests.callbacks.scripted import (
     Foreseeing,
     Informed,
     ReadsWeights,
+    Sampled,
     Scripted,
     digits,
     ours_among,
@@ -283,13 +284,12 @@ def test_the_number_of_training_samples_is_part_of_the_log(described):
 
 
 def test_training_examples_are_those_of_the_first_batches(described):
-    run = Run(None)
-    run.trainer.add_event_handler(
-        Events.EPOCH_COMPLETED, lambda: run.trainer.state.metrics.update(accuracy=0.5)
-    )
-    AccuracyFromWeights(Informed("weights+probes+log+sample")).attach(run.trainer, run.model)
-    run.go()
+    run = Run(AccuracyFromWeights(predictor := Sampled())).go()
     assert [len(evidence["sample"]) for evidence in described] == [128] * 2
+    # No accuracy is attached to the trainer. The sample is all of its data.
+    accuracy = run.evaluator.run(loader()).metrics["accuracy"]
+    assert predictor.logs[-1] == pytest.approx((accuracy, run.trainer.state.output))
+    assert len(run.estimates) == 2
 
 
 @pytest.mark.parametrize("order", ["evaluated first", "estimated first"])

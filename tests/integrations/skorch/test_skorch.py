@@ -26,6 +26,7 @@ from tests.callbacks.scripted import (
     Foreseeing,
     Informed,
     ReadsWeights,
+    Sampled,
     Scripted,
     digits,
     ours_among,
@@ -326,9 +327,12 @@ def test_the_number_of_training_samples_is_part_of_the_log(split, expected, desc
 
 
 def test_training_examples_are_those_of_the_first_batches(described):
-    scoring = EpochScoring("accuracy", name="train_acc", on_train=True)
-    fit([scoring, AccuracyFromWeights(Informed("weights+probes+log+sample"))])
+    net = fit([AccuracyFromWeights(predictor := Sampled())])
     assert [len(evidence["sample"]) for evidence in described] == [128] * 2
+    # No callback scores the accuracy. The sample is all of the data.
+    expected = (net.score(X, Y), net.history[-1, "train_loss"])
+    assert predictor.logs[-1] == pytest.approx(expected)
+    assert len(estimates(net)) == 2
 
 
 def test_the_chart_shows_the_validation_of_the_net():
