@@ -30,7 +30,7 @@ from accuracy_from_weights.zoo.table import ZooTable
 from benchmarks.unseen import judging
 from benchmarks.unseen.describing import WATCHED, describe
 from benchmarks.unseen.not_classifiers import answers
-from benchmarks.unseen.runs import plan
+from benchmarks.unseen.runs import Run, plan, searches
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 RESULTS = Path(__file__).parents[1] / "results" / "unseen.json"
@@ -40,12 +40,16 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _runs(asked: argparse.Namespace) -> list[Run]:
+    return searches() if asked.searches else plan()
+
+
 def train_all(asked: argparse.Namespace) -> None:
     from benchmarks.unseen.training import train
 
     asked.folder.mkdir(parents=True, exist_ok=True)
     missing: dict[str, str] = {}
-    for run in plan():
+    for run in _runs(asked):
         path = asked.folder / f"{run.name}.npz"
         if path.exists() or run.data in missing:
             continue
@@ -60,7 +64,7 @@ def train_all(asked: argparse.Namespace) -> None:
 
 
 def describe_all(asked: argparse.Namespace) -> None:
-    table = describe(plan(), asked.folder, asked.images, _tell)
+    table = describe(_runs(asked), asked.folder, asked.images, _tell)
     table.save(asked.table)
     _tell(f"{len(table)} checkpoints in {asked.table}")
 
@@ -131,6 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     images = argparse.ArgumentParser(add_help=False)
     images.add_argument("folder", type=Path, help="with a file for each run")
     images.add_argument("--images", type=Path, help="folder with mnist.npz and its like")
+    images.add_argument("--searches", action="store_true", help="the runs of random searches")
     command = commands.add_parser("train", parents=[images], help="train all networks")
     command.set_defaults(run=train_all)
     command = commands.add_parser("describe", parents=[images], help="describe them in a table")

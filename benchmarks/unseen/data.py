@@ -38,6 +38,8 @@ class Data:
     n_classes : int
     vocabulary : int
         0 where inputs are no tokens.
+    x_validation, y_validation : ndarray or None
+        Examples to validate on, of a run that does.
     """
 
     kind: str
@@ -47,6 +49,8 @@ class Data:
     y_test: NDArray[np.int64]
     n_classes: int
     vocabulary: int = 0
+    x_validation: Array | None = None
+    y_validation: NDArray[np.int64] | None = None
 
 
 def load(name: str, folder: Path | None) -> Data:

@@ -20,7 +20,7 @@ from accuracy_from_weights.zoo.table import ZooTable
 from benchmarks.quality_study.weight_watcher import METRICS, metrics_of
 from benchmarks.unseen.data import load_once
 from benchmarks.unseen.runs import Run, of_run
-from benchmarks.unseen.training import models_of
+from benchmarks.unseen.training import VALIDATED, models_of
 
 WATCHED = tuple(f"WeightWatcher, {name}" for name in METRICS)
 """Columns of the last checkpoints' metrics, among the hyperparameters."""
@@ -116,6 +116,7 @@ def _table(rows: NDArray[np.float32], about: list[dict[str, Any]], fingerprint: 
             "label_noise": np.array([run.noise for run in runs]),
             "optimizer": np.array([run.optimizer for run in runs]),
             "regime": np.array([run.regime for run in runs]),
+            VALIDATED: np.array([one.get(VALIDATED, np.nan) for one in about]),
             **dict(zip(WATCHED, np.array([one["watched"] for one in about]).T, strict=True)),
         },
         fingerprint=fingerprint,

@@ -1,4 +1,4 @@
-"""The training runs: which network on which data, and whether it goes well."""
+"""The training runs: which network on which data, and whether it goes well; and searches."""
 
 from __future__ import annotations
 
@@ -42,6 +42,43 @@ _EPOCHS = {
 _SHARES = (0.05, 0.1, 0.2)
 _NOISE = (0.2, 0.4, 0.1, 0.3)
 _FEWEST = 40
+_OF_TWO_CLASSES = ("breast_cancer", "pima", "italy_power")
+
+
+SEARCHES = {
+    "photographs": ("good", 0.4, 0.0),
+    "diamonds": ("good", 0.25, 0.0),
+    "chile": ("noisy", 0.6, 0.2),
+    "males": ("few", 0.15, 0.0),
+    "code_words": ("few", 0.1, 0.0),
+    "unicode_names": ("noisy", 0.25, 0.3),
+    "surnames": ("good", 0.4, 0.0),
+    "italy_power": ("few", 0.2, 0.0),
+}
+"""Of each data set that is searched on: regime, share of its examples, share of wrong labels."""
+_CONFIGURATIONS, _SEARCHED_EPOCHS = 27, 10
+_VALIDATED = 0.2
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a search chooses, beside the optimiser.
+
+    Attributes
+    ----------
+    learning_rate : float
+    width, depth : int
+        Of the hidden layers.
+    dropout : float
+    is_normalised : bool
+        Whether batch normalisation follows the hidden layers.
+    """
+
+    learning_rate: float
+    width: int
+    depth: int
+    dropout: float
+    is_normalised: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +102,9 @@ class Run:
         Whether images are shifted and mirrored, by PyTorch alone.
     is_binary : bool
         Whether two classes are told by one output.
+    configuration : Configuration or None
+        Of a run of a search. All runs of a search have the same examples, of which a fifth
+        validates, and each of their epochs is kept.
     """
 
     name: str
@@ -77,6 +117,7 @@ class Run:
     optimizer: str
     is_augmented: bool = False
     is_binary: bool = False
+    configuration: Configuration | None = None
 
     @property
     def framework(self) -> str:
@@ -86,13 +127,19 @@ class Run:
     @property
     def seed(self) -> int:
         """Of everything that is random in the run."""
-        return zlib.crc32(self.name.encode())
+        return _seed(self.name)
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
         """Epochs after which the network is kept, the last one among them."""
+        if self.configuration is not None:
+            return tuple(range(1, self.epochs + 1))
         shares = (0.1, 0.25, 0.5, 0.75, 1.0)
         return tuple(sorted({max(round(share * self.epochs), 1) for share in shares}))
+
+
+def _seed(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 def plan() -> list[Run]:
@@ -120,14 +167,45 @@ def plan() -> list[Run]:
             elif regime != "good" and kind in ("image", "tokens"):
                 run = dataclasses.replace(run, share=0.3)
             is_augmented = kind == "image" and run.framework == "torch" and k == 4
-            is_binary = data in ("breast_cancer", "pima", "italy_power") and k != 3
+            is_binary = data in _OF_TWO_CLASSES and k != 3
             runs.append(dataclasses.replace(run, is_augmented=is_augmented, is_binary=is_binary))
+    return runs
+
+
+def searches() -> list[Run]:
+    """Return the runs of random searches, the same ones each time."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for data, (regime, share, noise) in SEARCHES.items():
+        for k in range(_CONFIGURATIONS):
+            optimizer = str(rng.choice(["adam", "adamw", "sgd", "rmsprop"]))
+            exponent = rng.uniform(-4, -1.5)
+            configuration = Configuration(
+                learning_rate=float(10 ** (exponent + (optimizer == "sgd"))),
+                width=int(rng.choice([16, 32, 64])),
+                depth=int(rng.integers(1, 4)),
+                dropout=float(rng.choice([0.0, 0.2, 0.5])),
+                is_normalised=bool(rng.integers(2)),
+            )
+            run = Run(
+                name=f"{data}-search-{k}",
+                data=data,
+                network="torch/searched",
+                regime=regime,
+                share=share,
+                epochs=_SEARCHED_EPOCHS,
+                noise=noise,
+                optimizer=optimizer,
+                is_binary=data in _OF_TWO_CLASSES,
+                configuration=configuration,
+            )
+            runs.append(run)
     return runs
 
 
 def of_run(run: Run, data: Data) -> Data:
     """Return the run's own examples, as its framework takes them, some of the labels wrong."""
-    rng = np.random.default_rng(run.seed)
+    rng = np.random.default_rng(_seed(run.data) if run.configuration else run.seed)
     n = min(len(data.x_train), max(int(run.share * len(data.x_train)), _FEWEST))
     x, y = data.x_train[:n], data.y_train[:n].copy()
     # Another class for each that is wrong.
@@ -139,7 +217,12 @@ def of_run(run: Run, data: Data) -> Data:
             mean, spread = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2))
             x, x_test = (x - mean) / spread, (x_test - mean) / spread
         x, x_test = (np.ascontiguousarray(np.moveaxis(part, -1, 1)) for part in (x, x_test))
-    return dataclasses.replace(data, x_train=x, y_train=y, x_test=x_test)
+    own = dataclasses.replace(data, x_train=x, y_train=y, x_test=x_test)
+    if run.configuration is None:
+        return own
+    n = round(_VALIDATED * n)
+    own = dataclasses.replace(own, x_validation=x[:n], y_validation=y[:n])
+    return dataclasses.replace(own, x_train=x[n:], y_train=y[n:])
 
 
 def build(run: Run, data: Data):
@@ -159,4 +242,8 @@ def build(run: Run, data: Data):
     from benchmarks.unseen import torch_networks
 
     torch.manual_seed(run.seed)
+    if run.configuration is not None:
+        return torch_networks.Searched(
+            data.kind, shape, outputs, data.vocabulary, run.configuration
+        )
     return torch_networks.NETWORKS[name](shape, outputs, data.vocabulary)

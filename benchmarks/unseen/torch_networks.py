@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.unseen.runs import Configuration
+
 Shape = tuple[int, ...]
 
 
@@ -209,6 +211,44 @@ class TextTransformer(nn.Module):
         places = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.embedding(tokens) + self.position(places)
         return self.fc(self.encoder(x).mean(dim=1))
+
+
+class Searched(nn.Module):
+    """Hidden layers of one width, dense or convolutional as the kind of input asks, and a head."""
+
+    def __init__(
+        self, kind: str, shape: Shape, outputs: int, vocabulary: int, chosen: Configuration
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, chosen.width) if vocabulary else None
+        before = chosen.width if vocabulary else shape[0]
+        layers: list[nn.Module] = []
+        for depth in range(chosen.depth):
+            if kind == "table":
+                layers.append(nn.Linear(before, chosen.width))
+            elif kind == "image":
+                layers.append(nn.Conv2d(before, chosen.width, 3, padding=1))
+            else:
+                layers.append(nn.Conv1d(before, chosen.width, 3, padding=1))
+            if chosen.is_normalised:
+                norm = nn.BatchNorm2d if kind == "image" else nn.BatchNorm1d
+                layers.append(norm(chosen.width))
+            layers.append(nn.ReLU())
+            if kind != "table" and depth < 2:
+                layers.append(nn.MaxPool2d(2) if kind == "image" else nn.MaxPool1d(2))
+            layers.append(nn.Dropout(chosen.dropout))
+            before = chosen.width
+        self.hidden = nn.Sequential(*layers)
+        self.head = nn.Linear(chosen.width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        if self.embedding is not None:
+            x = self.embedding(x).transpose(1, 2)
+        x = self.hidden(x)
+        if x.ndim > 2:
+            x = x.flatten(2).amax(dim=2)
+        return self.head(x)
 
 
 class SignalNet(nn.Module):

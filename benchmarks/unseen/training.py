@@ -13,7 +13,11 @@ from benchmarks.unseen.data import Data, load_once
 from benchmarks.unseen.runs import Run, build, of_run
 
 _MEASURED = ("accuracy", "loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss")
+VALIDATED = "validation_accuracy"
+"""Measured of runs that hold examples out for it."""
 _LARGEST_SHIFT = 2
+
+_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 Checkpoint = dict[str, Any]
 
@@ -39,7 +43,7 @@ def train(run: Run, images: Path | None, path: Path) -> None:
     model = build(run, data)
     checkpoints = (_train_keras if run.framework == "keras" else _train_torch)(run, data, model)
     arrays: dict[str, NDArray[Any]] = {"steps": np.array([c["step"] for c in checkpoints])}
-    for name in _MEASURED:
+    for name in _MEASURED if data.x_validation is None else (*_MEASURED, VALIDATED):
         arrays[name] = np.array([c[name] for c in checkpoints], np.float64)
     for k, checkpoint in enumerate(checkpoints):
         for j, weights in enumerate(checkpoint["weights"]):
@@ -58,6 +62,7 @@ def models_of(run: Run, data: Data, path: Path):
     """
     model = build(run, data)
     with np.load(path) as arrays:
+        measured = [name for name in (*_MEASURED, VALIDATED) if name in arrays]
         for k, step in enumerate(arrays["steps"]):
             weights = []
             while (name := f"{k}/{len(weights)}") in arrays:
@@ -69,7 +74,7 @@ def models_of(run: Run, data: Data, path: Path):
 
                 tensors = map(torch.from_numpy, weights)
                 model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
-            yield model, {"step": int(step), **{n: float(arrays[n][k]) for n in _MEASURED}}
+            yield model, {"step": int(step), **{n: float(arrays[n][k]) for n in measured}}
 
 
 def _train_keras(run: Run, data: Data, model: Any) -> list[Checkpoint]:
@@ -106,13 +111,13 @@ def _train_torch(run: Run, data: Data, model: Any) -> list[Checkpoint]:
     test = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test)
     size = 64 if data.kind == "image" else 32
     loader = DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True)
-    parameters = model.parameters()
-    optimizer = {
-        "adam": lambda: torch.optim.Adam(parameters),
-        "adamw": lambda: torch.optim.AdamW(parameters),
-        "sgd": lambda: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
-        "rmsprop": lambda: torch.optim.RMSprop(parameters, lr=0.001),
-    }[run.optimizer]()
+    parameters, rates = model.parameters(), {"sgd": 0.01}
+    if run.configuration is not None:
+        rates = dict.fromkeys(_OPTIMIZERS, run.configuration.learning_rate)
+    settings: dict[str, float] = {"momentum": 0.9} if run.optimizer == "sgd" else {}
+    optimizer = getattr(torch.optim, _OPTIMIZERS[run.optimizer])(
+        parameters, lr=rates.get(run.optimizer, 0.001), **settings
+    )
     if run.is_binary:
         criterion: Any = nn.BCEWithLogitsLoss()
     else:
@@ -153,6 +158,9 @@ def _train_torch(run: Run, data: Data, model: Any) -> list[Checkpoint]:
             kept: Checkpoint = {"step": epoch}
             kept["accuracy"], kept["loss"] = evaluate(*test)
             kept["train_accuracy"], kept["train_loss"] = evaluate(x, y)
+            if data.x_validation is not None:
+                held_out = torch.from_numpy(data.x_validation), torch.from_numpy(data.y_validation)
+                kept[VALIDATED], _ = evaluate(*held_out)
             kept["log_accuracy"], kept["log_loss"] = right / len(x), total / len(x)
             state = model.state_dict()
             kept["weights"] = [tensor.numpy().copy() for tensor in state.values()]
