@@ -3,10 +3,14 @@
     python -m benchmarks.unseen train FOLDER --images FOLDER
     python -m benchmarks.unseen describe FOLDER TABLE.npz --images FOLDER
     python -m benchmarks.unseen judge TABLE.npz ... [--predictor FILE ...]
+    python -m benchmarks.unseen search TABLE.npz [--predictor FILE ...]
+    python -m benchmarks.unseen fits ZOO.npz TABLE.npz
 
 ``train`` goes on where it was stopped. Data whose package or file is missing is left out and named.
-``judge`` writes benchmarks/results/unseen.json, from which `python docs/make_numbers.py` makes the
-tables, numbers and figures of the documentation.
+``judge`` scores predictors, ``search`` replays the searches that ``train --searches`` recorded, and
+``fits`` fits to other columns and other networks. They write benchmarks/results/unseen.json,
+search.json and fits.json, from which `python docs/make_numbers.py` makes the tables, numbers and
+figures of the documentation.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +31,17 @@ from accuracy_from_weights import load_predictor
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.pretrained import shipped_feature_sets
+from accuracy_from_weights.zoo.reading import read_zoo
 from accuracy_from_weights.zoo.table import ZooTable
-from benchmarks.unseen import judging
+from benchmarks.unseen import judging, report
 from benchmarks.unseen.describing import WATCHED, describe
+from benchmarks.unseen.fits import fits
 from benchmarks.unseen.not_classifiers import answers
 from benchmarks.unseen.runs import Run, plan, searches
+from benchmarks.unseen.searching import replay
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
-RESULTS = Path(__file__).parents[1] / "results" / "unseen.json"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def _tell(line: str) -> None:
@@ -69,12 +77,14 @@ def describe_all(asked: argparse.Namespace) -> None:
     _tell(f"{len(table)} checkpoints in {asked.table}")
 
 
+def _predictors(files: Sequence[Path] = ()) -> dict[str, AccuracyPredictor]:
+    if files:
+        return {path.stem: load_predictor(path) for path in files}
+    return {features: load_predictor(features=features) for features in shipped_feature_sets()}
+
+
 def judge_all(asked: argparse.Namespace) -> None:
-    predictors = {path.stem: load_predictor(path) for path in asked.predictor}
-    if not predictors:
-        predictors = {
-            features: load_predictor(features=features) for features in shipped_feature_sets()
-        }
+    predictors = _predictors(asked.predictor)
     parts = []
     for path in asked.tables:
         table = ZooTable.load(path)
@@ -87,26 +97,46 @@ def judge_all(asked: argparse.Namespace) -> None:
         name: predictor for name, predictor in predictors.items() if "log" not in predictor.features
     }
     results = {"parts": parts, "not_classifiers": answers(without_log) if without_log else []}
-    asked.json.parent.mkdir(parents=True, exist_ok=True)
-    asked.json.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
+    _write(asked.json, results)
+
+
+def search_all(asked: argparse.Namespace) -> None:
+    _write(asked.json, replay(ZooTable.load(asked.table), _forms(_predictors(asked.predictor))))
+
+
+def fit_all(asked: argparse.Namespace) -> None:
+    _write(asked.json, fits(read_zoo(asked.zoo), ZooTable.load(asked.table), _predictors(), _tell))
+
+
+def _write(path: Path, results: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
+
+
+def _forms(predictors: dict[str, AccuracyPredictor]) -> list[tuple[str, AccuracyPredictor, str]]:
+    """Return titles, predictors and forms of the log: both forms where it is read, else none."""
+    return [
+        (report.title_of({"predictor": name, "log": form}), predictor, form)
+        for name, predictor in predictors.items()
+        for form in (report.TRAINING if "log" in predictor.features else ("",))
+    ]
 
 
 def _judged(name: str, table: ZooTable, predictors: dict[str, AccuracyPredictor]) -> dict[str, Any]:
     """Return all that is measured of predictors on the networks of a table."""
     verdicts, asked = [], []
-    for title, predictor in predictors.items():
-        reads_log = "log" in predictor.features
-        for form in (judging.REPORTED, judging.EVALUATED) if reads_log else (judging.REPORTED,):
-            try:
-                groups = judging.judge(predictor, table, form)
-            except ZooError as error:
-                _tell(f"{title} on {name}: {error}")
-                continue
-            found = {v.group: dataclasses.asdict(v) for v in groups}
-            verdicts.append({"predictor": title, "log": form if reads_log else "", "groups": found})
-            asked.append((f"{title}, {form}" if reads_log else title, predictor, form))
-            mean = found[judging.MEAN]
-            _tell(f"{asked[-1][0]} on {name}: {mean['error']:.1f} points, {mean['holds']:.0%}")
+    for title, predictor, form in _forms(predictors):
+        try:
+            groups = judging.judge(predictor, table, form)
+        except ZooError as error:
+            _tell(f"{title} on {name}: {error}")
+            continue
+        found = {v.group: dataclasses.asdict(v) for v in groups}
+        who = title.removesuffix(f", {form}")
+        verdicts.append({"predictor": who, "log": form, "groups": found})
+        asked.append((title, predictor, form))
+        mean = found[judging.MEAN]
+        _tell(f"{title} on {name}: {mean['error']:.1f} points, {mean['holds']:.0%}")
     return {
         "datasets": list(dict.fromkeys(table.datasets.tolist())),
         "networks": len(np.unique(table.runs)),
@@ -144,8 +174,18 @@ def main(arguments: list[str] | None = None) -> None:
     command = commands.add_parser("judge", help="score predictors on tables")
     command.add_argument("tables", nargs="+", type=Path)
     command.add_argument("--predictor", nargs="*", type=Path, default=[], help="default: shipped")
-    command.add_argument("--json", type=Path, default=RESULTS, help="default: %(default)s")
+    command.add_argument("--json", type=Path, default=RESULTS / "unseen.json")
     command.set_defaults(run=judge_all)
+    command = commands.add_parser("search", help="replay the recorded searches")
+    command.add_argument("table", type=Path)
+    command.add_argument("--predictor", nargs="*", type=Path, default=[], help="default: shipped")
+    command.add_argument("--json", type=Path, default=RESULTS / "search.json")
+    command.set_defaults(run=search_all)
+    command = commands.add_parser("fits", help="fit to other columns and other networks")
+    command.add_argument("zoo", type=Path, help="that the predictors are fitted to")
+    command.add_argument("table", type=Path)
+    command.add_argument("--json", type=Path, default=RESULTS / "fits.json")
+    command.set_defaults(run=fit_all)
     asked = parser.parse_args(arguments)
     asked.run(asked)
 

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 CONFIDENT = 0.95
+OVERFITTED = 0.1
+"""A network is, whose training accuracy, evaluated, lies by so much above its test accuracy."""
 REPORTED, EVALUATED = "as the loop reports it", "evaluated after the epoch"
 MEAN = "mean over data sets"
 _FEWEST = 3
@@ -86,7 +88,7 @@ def judge(predictor: AccuracyPredictor, table: ZooTable, form: str = REPORTED) -
         When the table lacks what the predictor reads.
     """
     table = table.subset(np.flatnonzero(last_rows(table.runs, table.steps)))
-    said = _said(predictor, table, form)
+    said = ask(predictor, table, form)
     by_data = [
         _verdict(str(name), table, said, table.datasets == name)
         for name in dict.fromkeys(table.datasets.tolist())
@@ -99,7 +101,7 @@ def judge(predictor: AccuracyPredictor, table: ZooTable, form: str = REPORTED) -
     return [*by_data, _mean(MEAN, by_data), *others]
 
 
-def _said(predictor: AccuracyPredictor, table: ZooTable, form: str) -> Floats:
+def ask(predictor: AccuracyPredictor, table: ZooTable, form: str) -> Floats:
     """Return estimates, low and high ends, and whether inside the family, of shape (n, 4)."""
     if form == EVALUATED:
         table = dataclasses.replace(
@@ -117,6 +119,7 @@ def _groups(table: ZooTable) -> dict[str, Mask]:
         "all networks": np.ones(len(table), bool),
         "training accuracy above .95": reported > CONFIDENT,
         "wrong labels": np.nan_to_num(noise) > 0,
+        "overfitted": table.train_accuracy - table.accuracy > OVERFITTED,
     }
     for column in ("input_kind", "family"):
         values = table.hyperparameters.get(column, blank).astype(str)
@@ -178,8 +181,8 @@ def choices(
         f"training accuracy, {REPORTED}": table.log_accuracy,
         f"training accuracy, {EVALUATED}": table.train_accuracy,
     }
-    ways |= {title: _said(predictor, table, form)[:, 0] for title, predictor, form in asked}
-    groups = [*_groups(table.subset(last)).items()][:3]
+    ways |= {title: ask(predictor, table, form)[:, 0] for title, predictor, form in asked}
+    groups = [*_groups(table.subset(last)).items()][:4]
     found = {}
     for way, values in ways.items():
         if np.isfinite(values).any():

@@ -23,7 +23,7 @@ def blocks(results: Entry) -> dict[str, str]:
         name = name_of(part)
         found[f"{name} means"] = _means(part)
         found[f"{name} groups"] = _groups(part)
-        found[f"{name} choices"] = _choices(part)
+        found[f"{name} choices"] = choices_table(part["choices"])
     found["unseen summary"] = _summary(new_part(results))
     head, *lines = results["not_classifiers"]
     found["unseen not classifiers"] = markdown_table(head, lines)
@@ -187,12 +187,10 @@ def _groups(part: Entry) -> str:
     )
 
 
-def _choices(part: Entry) -> str:
-    groups = list(part["choices"]["the last"])
-    lines = [
-        [way, *(number(lost[group], 2) for group in groups)]
-        for way, lost in part["choices"].items()
-    ]
+def choices_table(choices: Entry) -> str:
+    """Lay out what ways of choosing a checkpoint lose, a column for each group of networks."""
+    groups = list(choices["the last"])
+    lines = [[way, *(number(lost[group], 2) for group in groups)] for way, lost in choices.items()]
     return markdown_table(("kept is the highest of", *groups), lines)
 
 
