@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,19 @@ from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
 from accuracy_from_weights.features.task import as_classifier
 from accuracy_from_weights.weights import read_weights
-from accuracy_from_weights.zoo.describing import is_paper_architecture
+from accuracy_from_weights.zoo.joining import join
+from accuracy_from_weights.zoo.rebuilding.stored_networks import is_paper_architecture
 from accuracy_from_weights.zoo.sources import column_of
-from accuracy_from_weights.zoo.table import ZooTable
+from accuracy_from_weights.zoo.table import SCORES, ZooTable
 
 NEEDED = ("file", "run", "accuracy")
-MEASURED = ("accuracy", "loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss")
-_KNOWN = {*NEEDED, *MEASURED, "step", "dataset"}
+_KNOWN = {*NEEDED, *SCORES, "step", "dataset"}
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class _DescribedFile:
-    features: NDArray[np.float32]
-    paper: NDArray[np.float32] | None
-    digest: bytes
+_DescribedFile = tuple[NDArray[np.float32], NDArray[np.float32] | None, bytes]
+"""Features, the paper's statistics and the digest of one file."""
 
 
 def read_checkpoints(
@@ -81,35 +77,28 @@ def read_checkpoints(
     lines = [line for line in _lines(path) if line["accuracy"]]
     if not lines:
         raise ZooError(f"{path} gives no accuracy for any file. Fill in its column accuracy.")
-    measured = {name: _numbers(path, lines, name) for name in (*MEASURED, "step")}
+    measured: dict[str, Any] = {name: _numbers(path, lines, name) for name in (*SCORES, "step")}
     _check_accuracy(path, measured["accuracy"])
     described = _describe([path.parent / line["file"] for line in lines], n_jobs, progress)
-    kept = [row for row, file in enumerate(described) if isinstance(file, _DescribedFile)]
+    kept = [row for row, file in enumerate(described) if isinstance(file, tuple)]
     _report_left_out(path, described)
-    files = [file for file in described if isinstance(file, _DescribedFile)]
+    features, paper, digests = zip(*(described[row] for row in kept), strict=True)
     columns = {
         name: column_of([_value(line[name]) for line in lines])[kept]
         for name in lines[0]
         if name not in _KNOWN
     }
-    digest = hashlib.sha256(path.read_bytes())
-    for file in files:
-        digest.update(file.digest)
+    digest = hashlib.sha256(path.read_bytes() + b"".join(digests))
     return ZooTable(
-        features=np.stack([file.features for file in files]),
+        features=np.concatenate(features),
         feature_names=FEATURE_NAMES,
-        paper_statistics=_stack_paper(files),
+        paper_statistics=join(paper, [1] * len(kept)),
         runs=np.array([line["run"] for line in lines])[kept],
         datasets=np.array([line.get("dataset") or path.stem for line in lines])[kept],
         steps=measured["step"][kept],
         hyperparameters=columns,
         fingerprint=digest.hexdigest(),
-        accuracy=measured["accuracy"][kept],
-        loss=measured["loss"][kept],
-        train_accuracy=measured["train_accuracy"][kept],
-        train_loss=measured["train_loss"][kept],
-        log_accuracy=measured["log_accuracy"][kept],
-        log_loss=measured["log_loss"][kept],
+        **{name: measured[name][kept] for name in SCORES},
     )
 
 
@@ -168,9 +157,9 @@ def _value(text: str) -> str | float | None:
 
 def _describe(
     files: list[Path], n_jobs: int, progress: Callable[[int, int], None] | None
-) -> list[_DescribedFile | AccuracyFromWeightsError]:
+) -> list[Any]:
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    described = []
+    described: list[_DescribedFile | AccuracyFromWeightsError] = []
     for result in parallel(joblib.delayed(_describe_file)(file) for file in files):
         described.append(result)
         if progress is not None:
@@ -182,9 +171,8 @@ def _describe_file(file: Path) -> _DescribedFile | AccuracyFromWeightsError:
     try:
         # Their accuracy is known, so they are classifiers.
         stack = as_classifier(read_weights(file), "multiclass").as_stack()
-        paper = paper_statistics(stack)[0] if is_paper_architecture(stack) else None
-        digest = hashlib.sha256(file.read_bytes()).digest()
-        return _DescribedFile(describe(stack)[0], paper, digest)
+        paper = paper_statistics(stack) if is_paper_architecture(stack) else None
+        return describe(stack), paper, hashlib.sha256(file.read_bytes()).digest()
     except AccuracyFromWeightsError as error:
         return error
 
@@ -196,11 +184,3 @@ def _report_left_out(path: Path, described: list[Any]) -> None:
     if len(errors) == len(described):
         raise ZooError(f"None of the files that {path} lists can be read. {errors[0]}")
     warn(f"{len(errors)} of {len(described)} files of {path} were left out. {errors[0]}")
-
-
-def _stack_paper(files: list[_DescribedFile]) -> NDArray[np.float32] | None:
-    width = next((len(file.paper) for file in files if file.paper is not None), None)
-    if width is None:
-        return None
-    nothing = np.full(width, np.nan, np.float32)
-    return np.stack([nothing if file.paper is None else file.paper for file in files])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.io.archives import open_archive
 from accuracy_from_weights.io.atomic import replacing
 from accuracy_from_weights.zoo.metrics import (
     MEASURED,
@@ -220,7 +221,8 @@ def _text(value: object) -> object:
 def _refuse_batch_normalisation(store: ZooStore) -> None:
     """Raise `ZooError` for networks with batch normalisation, which reading folds away."""
     for index in store.indices():
-        names = store.tensor_names(index)
+        with open_archive(store.path(index)) as file:
+            names = file.names
         if any(name.endswith(".running_var") for name in names):
             raise ZooError(
                 f"Network {index} of {store.folder} has batch normalisation, which the published "

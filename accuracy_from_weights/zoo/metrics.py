@@ -72,20 +72,6 @@ class ZooMetrics:
         return len(self.runs)
 
 
-def find_metrics_file(folder: Path) -> Path:
-    """Return the folder's file of metrics.
-
-    Raises
-    ------
-    ZooError
-        When there is none.
-    """
-    for name in METRICS_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    raise ZooError(f"{folder} is not a zoo in the published format: it has no {METRICS_FILES[0]}.")
-
-
 def read_metrics(folder: Path) -> ZooMetrics:
     """Read the metrics of a folder in the published format.
 
@@ -97,7 +83,11 @@ def read_metrics(folder: Path) -> ZooMetrics:
     ZooError
         When the file is missing or damaged, a needed column is missing, or no accuracy is known.
     """
-    path = find_metrics_file(folder)
+    path = next((folder / name for name in METRICS_FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise ZooError(
+            f"{folder} is not a zoo in the published format: it has no {METRICS_FILES[0]}."
+        )
     columns, digest = _read_columns(path)
     for name in ("test_accuracy", "step"):
         if name not in columns:

@@ -54,13 +54,11 @@ class StoredNetwork:
         return {name: values[checkpoint] for name, values in self.weights.items()}
 
 
-def from_training(
-    index: int, network: TrainedNetwork, made_by: dict[str, str] | None = None
-) -> StoredNetwork:
+def from_training(network: TrainedNetwork, made_by: dict[str, str]) -> StoredNetwork:
     """Return what is stored of a trained network."""
     checkpoints = network.checkpoints
     header = {
-        "index": index,
+        "index": network.recipe.index,
         "recipe": network.recipe.to_dict(),
         "hyperparameters": network.recipe.hyperparameters(),
         "steps": [float(checkpoint.step) for checkpoint in checkpoints],
@@ -70,7 +68,7 @@ def from_training(
         },
         "diverged": bool(network.diverged),
         "seconds": float(network.seconds),
-        "made_by": made_by or {},
+        "made_by": made_by,
         "versions": library_versions(),
     }
     weights = {
@@ -115,7 +113,11 @@ def decode(path: Path) -> StoredNetwork:
     """
     with _opened(path) as file:
         header = _header(file)
-        weights = {name: file[_PREFIX + name] for name in _tensor_names(file)}
+        weights = {
+            name.removeprefix(_PREFIX): file[name]
+            for name in file.names
+            if name.startswith(_PREFIX)
+        }
         n = len(header["steps"])
         if any(tensor.shape[:1] != (n,) or tensor.dtype.kind == "U" for tensor in weights.values()):
             raise ValueError("steps and weights differ in length")
@@ -132,11 +134,9 @@ def write_state_dict(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
     """
     if path.suffix != ".npz":
         raise ZooError(f"The state dict's name must end in .npz, and {path} does not.")
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: values[-1] for name, values in weights.items()})
     try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(buffer.getvalue())
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **{name: values[-1] for name, values in weights.items()})
     except OSError as error:
         raise ZooError(f"{path} cannot be written: {error.strerror}.") from error
 
@@ -153,18 +153,6 @@ def read_header(path: Path) -> dict[str, Any]:
         return _header(file)
 
 
-def read_tensor_names(path: Path) -> list[str]:
-    """Read the names of a network's tensors.
-
-    Raises
-    ------
-    ZooError
-        When the file is missing or damaged.
-    """
-    with _opened(path) as file:
-        return _tensor_names(file)
-
-
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[ArrayArchive]:
     try:
@@ -177,10 +165,6 @@ def _opened(path: Path) -> Iterator[ArrayArchive]:
             f"{path} is not a complete network of a zoo: {type(error).__name__} ({error}). Remove "
             "the file and build again: only this network is trained anew."
         ) from error
-
-
-def _tensor_names(file: ArrayArchive) -> list[str]:
-    return [name[len(_PREFIX) :] for name in file.names if name.startswith(_PREFIX)]
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import ZooError
 from accuracy_from_weights.weights.layers import Array, Layer, NetworkStack
-from accuracy_from_weights.zoo.metrics import ZooMetrics, find_metrics_file, read_metrics
+from accuracy_from_weights.zoo.metrics import METRICS_FILES, ZooMetrics, read_metrics
 
 WEIGHTS_FILE = "weights.npy"
 LAYOUT_FILE = "layout.csv"
@@ -64,28 +64,15 @@ class Variable:
 
 @dataclass(frozen=True, eq=False)
 class PublishedZoo:
-    """A folder in the published format, opened and checked; the weights stay on disk.
+    """A folder in the published format, checked: the variables by their columns, and metrics."""
 
-    Attributes
-    ----------
-    folder : Path
-    layout : tuple of Variable
-        In the order of their columns.
-    metrics : ZooMetrics
-    n_checkpoints : int
-        Rows of the weights.
-    """
-
-    folder: Path
     layout: tuple[Variable, ...]
     metrics: ZooMetrics
-    n_checkpoints: int
 
 
 def is_published_folder(folder: Path) -> bool:
     """Return whether the folder holds at least one file of the published format."""
-    names = (WEIGHTS_FILE, LAYOUT_FILE, "metrics.csv.gz", "metrics.csv")
-    return any((folder / name).is_file() for name in names)
+    return any((folder / name).is_file() for name in (WEIGHTS_FILE, LAYOUT_FILE, *METRICS_FILES))
 
 
 def open_published(folder: str | Path) -> PublishedZoo:
@@ -101,7 +88,6 @@ def open_published(folder: str | Path) -> PublishedZoo:
     for name in (WEIGHTS_FILE, LAYOUT_FILE):
         if not (folder / name).is_file():
             raise ZooError(f"{folder} is not a zoo in the published format: it has no {name}.")
-    find_metrics_file(folder)
     weights = _map_weights(folder)
     layout = read_layout(folder / LAYOUT_FILE)
     if layout[-1].end != weights.shape[1]:
@@ -115,7 +101,7 @@ def open_published(folder: str | Path) -> PublishedZoo:
             f"{folder} has {len(metrics)} lines of metrics for {weights.shape[0]} rows of "
             f"{WEIGHTS_FILE}."
         )
-    return PublishedZoo(folder, layout, metrics, weights.shape[0])
+    return PublishedZoo(layout, metrics)
 
 
 def read_chunk(folder: Path, layout: tuple[Variable, ...], start: int, stop: int) -> NetworkStack:
@@ -141,9 +127,7 @@ def stack_from_rows(rows: Array, layout: tuple[Variable, ...]) -> NetworkStack:
     for variable in layout:
         values = rows[:, variable.start : variable.end].reshape(len(rows), *variable.shape)
         layers.setdefault(variable.layer, {})[variable.role] = values
-    return NetworkStack(
-        tuple(_layer(name, variables) for name, variables in layers.items()), len(rows)
-    )
+    return NetworkStack(tuple(_layer(*layer) for layer in layers.items()), len(rows))
 
 
 def hash_rows(folder: Path, start: int, stop: int) -> bytes:
@@ -179,9 +163,8 @@ def read_layout(path: Path) -> tuple[Variable, ...]:
         if variable.start != column or variable.end - variable.start != size or not is_whole:
             raise ZooError(
                 f"{path} puts {variable.name} of shape {variable.shape} in columns "
-                f"{variable.start} "
-                f"to {variable.end}. Variables must follow each other without gaps, and column "
-                f"{column} comes next."
+                f"{variable.start} to {variable.end}. Variables must follow each other without "
+                f"gaps, and column {column} comes next."
             )
         column = variable.end
     _check_roles(path, variables)
@@ -208,19 +191,15 @@ def _check_roles(path: Path, variables: list[Variable]) -> None:
             )
         target[variable.layer] = variable
     for layer, bias in biases.items():
-        kernel = kernels.get(layer)
-        n_out = None if kernel is None else _n_outputs(kernel)
+        n_out = 0
+        if layer in kernels:
+            *_, depth, n_out = kernels[layer].shape
+            n_out *= depth if kernels[layer].role == "depthwise_kernel" else 1
         if n_out != bias.shape[0]:
             raise ZooError(
                 f"The bias {bias.name} in {path} has {bias.shape[0]} values for {n_out or 'no'} "
                 "outputs."
             )
-
-
-def _n_outputs(kernel: Variable) -> int:
-    if kernel.role == "depthwise_kernel":
-        return kernel.shape[2] * kernel.shape[3]
-    return kernel.shape[-1]
 
 
 def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
@@ -236,15 +215,15 @@ def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
     column = 0
     for layer in stack.layers:
         n_axes = layer.kernel.ndim - 1
-        kind = {("dense", 2): "dense"}.get((layer.kind, n_axes), "")
-        if layer.kind == "conv" and n_axes in _TO_OUT_IN_SPATIAL and n_axes > 2:
-            kind = f"conv{n_axes - 2}d"
-        if not kind or layer.norm_scale is not None or layer.norm_shift is not None:
+        kind = "dense" if n_axes == 2 else "conv"
+        fits = layer.kind == kind and n_axes in _TO_OUT_IN_SPATIAL
+        if not fits or layer.norm_scale is not None or layer.norm_shift is not None:
             raise ZooError(
                 f"{layer.name} cannot be written in the published format, which holds dense "
-                "layers and "
-                f"convolutions alone: it is a {layer.kind} with a kernel of {n_axes} axes"
+                f"layers and convolutions alone: it is a {layer.kind} with a kernel of {n_axes} "
+                "axes."
             )
+        kind = kind if n_axes == 2 else f"conv{n_axes - 2}d"
         number = counts.get(kind, 0)
         counts[kind] = number + 1
         name = f"sequential/{kind}_{number}" if number else f"sequential/{kind}"

@@ -11,7 +11,8 @@ import numpy as np
 from accuracy_from_weights.errors import InvalidArgumentError, UnreadableFileError, ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.zoo.checkpoints import read_checkpoints
-from accuracy_from_weights.zoo.describing import Described, ExamplesOf, describe_pieces
+from accuracy_from_weights.zoo.describing import ExamplesOf, describe_pieces
+from accuracy_from_weights.zoo.metrics import MEASURED
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
 from accuracy_from_weights.zoo.table import ZooTable, concatenate
 
@@ -113,7 +114,7 @@ def _describe_sources(
     ]
 
 
-def _table_of(source: ZooSource, described: Described) -> ZooTable:
+def _table_of(source: ZooSource, described: dict[str, Any]) -> ZooTable:
     metrics = source.metrics
     known = ~np.isnan(metrics.test_accuracy)
     datasets: Any = metrics.recipe.get("dataset")
@@ -123,22 +124,13 @@ def _table_of(source: ZooSource, described: Described) -> ZooTable:
         raise ZooError(f"All networks of {source.name} diverged. Name another zoo.")
     # A subset also drops columns that nothing is known of.
     return ZooTable(
-        features=described.features,
-        feature_names=described.feature_names,
-        paper_statistics=described.paper_statistics,
+        **described,
+        **{name.removeprefix("test_"): getattr(metrics, name) for name in MEASURED},
+        feature_names=FEATURE_NAMES,
         runs=metrics.runs,
         datasets=datasets,
         steps=metrics.steps,
-        accuracy=metrics.test_accuracy,
-        loss=metrics.test_loss,
-        train_accuracy=metrics.train_accuracy,
-        train_loss=metrics.train_loss,
         hyperparameters=metrics.recipe,
-        fingerprint=described.fingerprint,
-        log_accuracy=metrics.log_accuracy,
-        log_loss=metrics.log_loss,
-        probes=described.probes,
-        sample=described.sample,
     ).subset(known)
 
 

@@ -121,8 +121,8 @@ def _open_published(folder: Path) -> ZooSource:
     zoo = open_published(folder)
     recipe = zoo.metrics.recipe
     pieces = []
-    for start in range(0, zoo.n_checkpoints, CHUNK_ROWS):
-        stop = min(start + CHUNK_ROWS, zoo.n_checkpoints)
+    for start in range(0, len(zoo.metrics), CHUNK_ROWS):
+        stop = min(start + CHUNK_ROWS, len(zoo.metrics))
         known = {name: recipe[name][start:stop] for name in _HOW_TO_RUN if name in recipe}
         pieces.append(_PublishedPiece(folder, zoo.layout, start, stop, known))
     return ZooSource(folder.resolve().name, zoo.metrics, tuple(pieces))
@@ -133,15 +133,14 @@ class _StorePiece:
     """Some networks of a store: their numbers, and the row of each one's first checkpoint."""
 
     folder: Path
-    indices: tuple[int, ...]
-    first_rows: tuple[int, ...]
+    networks: tuple[tuple[int, int], ...]
 
     def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
         from accuracy_from_weights.weights import read_weights
 
         store = ZooStore(self.folder)
         alike: dict[tuple[Any, ...], tuple[list[int], list[NetworkWeights]]] = {}
-        for index, first_row in zip(self.indices, self.first_rows, strict=True):
+        for index, first_row in self.networks:
             network = store.read(index)
             for checkpoint in range(len(network.header["steps"])):
                 try:
@@ -156,7 +155,7 @@ class _StorePiece:
 
     def runnable(self) -> Iterator[RunnableNetworks]:
         store = ZooStore(self.folder)
-        for index, first_row in zip(self.indices, self.first_rows, strict=True):
+        for index, first_row in self.networks:
             network = store.read(index)
             networks = runnable_stored(network, first_row)
             if networks is not None:
@@ -167,7 +166,7 @@ class _StorePiece:
     def digest(self) -> bytes:
         store = ZooStore(self.folder)
         digest = hashlib.sha256()
-        for index in self.indices:
+        for index, _ in self.networks:
             digest.update(hashlib.sha256(store.path(index).read_bytes()).digest())
         return digest.digest()
 
@@ -190,15 +189,11 @@ def _open_store(folder: Path) -> ZooSource:
     if not headers:
         raise ZooError(f"{folder} holds no finished network. Build it first (zoo build).")
     counts = [len(header["steps"]) for header in headers]
-    first_rows = [0, *np.cumsum(counts).tolist()]
-    indices = [int(header["index"]) for header in headers]
+    first_rows = np.cumsum([0, *counts[:-1]]).tolist()
+    networks = tuple(zip((int(header["index"]) for header in headers), first_rows, strict=True))
     pieces = tuple(
-        _StorePiece(
-            folder,
-            tuple(indices[start : start + _NETWORKS_A_PIECE]),
-            tuple(first_rows[:-1][start : start + _NETWORKS_A_PIECE]),
-        )
-        for start in range(0, len(indices), _NETWORKS_A_PIECE)
+        _StorePiece(folder, networks[start : start + _NETWORKS_A_PIECE])
+        for start in range(0, len(networks), _NETWORKS_A_PIECE)
     )
     diverged = [header["diverged"] for header in headers]
     n_diverged = None if None in diverged else sum(diverged)

@@ -27,7 +27,6 @@ from accuracy_from_weights.zoo.network_file import (
     decode,
     encode,
     read_header,
-    read_tensor_names,
 )
 
 FORMAT_VERSION = 1
@@ -133,16 +132,6 @@ class ZooStore:
             When its file is missing or damaged.
         """
         return decode(self.path(index))
-
-    def tensor_names(self, index: int) -> list[str]:
-        """Return the names of one network's tensors without reading the tensors.
-
-        Raises
-        ------
-        ZooError
-            When its file is missing or damaged.
-        """
-        return read_tensor_names(self.path(index))
 
     def headers(self) -> Iterator[dict[str, Any]]:
         """Yield the header of each network, in the order of `indices`.

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.zoo.metrics import ZooMetrics
 from accuracy_from_weights.zoo.sources import is_source, open_source
 from accuracy_from_weights.zoo.table import ZooTable
 
@@ -53,43 +52,38 @@ def summarise(folder: str | Path) -> list[dict[str, Any]]:
 
 def _summary_of_source(folder: Path) -> dict[str, Any]:
     source = open_source(folder)
-    return {"name": source.name, **_summary(source.metrics), "diverged": source.n_diverged}
+    m = source.metrics
+    summary = _summary(m.runs, m.steps, m.test_accuracy, m.recipe)
+    return {"name": source.name, **summary, "diverged": source.n_diverged}
 
 
 def _summary_of_table(path: Path) -> dict[str, Any]:
     table = ZooTable.load(path)
-    metrics = ZooMetrics(
-        runs=table.runs,
-        steps=np.asarray(table.steps, np.float64),
-        test_accuracy=np.asarray(table.accuracy, np.float64),
-        test_loss=np.asarray(table.loss, np.float64),
-        train_accuracy=np.asarray(table.train_accuracy, np.float64),
-        train_loss=np.asarray(table.train_loss, np.float64),
-        log_accuracy=np.asarray(table.log_accuracy, np.float64),
-        log_loss=np.asarray(table.log_loss, np.float64),
-        recipe={"dataset": table.datasets, **table.hyperparameters},
-        digest=table.fingerprint,
-    )
-    return {"name": path.stem, **_summary(metrics), "diverged": None}
+    recipe = {"dataset": table.datasets, **table.hyperparameters}
+    steps, accuracy = np.asarray(table.steps, float), np.asarray(table.accuracy, float)
+    return {"name": path.stem, **_summary(table.runs, steps, accuracy, recipe), "diverged": None}
 
 
-def _summary(metrics: ZooMetrics) -> dict[str, Any]:
-    known = np.flatnonzero(~np.isnan(metrics.test_accuracy))
-    runs, first_rows, sizes = np.unique(metrics.runs, return_index=True, return_counts=True)
-    final = metrics.test_accuracy[known[_last_rows(metrics.runs[known], metrics.steps[known])]]
-    datasets = metrics.recipe.get("dataset")
+def _summary(
+    all_runs: NDArray[np.str_],
+    steps: NDArray[np.float64],
+    accuracy: NDArray[np.float64],
+    recipe: dict[str, NDArray[np.generic]],
+) -> dict[str, Any]:
+    known = np.flatnonzero(~np.isnan(accuracy))
+    runs, first_rows, sizes = np.unique(all_runs, return_index=True, return_counts=True)
+    final = accuracy[known[_last_rows(all_runs[known], steps[known])]]
+    datasets = recipe.get("dataset")
     return {
         "networks": len(runs),
-        "checkpoints": len(metrics),
-        "checkpoints_without_accuracy": len(metrics) - len(known),
+        "checkpoints": len(all_runs),
+        "checkpoints_without_accuracy": len(all_runs) - len(known),
         "checkpoints_a_network": _range(sizes),
         "datasets": {} if datasets is None else _counts(datasets[first_rows]),
-        "epochs": _range(metrics.steps),
+        "epochs": _range(steps),
         "final_accuracy": _spread(final),
         "histogram": np.histogram(final, bins=N_BINS, range=(0, 1))[0].tolist(),
-        "recipe": {
-            name: _describe_column(values[first_rows]) for name, values in metrics.recipe.items()
-        },
+        "recipe": {name: _describe_column(values[first_rows]) for name, values in recipe.items()},
     }
 
 

@@ -17,12 +17,14 @@ from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.features.log_columns import log_columns
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
 from accuracy_from_weights.features.training_sample.answers import SAMPLE_NAMES
-from accuracy_from_weights.zoo.joining import join_columns, join_matrices, tell_runs_apart
+from accuracy_from_weights.zoo.joining import join, tell_runs_apart
 from accuracy_from_weights.zoo.packing import Column
 from accuracy_from_weights.zoo.table_file import check_columns, no_table, read_table, write_table
 
 Floats = NDArray[np.floating[Any]]
 
+SCORES = ("accuracy", "loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss")
+"""What is measured of each checkpoint."""
 _ROW_ARRAYS = (
     "features",
     "paper_statistics",
@@ -31,12 +33,7 @@ _ROW_ARRAYS = (
     "runs",
     "datasets",
     "steps",
-    "accuracy",
-    "loss",
-    "train_accuracy",
-    "train_loss",
-    "log_accuracy",
-    "log_loss",
+    *SCORES,
 )
 _ANSWERS = ("probes", "sample")
 _OPTIONAL = ("paper_statistics", *_ANSWERS)
@@ -328,9 +325,7 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
         columns = [getattr(table, name) for table in tables]
         if name == "runs":
             columns = tell_runs_apart(columns, names or [str(i) for i in range(len(tables))])
-        arrays[name] = (
-            join_matrices(columns, lengths) if name in _OPTIONAL else np.concatenate(columns)
-        )
+        arrays[name] = join(columns, lengths)
     recipe_names = dict.fromkeys(name for table in tables for name in table.hyperparameters)
     return ZooTable(
         **arrays,
@@ -338,7 +333,7 @@ def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) 
         probe_names=probe_names[0] if probe_names else PROBE_NAMES,
         sample_names=sample_names[0] if sample_names else SAMPLE_NAMES,
         hyperparameters={
-            name: join_columns([table.hyperparameters.get(name) for table in tables], lengths)
+            name: join([table.hyperparameters.get(name) for table in tables], lengths)
             for name in recipe_names
         },
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),

@@ -129,7 +129,7 @@ def build_zoo(
                 trained = _train_in_workers(opened, batches, backend, device)
             stack.enter_context(contextlib.closing(trained))
             for network in trained:
-                writer.add(from_training(network.recipe.index, network, made_by), dtype)
+                writer.add(from_training(network, made_by), dtype)
                 done += 1
                 if progress is not None:
                     progress(done, n_networks)
@@ -153,7 +153,7 @@ def rebuild_network(
     _check_suits(recipe, data)
     drawn = recipe.draw(index, seed, data.facts)
     (network,) = train_networks([drawn], data, device=device, backend=backend)
-    return from_training(index, network, {"backend": backend, "device": device})
+    return from_training(network, {"backend": backend, "device": device})
 
 
 def _fill_stacks(

@@ -31,7 +31,7 @@ def test_kernels_come_as_out_in_height_width(published_zoo: WriteZoo) -> None:
     zoo = open_published(folder)
     stack = read_chunk(folder, zoo.layout, 0, 30)
     assert stack.n_networks == 30
-    assert zoo.n_checkpoints == 36
+    assert len(zoo.metrics) == 36
     assert [layer.kind for layer in stack.layers] == ["conv", "conv", "conv", "dense"]
     second = stack.layers[1]
     as_stored = rows[7, 176:2480].reshape(3, 3, 16, 16)
