@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -33,8 +34,6 @@ zeros among them stay far below it, while a bomb of zeros reaches 1000."""
 NUMBERS_AND_TEXTS = "biufU"
 """Kinds of numpy's types that an archive of this package may hold."""
 
-_LAST_CHARACTER = 0x10FFFF
-
 
 class DamagedArchiveError(ValueError):
     """The archive is damaged, absurd, or holds something else than numbers and texts."""
@@ -45,55 +44,39 @@ class PickledArrayError(DamagedArchiveError):
 
 
 def check_expansion(content: int, stored: int, what: str = "it") -> None:
-    """Refuse what unpacks to absurdly much.
-
-    Parameters
-    ----------
-    content, stored : int
-        Bytes when unpacked, and in the file.
-    what : str
-        Whose size it is, for the message.
-
-    Raises
-    ------
-    DamagedArchiveError
-    """
+    """Raise `DamagedArchiveError` where absurdly many bytes come of those stored."""
     if content > max(LARGEST_CONTENT, MAX_EXPANSION * stored):
         raise DamagedArchiveError(
             f"{what} would take {content:,} bytes or more where {stored:,} are stored"
         )
 
 
-def check_members(archive: zipfile.ZipFile, stored: int) -> None:
-    """Refuse a zip archive that unpacks to absurdly much, is encrypted, or names a member twice.
-
-    Parameters
-    ----------
-    archive : ZipFile
-    stored : int
-        Size of the file in bytes.
+@contextlib.contextmanager
+def open_zip(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive.
 
     Raises
     ------
     DamagedArchiveError
+        When it unpacks to absurdly much, is encrypted, or names a member twice.
+    zipfile.BadZipFile
+        When it is damaged otherwise.
     """
-    members = archive.infolist()
-    check_expansion(sum(member.file_size for member in members), stored, "the archive")
-    names = Counter(member.filename for member in members)
-    repeated = next((name for name, n in names.items() if n > 1), None)
-    if repeated is not None:
-        raise DamagedArchiveError(f"the archive holds two members named {repeated!r}")
-    if any(member.flag_bits & 0x1 for member in members):
-        raise DamagedArchiveError("the archive is encrypted")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        check_expansion(unpacked, os.path.getsize(path), "the archive")
+        names = Counter(member.filename for member in members)
+        repeated = next((name for name, n in names.items() if n > 1), None)
+        if repeated is not None:
+            raise DamagedArchiveError(f"the archive holds two members named {repeated!r}")
+        if any(member.flag_bits & 0x1 for member in members):
+            raise DamagedArchiveError("the archive is encrypted")
+        yield archive
 
 
 class ArrayArchive:
-    """An open archive; arrays are read when asked for.
-
-    Attributes
-    ----------
-    names : list of str
-    """
+    """An open archive; arrays are read when asked for."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -104,13 +87,7 @@ class ArrayArchive:
             raise DamagedArchiveError("a member is no array")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Read an array of numbers or texts.
-
-        Raises
-        ------
-        DamagedArchiveError
-            When it is missing or damaged, or holds something else.
-        """
+        """Read an array of numbers or texts; where it holds or is none, `DamagedArchiveError`."""
         if name not in self._members:
             raise DamagedArchiveError(f"no array {name!r}")
         member = self._members[name]
@@ -118,13 +95,7 @@ class ArrayArchive:
             return read_array(file, member.file_size)
 
     def json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object that is stored as an array of bytes.
-
-        Raises
-        ------
-        DamagedArchiveError
-            When it is missing, damaged or no object.
-        """
+        """Read a JSON object from an array of bytes; where it is none, `DamagedArchiveError`."""
         content = self[name].tobytes()
         with _all_as_damage():
             values = json.loads(content)
@@ -135,18 +106,10 @@ class ArrayArchive:
 
 @contextlib.contextmanager
 def open_archive(path: str | os.PathLike[str]) -> Iterator[ArrayArchive]:
-    """Open an archive.
-
-    Raises
-    ------
-    DamagedArchiveError
-        When it is missing or damaged, unpacks to absurdly much, or names a member twice.
-    """
+    """Open an archive; where it is missing, damaged or absurd, raise `DamagedArchiveError`."""
     with contextlib.ExitStack() as stack:
         with _all_as_damage():
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            check_members(archive, os.stat(path).st_size)
-            opened = ArrayArchive(archive)
+            opened = ArrayArchive(stack.enter_context(open_zip(path)))
         yield opened
 
 
@@ -163,16 +126,7 @@ def _all_as_damage() -> Iterator[None]:
 
 
 def read_array(file: Any, size: int, kinds: str = NUMBERS_AND_TEXTS) -> NDArray[Any]:
-    """Read an array in numpy's format.
-
-    Parameters
-    ----------
-    file : file
-        Open for reading bytes.
-    size : int
-        Bytes that it holds.
-    kinds : str
-        Kinds of numpy's types that may be read.
+    """Read an array in numpy's format from a file of `size` bytes.
 
     Raises
     ------
@@ -201,10 +155,8 @@ def read_array(file: Any, size: int, kinds: str = NUMBERS_AND_TEXTS) -> NDArray[
     if not n_bytes:
         return np.empty(shape, dtype)
     array = np.frombuffer(content, dtype)
-    if dtype.kind == "U" and _highest_character(array) > _LAST_CHARACTER:
-        raise DamagedArchiveError("a text with characters that do not exist")
+    if dtype.kind == "U":
+        characters = array.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if characters.max() > sys.maxunicode:
+            raise DamagedArchiveError("a text with characters that do not exist")
     return array.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _highest_character(texts: NDArray[np.str_]) -> int:
-    return int(texts.view(np.dtype(np.uint32).newbyteorder(texts.dtype.byteorder)).max())

@@ -171,14 +171,10 @@ def under(part: str, paths: Iterable[Path]) -> Path | None:
     return wanted if is_there and wanted else None
 
 
-def parts_under(parts: Sequence[Part], part: str) -> list[Part]:
-    """Return the kernels and normalisations whose names begin with a part's name.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When there are none.
-    """
+def parts_under(parts: list[Part], part: str | None) -> list[Part]:
+    """Return what has a name that begins with a part's, or raise `UnsupportedModelError`."""
+    if part is None:
+        return parts
     paths = [_path(p.name) for p in parts]
     wanted = tuple(name for name in re.split(r"[./]", part) if name)
     found = [p for p, path in zip(parts, paths, strict=True) if path[: len(wanted)] == wanted]

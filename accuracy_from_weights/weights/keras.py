@@ -8,16 +8,16 @@ from typing import Any
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.checkpoints import no_such_part
-from accuracy_from_weights.weights.files.keras_config import snake_case
+from accuracy_from_weights.weights.files.keras_config import stored_name
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.keras_names import (
     COMPOSITE_ATTRIBUTES,
-    VARIABLE_NAMES,
     KerasGroup,
     blocks_of_keras_groups,
 )
-from accuracy_from_weights.weights.naming.keras_variables import named_variables
+from accuracy_from_weights.weights.naming.keras_variables import keras_groups
+from accuracy_from_weights.weights.order.chaining import Path, parts_of_blocks
 from accuracy_from_weights.weights.order.graph import with_graph
 from accuracy_from_weights.weights.order.keras_graph import Step, graph_of_steps
 from accuracy_from_weights.weights.order.layer_order import in_order_of_flow
@@ -32,13 +32,13 @@ def parts_of_keras_model(model: Any) -> list[Part]:
     A functional or sequential model knows its graph. The order of any other is worked out from
     names and shapes, as it is for its files. A layer that is used twice is read once.
     """
-    known: set[tuple[str, ...]] = set()
-    blocks = blocks_of_keras_groups(list(_groups(model, (), set(), known)))
+    known: set[Path] = set()
+    blocks = blocks_of_keras_groups(_groups(model, (), set(), known))
     blocks = in_order_of_flow(blocks, known=known)
     steps = _steps(model)
     if steps:
         blocks = with_graph(blocks, graph_of_steps(steps))
-    return [part for block in blocks for part in block.parts]
+    return parts_of_blocks(blocks)
 
 
 def _steps(model: Any) -> list[Step]:
@@ -56,10 +56,8 @@ def _steps(model: Any) -> list[Step]:
         ]
     if _keras_class(model) != "Sequential":
         return []
-    steps: list[Step] = []
-    for layer in model.layers:
-        steps.append(_step(layer, [step.name for step in steps[-1:]]))
-    return steps
+    names = [str(layer.name) for layer in model.layers]
+    return [_step(layer, names[max(at - 1, 0) : at]) for at, layer in enumerate(model.layers)]
 
 
 def _step(layer: Any, inputs: list[str]) -> Step:
@@ -75,18 +73,9 @@ def _step(layer: Any, inputs: list[str]) -> Step:
 
 
 def layer_inside(model: Any, part: str) -> Any:
-    """Return the layer inside a model that has a name.
+    """Return the layer inside a model that has a name, or raise `UnsupportedModelError`.
 
-    Parameters
-    ----------
-    model : keras.Model or keras.Layer
-    part : str
-        Names of layers, the outer ones first, with dots between them; or an attribute's name.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When there is no such layer.
+    The name is an attribute's, or those of layers, the outer ones first, with dots between them.
     """
     named = dict(_named_layers(model, (), set()))
     if part in named:
@@ -97,7 +86,7 @@ def layer_inside(model: Any, part: str) -> Any:
     raise no_such_part(part, [(name.partition(".")[0],) for name in named])
 
 
-def _named_layers(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _named_layers(layer: Any, path: Path, seen: set[int]) -> Iterator[tuple[str, Any]]:
     for child in _children(layer):
         if id(child) not in seen:
             seen.add(id(child))
@@ -106,9 +95,7 @@ def _named_layers(layer: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
             yield from _named_layers(child, inner, seen)
 
 
-def _groups(
-    layer: Any, path: tuple[str, ...], seen: set[int], known: set[tuple[str, ...]]
-) -> Iterator[KerasGroup]:
+def _groups(layer: Any, path: Path, seen: set[int], known: set[Path]) -> Iterator[KerasGroup]:
     """Yield the variables of all layers, and add to `known` where their order is the data's."""
     if id(layer) in seen:
         return
@@ -117,29 +104,19 @@ def _groups(
     if not places or _steps(layer):
         known.add(path)
         places = {}
-    class_name = _keras_class(layer)
     config = {key: getattr(layer, key) for key in _CONFIG if hasattr(layer, key)}
-    variables = _own_variables(layer, path)
-    if any(name in VARIABLE_NAMES for name, _ in variables):
-        yield KerasGroup(path, dict(variables), class_name, config)
-    else:  # a layer of the user's, whose variables bear other names or none
-        arrays = [array for _, array in variables]
-        for suffix, named in named_variables(class_name, arrays, config):
-            yield KerasGroup((*path, suffix) if suffix else path, named, class_name, config)
+    yield from keras_groups(path, _own_variables(layer, path), _keras_class(layer), config)
     for child in _children(layer):
         place = places.get(id(child), (str(child.name),))
         yield from _groups(child, (*path, *place), seen, known)
 
 
-def _attributes(layer: Any) -> dict[int, tuple[str, ...]]:
-    """Return under which attribute a layer of the user's keeps each layer, as Keras' files do.
+def _attributes(layer: Any) -> dict[int, Path]:
+    """Return, by ``id``, where a layer of the user's keeps each layer, as Keras' files name it.
 
-    Returns
-    -------
-    dict of int to tuple of str
-        By ``id``: the attribute; of a list, also the class and a counter.
+    That is an attribute; of a list, also the class and a counter.
     """
-    places: dict[int, tuple[str, ...]] = {}
+    places: dict[int, Path] = {}
     for name in sorted({*vars(layer), *(getattr(layer, "_modules", None) or {})}):
         value = getattr(layer, name, None)
         if name.startswith("_") or name == "layers":
@@ -150,9 +127,7 @@ def _attributes(layer: Any) -> dict[int, tuple[str, ...]]:
             continue
         counts: dict[str, int] = {}
         for item in items:
-            key = snake_case(type(item).__name__)
-            n = counts[key] = counts.get(key, -1) + 1
-            places.setdefault(id(item), (name, f"{key}_{n}" if n else key))
+            places.setdefault(id(item), (name, stored_name(type(item).__name__, counts)))
     return places
 
 
@@ -174,7 +149,7 @@ def _keras_class(layer: Any) -> str:
     return type(layer).__name__
 
 
-def _own_variables(layer: Any, path: tuple[str, ...]) -> list[tuple[str, Array]]:
+def _own_variables(layer: Any, path: Path) -> list[tuple[str, Array]]:
     mode = getattr(layer, "quantization_mode", None)
     is_adapted = getattr(layer, "lora_enabled", False)
     if mode not in (None, "int8", "float8") or (mode == "int8" and is_adapted):

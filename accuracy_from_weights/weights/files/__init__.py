@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import stat
+import zipfile
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, UnsupportedModelError, first_line
 from accuracy_from_weights.io.archives import DamagedArchiveError
@@ -63,26 +64,7 @@ _SIGNATURES = {
 def parts_of_file(
     path: str | os.PathLike[str] | os.PathLike[bytes], part: str | None = None
 ) -> list[Part]:
-    """Return the kernels and normalisations of a saved network, in order.
-
-    Parameters
-    ----------
-    path : path
-    part : str, optional
-        As in `read_weights`.
-
-    Raises
-    ------
-    UnreadableFileError
-        When the file is missing, empty, truncated, absurd in size, or of another format than its
-        extension says.
-    UntrustedFileError
-        When reading it would run code.
-    MissingDependencyError
-        When the format needs a library that is not installed.
-    UnsupportedModelError
-        When the file holds no state dict or mapping of arrays.
-    """
+    """Return the parts of a saved network, in order; errors are those of `read_weights`."""
     name = os.fsdecode(os.fspath(path))
     try:
         parts = _parts(name, part)
@@ -93,6 +75,8 @@ def parts_of_file(
         raise
     except DamagedArchiveError as error:
         raise damaged(name, str(error)) from None
+    except zipfile.BadZipFile:
+        raise damaged(name, "it is damaged or truncated") from None
     except MemoryError:
         raise unreadable(name, "reading it needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001  # a broken file may break a parser anywhere
@@ -108,17 +92,17 @@ def _parts(name: str, part: str | None) -> list[Part]:
     place = weights_in(name, EXTENSIONS) if os.path.isdir(name) else name
     index = index_of(place)
     if index is not None:
-        _checked_size(index)
+        _check_file(index)
         return parts_of_index(index, part)
     reader = _reader(place)
-    size = _checked_size(place)
+    _check_file(place)
     _check_signature(place, reader)
     if place != name and reader == "hdf5":
         from accuracy_from_weights.weights.files.keras_archive import parts_of_folder
 
         return parts_of_folder(place, part)
     module = importlib.import_module(f"{__name__}.{reader}")
-    parts: list[Part] = module.parts_of_file(place, size, part)
+    parts: list[Part] = module.parts_of_file(place, part)
     return parts
 
 
@@ -135,7 +119,7 @@ def _reader(name: str) -> str:
     return _READERS[extension]
 
 
-def _checked_size(name: str) -> int:
+def _check_file(name: str) -> None:
     try:
         status = os.stat(name)
     except FileNotFoundError:
@@ -146,7 +130,6 @@ def _checked_size(name: str) -> int:
         raise unreadable(name, "it is not an ordinary file")
     if status.st_size == 0:
         raise damaged(name, "it is empty")
-    return status.st_size
 
 
 def _check_signature(name: str, reader: str) -> None:
@@ -158,16 +141,10 @@ def _check_signature(name: str, reader: str) -> None:
         raise unreadable(name, f"it cannot be opened ({first_line(error)})") from None
     if signatures is None or start.startswith(signatures):
         return
-    holds = next(
-        (
-            f"; it holds {words}"
-            for words, signature in (
-                ("HDF5 data, as files named .h5 do", b"\x89HDF"),
-                ("a zip archive, as files named .keras, .npz or .pt do", b"PK"),
-            )
-            if start.startswith(signature)
-        ),
-        "",
-    )
+    holds = ""
+    if start.startswith(b"\x89HDF"):
+        holds = "; it holds HDF5 data, as files named .h5 do"
+    elif start.startswith(b"PK"):
+        holds = "; it holds a zip archive, as files named .keras, .npz or .pt do"
     extension = os.path.splitext(name)[1]
     raise unreadable(name, f"it is no {extension} file, whatever its name says{holds}")

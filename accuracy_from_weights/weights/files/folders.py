@@ -41,22 +41,10 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 
 def weights_in(folder: str, extensions: tuple[str, ...]) -> str:
-    """Return the path of the network's file in a folder, or of the index of its files.
+    """Return the path of the network's file in a checkpoint's folder, or of the files' index.
 
-    Parameters
-    ----------
-    folder
-        A checkpoint of transformers, Keras or KerasHub.
-    extensions
-        Of files that can be read, to point at one in a folder that is no checkpoint.
-
-    Raises
-    ------
-    UnreadableFileError
-        When the folder holds no checkpoint of transformers or Keras; the message says what else
-        it seems to be.
-    UnsupportedModelError
-        When it holds adapters without their network.
+    What else the folder seems to be stands in the `UnreadableFileError`, and for adapters without
+    their network in the `UnsupportedModelError`. Of files that could be read it names one.
     """
     try:
         names = sorted(os.listdir(folder))

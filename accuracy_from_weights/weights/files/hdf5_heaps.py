@@ -27,18 +27,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def damaged_texts(content: bytes | mmap.mmap) -> str | None:
-    """Return what is wrong with the texts of a file.
-
-    Parameters
-    ----------
-    content : bytes or mmap
-        The whole file.
-
-    Returns
-    -------
-    str or None
-        None where nothing is.
-    """
+    """Return what is wrong with the texts of a file, given as a whole; None where nothing is."""
     if _has_endless_heap(content):
         return "it would be read without end"
     if any(length > len(content) for length in _lengths(content)):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mmap
 from math import prod
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,7 @@ from accuracy_from_weights.weights.files.hdf5_heaps import damaged_texts
 
 
 class SafeHdf5:
-    """An HDF5 file that is open for reading, as a context manager.
-
-    Parameters
-    ----------
-    path : str
-        For messages, and to open where no source is given.
-    size : int
-        Of the file, in bytes.
-    source : io.BytesIO, optional
-        The file in memory.
+    """An HDF5 file that is open for reading: that of a path, or the one in memory, as a context.
 
     Raises
     ------
@@ -37,9 +28,17 @@ class SafeHdf5:
         or all memory.
     """
 
-    def __init__(self, path: str, size: int, source: io.BytesIO | None = None) -> None:
+    def __init__(self, path: str, source: io.BytesIO | None = None) -> None:
         h5py = require_h5py(path)
-        damage = _damage(path, source)
+        with contextlib.ExitStack() as stack:
+            if source is None:
+                file = stack.enter_context(open(path, "rb"))
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                content: bytes | mmap.mmap = stack.enter_context(mapped)
+            else:
+                content = source.getvalue()
+            self._size = len(content)
+            damage = damaged_texts(content)
         if damage is not None:
             raise damaged(path, f"it is damaged: {damage}")
         try:
@@ -47,7 +46,6 @@ class SafeHdf5:
         except OSError:
             raise damaged(path, "it is truncated or no HDF5 file") from None
         self.path = path
-        self._size = size
         self._h5py = h5py
         self._declared = 0
         self._visited: set[int] = set()
@@ -55,24 +53,11 @@ class SafeHdf5:
     def __enter__(self) -> SafeHdf5:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.root.close()
 
     def children(self, group: Any) -> dict[str, Any]:
-        """Return the members of a group by name, in the file's order.
-
-        Raises
-        ------
-        UntrustedFileError
-            When one is a link to another place or another file.
-        UnreadableFileError
-            When the item is no group.
-        """
+        """Return the members of a group by name, in the file's order; links are refused."""
         if not isinstance(group, self._h5py.Group):
             raise unreadable(self.path, "a value stands where a layer is expected")
         for name in group:
@@ -81,15 +66,7 @@ class SafeHdf5:
         return {name: group[name] for name in group}
 
     def visit(self, group: Any) -> dict[str, Any]:
-        """Return the members of a group that is to be read once only.
-
-        Raises
-        ------
-        UnreadableFileError
-            When the group has been visited before: the file holds a loop, or one layer twice.
-        UntrustedFileError
-            As for `children`.
-        """
+        """Return a group's members, and refuse to do so twice: for a loop, or one layer twice."""
         address = self.address(group)
         if address in self._visited:
             raise unreadable(self.path, f"{group.name!r} stands in more than one place")
@@ -102,15 +79,7 @@ class SafeHdf5:
         return address
 
     def read(self, dataset: Any) -> np.ndarray[Any, Any]:
-        """Read one dataset.
-
-        Raises
-        ------
-        UntrustedFileError
-            When its values lie in another file.
-        UnreadableFileError
-            When it, or all that was read so far, declares an absurd size; when it is no dataset.
-        """
+        """Read a dataset, unless its values lie elsewhere or it, or all so far, are too large."""
         if not isinstance(dataset, self._h5py.Dataset):
             raise unreadable(self.path, "a group stands where values are expected")
         name = repr(dataset.name)
@@ -144,23 +113,7 @@ class SafeHdf5:
 
 
 def require_h5py(path: str) -> Any:
-    """Return the library.
-
-    Raises
-    ------
-    MissingDependencyError
-        When it is not installed.
-    """
+    """Return the library, or raise `MissingDependencyError`."""
     with needs(f"Reading {path!r} needs h5py", extra="files"):
         import h5py
     return h5py
-
-
-def _damage(path: str, source: io.BytesIO | None) -> str | None:
-    if source is not None:
-        return damaged_texts(source.getvalue())
-    with (
-        open(path, "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return damaged_texts(content)

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from accuracy_from_weights.io.archives import check_members
+from accuracy_from_weights.io.archives import open_zip
 from accuracy_from_weights.weights.files.hdf5_safety import SafeHdf5
 
 
 def losses_of_file(path: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the losses in a ``.keras`` or ``.h5`` file.
+    """Return the losses in a ``.keras`` or ``.h5`` file, one an output, by function or class.
 
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    list of str
-        Names of functions or classes, such as "categorical_crossentropy"; one an output. Empty
-        where the file holds none: another format, a model that was never compiled, or damage, of
-        which the reader of its weights tells.
+    There are none in another format, of a model that was never compiled, and in a damaged file, of
+    which the reader of its weights tells.
     """
     name = os.fspath(path)
     try:
@@ -37,12 +28,11 @@ def _compiled(path: str) -> Mapping[str, Any]:
     """Return what a model was compiled with."""
     extension = os.path.splitext(path)[1].lower()
     if extension == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, os.path.getsize(path))
+        with open_zip(path) as archive:
             config: Any = json.loads(archive.read("config.json"))
         return config.get("compile_config") or {}
     if extension in (".h5", ".hdf5"):
-        with SafeHdf5(path, os.path.getsize(path)) as file:
+        with SafeHdf5(path) as file:
             text = file.root.attrs.get("training_config")
         return json.loads(text) if text else {}
     return {}

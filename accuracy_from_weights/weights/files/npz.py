@@ -8,7 +8,6 @@ trained.
 from __future__ import annotations
 
 import json
-import zipfile
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +16,7 @@ from accuracy_from_weights.errors import UnsupportedModelError, UntrustedFileErr
 from accuracy_from_weights.io.archives import (
     NUMBERS_AND_TEXTS,
     PickledArrayError,
-    check_members,
+    open_zip,
     read_array,
 )
 from accuracy_from_weights.weights.files.errors import damaged, unreadable
@@ -32,19 +31,16 @@ _KINDS = f"{NUMBERS_AND_TEXTS}cVSM"
 """Complex numbers are refused by their name later; raw bytes and the like hold no weights."""
 
 
-def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Return the kernels and normalisations in the order in which the arrays were written."""
+def parts_of_file(path: str, part: str | None = None) -> list[Part]:
+    """Return the parts in the order in which their arrays were written."""
     arrays: Arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, size)
+        with open_zip(path) as archive:
             for member in archive.infolist():
                 if member.filename.endswith(".npy"):
                     with archive.open(member) as file:
                         array = read_array(file, member.file_size, _KINDS)
                     arrays[member.filename.removesuffix(".npy")] = array
-    except zipfile.BadZipFile:
-        raise damaged(path, "it is damaged or truncated") from None
     except PickledArrayError:
         raise UntrustedFileError(
             f"Reading {path!r} would run code, so it was not read: {member.filename!r} in it is a "

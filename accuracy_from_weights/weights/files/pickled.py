@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import pickletools
 import re
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from accuracy_from_weights.errors import UntrustedFileError, needs
-from accuracy_from_weights.io.archives import check_expansion, check_members
+from accuracy_from_weights.io.archives import check_expansion, open_zip
 from accuracy_from_weights.weights.files.errors import damaged
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import check_is_mapping, parts_of_mapping
@@ -28,20 +29,19 @@ _MAGIC_NUMBER = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Return the kernels and normalisations of a state dict, or of a checkpoint that holds one."""
-    return parts_of_mapping(check_is_mapping(tensors_of_file(path, size)), part=part)
+def parts_of_file(path: str, part: str | None = None) -> list[Part]:
+    """Return the parts of a state dict, or of a checkpoint that holds one."""
+    return parts_of_mapping(check_is_mapping(tensors_of_file(path)), part=part)
 
 
-def tensors_of_file(path: str, size: int) -> Any:
+def tensors_of_file(path: str) -> Any:
     """Return what a file holds: tensors and containers of them."""
     with needs(f"Reading {path!r} needs PyTorch", extra="torch"):
         import torch
     if not zipfile.is_zipfile(path):
-        _refuse_plain_pickle(path, size)
+        _refuse_plain_pickle(path)
     else:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, size)
+        with open_zip(path) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise _untrusted(path, "a TorchScript archive, which holds code")
     try:
@@ -53,11 +53,11 @@ def tensors_of_file(path: str, size: int) -> Any:
             what = f"a pickle which wants to call {wanted[1]}" if wanted else "a pickle with code"
             raise _untrusted(path, what) from None
         raise damaged(path, "it is damaged or no file of PyTorch's") from None
-    _check_tensors(loaded, size, torch)
+    _check_tensors(loaded, os.path.getsize(path), torch)
     return loaded
 
 
-def _refuse_plain_pickle(path: str, size: int) -> None:
+def _refuse_plain_pickle(path: str) -> None:
     """Refuse pickles that torch.save did not write, and say whether they would run code.
 
     The opcodes are read, not run. What torch.save wrote passes on to torch's own loader.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -41,18 +41,19 @@ _DTYPES = {
 }
 
 
-def parts_of_file(path: str, size: int, part: str | None = None) -> list[Part]:
-    """Return the kernels and normalisations in the order that names and shapes tell.
+def parts_of_file(path: str, part: str | None = None) -> list[Part]:
+    """Return the parts in the order that names and shapes tell.
 
     The format's own writer sorts tensors by dtype and name, whatever their order was.
     """
-    return parts_of_mapping(tensors_of_file(path, size), order_is_known=False, part=part)
+    return parts_of_mapping(tensors_of_file(path), order_is_known=False, part=part)
 
 
-def tensors_of_file(path: str, size: int) -> dict[str, np.ndarray[Any, Any]]:
+def tensors_of_file(path: str) -> dict[str, np.ndarray[Any, Any]]:
     """Return all tensors of a file by name."""
     with open(path, "rb") as file:
-        header = _header(path, size, file.read(8), file)
+        size = os.path.getsize(path)
+        header = _header(path, size, file)
         start = file.tell()
         tensors: dict[str, np.ndarray[Any, Any]] = {}
         n_bytes = 0
@@ -66,7 +67,8 @@ def tensors_of_file(path: str, size: int) -> dict[str, np.ndarray[Any, Any]]:
     return tensors
 
 
-def _header(path: str, size: int, length_bytes: bytes, file: Any) -> dict[str, Any]:
+def _header(path: str, size: int, file: BinaryIO) -> dict[str, Any]:
+    length_bytes = file.read(8)
     length = int.from_bytes(length_bytes, "little")
     if len(length_bytes) < 8 or length > min(_MAX_HEADER_BYTES, size - 8):
         raise damaged(path, "it is truncated or no .safetensors file")

@@ -36,16 +36,12 @@ _READERS = {".safetensors": "safetensors", ".bin": "pickled", ".pt": "pickled", 
 def index_of(path: str) -> str | None:
     """Return the index through which a file's network is read; None for a network in one file.
 
-    Raises
-    ------
-    UnreadableFileError
-        When the file is one of several and there is no index beside it.
+    A file that is one of several, without an index beside it, is an `UnreadableFileError`.
     """
     folder, name = os.path.split(path)
     if _INDEX.fullmatch(name):
         return path
-    shard = _SHARD.fullmatch(name)
-    if shard is not None:
+    if shard := _SHARD.fullmatch(name):
         index = f"{shard[1]}{shard[2]}.index.json"
         if not os.path.isfile(os.path.join(folder, index)):
             raise unreadable(
@@ -53,13 +49,11 @@ def index_of(path: str) -> str | None:
                 f"it is one of several files, whose index {index!r} is missing; put it beside them",
             )
         return os.path.join(folder, index)
-    shard = _KERAS_SHARD.fullmatch(name)
-    if shard is not None:
+    if shard := _KERAS_SHARD.fullmatch(name):
         index = os.path.join(folder, f"{shard[1]}{shard[2]}.json")
         if os.path.isfile(index) and name in _files(index, _weight_map(index)):
             return index
-    slice_ = _SLICE.fullmatch(name)
-    if slice_ is not None:
+    if slice_ := _SLICE.fullmatch(name):
         others = f"{slice_[1]}{1 - min(int(slice_[2]), 1):02d}{slice_[3]}"
         if os.path.exists(os.path.join(folder, others)):
             raise unreadable(
@@ -69,28 +63,19 @@ def index_of(path: str) -> str | None:
 
 
 def parts_of_index(path: str, part: str | None) -> list[Part]:
-    """Return the kernels and normalisations of a network whose tensors lie in several files.
-
-    Parameters
-    ----------
-    path : str
-        Of the index.
-    part : str or None
-        As in `read_weights`.
-    """
+    """Return the parts of a network whose tensors lie in several files, by their index."""
     weight_map = _weight_map(path)
     if path.endswith(".weights.json"):
-        parts = _parts_of_keras(path, weight_map)
-        return parts if part is None else parts_under(parts, part)
+        return parts_under(_parts_of_keras(path, weight_map), part)
     tensors: dict[str, Any] = {}
     is_ordered = True
     for file in sorted(_files(path, weight_map)):
         reader = _READERS.get(os.path.splitext(file)[1])
         if reader is None:
             raise unreadable(path, f"it names {file!r}, which is no file of weights")
-        full = os.path.join(os.path.dirname(path), file)
         module = importlib.import_module(f"accuracy_from_weights.weights.files.{reader}")
-        tensors |= check_is_mapping(module.tensors_of_file(full, os.path.getsize(full)))
+        found = module.tensors_of_file(os.path.join(os.path.dirname(path), file))
+        tensors |= check_is_mapping(found)
         is_ordered = is_ordered and reader == "pickled"
     missing = next((name for name in weight_map if name not in tensors), None)
     if missing is not None:
@@ -114,45 +99,39 @@ def _weight_map(path: str) -> Mapping[str, Any]:
 
 def _files(path: str, weight_map: Mapping[str, Any]) -> list[str]:
     """Return the names of an index's files, in its order, all of them beside it."""
-    named = [f for files in weight_map.values() for f in ([files] if _is_text(files) else files)]
-    for file in dict.fromkeys(named):
-        if not _is_text(file) or os.path.basename(file) != file or file in ("", ".", ".."):
+    named: dict[Any, None] = {}
+    for files in weight_map.values():
+        named.update(dict.fromkeys([files] if isinstance(files, str) else files))
+    for file in named:
+        if not isinstance(file, str) or os.path.basename(file) != file or file in ("", ".", ".."):
             raise unreadable(path, f"it names {file!r}, which is no file beside it")
         if not os.path.isfile(os.path.join(os.path.dirname(path), file)):
             raise unreadable(path, f"its file {file!r} is missing; put it beside the index")
-    return list(dict.fromkeys(named))
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    return list(named)
 
 
 def _parts_of_keras(path: str, weight_map: Mapping[str, Any]) -> list[Part]:
     """Gather the layers of all shards in one file in memory, in the order of the shards."""
-    folder = os.path.dirname(path)
-    shards = {
-        file: SafeHdf5(os.path.join(folder, file), os.path.getsize(os.path.join(folder, file)))
-        for file in _files(path, weight_map)
-    }
     buffer = io.BytesIO()
-    try:
-        with require_h5py(path).File(buffer, "w") as whole:
-            for shard in shards.values():
-                for place, group in _variables(shard, shard.root, ""):
-                    target = whole.require_group(place)
-                    name = group.attrs.get("name")
-                    if isinstance(name, str):
-                        target.attrs["name"] = name
-                    for key, dataset in shard.children(group).items():
-                        target.create_dataset(key, data=shard.read(dataset))
-            missing = next((place for place in weight_map if place not in whole), None)
-            if missing is not None:
-                raise damaged(path, f"its layer {missing!r} is in none of its files")
-    finally:
-        for shard in shards.values():
-            shard.root.close()
-    with SafeHdf5(path, len(buffer.getbuffer()), buffer) as file:
-        return parts_of_store(file, None)
+    with require_h5py(path).File(buffer, "w") as whole:
+        for name in _files(path, weight_map):
+            with SafeHdf5(os.path.join(os.path.dirname(path), name)) as shard:
+                _copy(shard, whole)
+        missing = next((place for place in weight_map if place not in whole), None)
+        if missing is not None:
+            raise damaged(path, f"its layer {missing!r} is in none of its files")
+    with SafeHdf5(path, buffer) as file:
+        return parts_of_store(file)
+
+
+def _copy(shard: SafeHdf5, whole: Any) -> None:
+    for place, group in _variables(shard, shard.root, ""):
+        target = whole.require_group(place)
+        name = group.attrs.get("name")
+        if isinstance(name, str):
+            target.attrs["name"] = name
+        for key, dataset in shard.children(group).items():
+            target.create_dataset(key, data=shard.read(dataset))
 
 
 def _variables(shard: SafeHdf5, group: Any, place: str) -> list[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from accuracy_from_weights.weights.found_layers import (
 )
 from accuracy_from_weights.weights.layers import Array
 from accuracy_from_weights.weights.naming.recurrent import from_keras_gru, recurrent_kernels
-from accuracy_from_weights.weights.order.chaining import Block
+from accuracy_from_weights.weights.order.chaining import Block, Path
 
 COMPOSITE_ATTRIBUTES = (
     "query_dense",
@@ -79,39 +79,25 @@ class KerasGroup:
         Whether the layer is one of attention's projections.
     """
 
-    path: tuple[str, ...]
+    path: Path
     variables: Mapping[str, Array]
     class_name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     is_attention: bool = False
 
 
-def blocks_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Block]:
+def blocks_of_keras_groups(groups: Iterable[KerasGroup]) -> list[Block]:
     """Return the kernels and normalisations of each layer, in the order given."""
-    return [Block(group.path, tuple(_parts(group))) for group in _with_attention(groups)]
-
-
-def parts_of_keras_groups(groups: Sequence[KerasGroup]) -> list[Part]:
-    """Return the kernels and normalisations of layers given in the order of data flow."""
-    return [part for block in blocks_of_keras_groups(groups) for part in block.parts]
+    return [Block(group.path, tuple(_parts(group))) for group in _with_attention([*groups])]
 
 
 def class_from_name(name: str) -> str:
-    """Return the class that a layer was named after: ``conv2d_transpose_3`` -> ``conv2dtranspose``.
-
-    Only a folded form, for comparisons: lower case, no underscores, no counter.
-    """
+    """Fold a layer's class or its default name: ``conv2d_transpose_3`` -> ``conv2dtranspose``."""
     return re.sub(r"_\d+$", "", name).replace("_", "").lower()
 
 
 def attention_projections(names: Iterable[str]) -> list[str]:
-    """Return the names of attention's projections: query, key, value and out.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Of all layers inside one composite layer.
-    """
+    """Return the layers of a composite layer that are attention's query, key, value and out."""
     found: dict[str, str] = {}
     for name in names:
         match = _PROJECTION.fullmatch(name)
@@ -123,11 +109,8 @@ def attention_projections(names: Iterable[str]) -> list[str]:
 
 
 def _with_attention(groups: Sequence[KerasGroup]) -> list[KerasGroup]:
-    """Mark attention's projections and bring them to the order query, key, value, out.
-
-    Files list them by alphabet.
-    """
-    around: dict[tuple[str, ...], dict[str, KerasGroup]] = {}
+    """Mark attention's projections, which files list by alphabet, and bring them into order."""
+    around: dict[Path, dict[str, KerasGroup]] = {}
     for group in groups:
         if group.path and "kernel" in group.variables:
             around.setdefault(group.path[:-1], {})[group.path[-1]] = group

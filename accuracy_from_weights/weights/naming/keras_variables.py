@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from accuracy_from_weights.weights.layers import Array
-from accuracy_from_weights.weights.naming.keras_names import class_from_name
+from accuracy_from_weights.weights.naming.keras_names import (
+    VARIABLE_NAMES,
+    KerasGroup,
+    class_from_name,
+)
+from accuracy_from_weights.weights.order.chaining import Path
 
 _BATCH = ("batchnormalization",)
 _NORMS = ("layernormalization", "groupnormalization", "rmsnormalization")
@@ -28,25 +32,26 @@ KNOWN_CLASSES = {*_BATCH, *_NORMS, *_IGNORED, *WITH_KERNEL}
 """Classes whose variables are known, in the folded form of `class_from_name`."""
 
 
+def keras_groups(
+    path: Path, variables: Sequence[tuple[str, Array]], class_name: str, config: Mapping[str, Any]
+) -> Iterator[KerasGroup]:
+    """Yield a layer with its variables, renamed where they bear names of the user's or none."""
+    if any(name in VARIABLE_NAMES for name, _ in variables):
+        yield KerasGroup(path, dict(variables), class_name, config)
+    else:
+        arrays = [array for _, array in variables]
+        for suffix, named in named_variables(class_name, arrays, config):
+            yield KerasGroup((*path, suffix) if suffix else path, named, class_name, config)
+
+
 def named_variables(
     class_name: str, arrays: Sequence[Array], config: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Array]]]:
     """Name a layer's own variables, given in the order in which Keras keeps them.
 
-    Parameters
-    ----------
-    class_name : str
-        Keras's class or a layer's name made from it; "" or anything else where it is unknown, and
-        then shapes decide.
-    arrays : sequence of ndarray
-    config : mapping
-        The layer's arguments: ``center`` and ``scale`` of a normalisation.
-
-    Yields
-    ------
-    str
-        A suffix for the layer's name; more than one of several kernels in a layer of the user's.
-    dict of str to ndarray
+    The class may be a layer's name made from it; where it is unknown, shapes decide. With the
+    variables comes a suffix for the layer's name, which tells several kernels in a layer of the
+    user's apart.
     """
     folded = class_from_name(class_name)
     if not arrays or folded in _IGNORED:
@@ -57,7 +62,12 @@ def named_variables(
         yield "", dict(zip(("depthwise_kernel", "pointwise_kernel", "bias"), arrays, strict=False))
     elif folded in _CELLS or _is_cell(arrays):
         yield "", dict(zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=False))
-    elif folded == "embedding" or (folded not in KNOWN_CLASSES and _is_embedding(folded, arrays)):
+    elif folded == "embedding" or (
+        folded not in KNOWN_CLASSES
+        and "embed" in folded
+        and len(arrays) == 1
+        and arrays[0].ndim == 2
+    ):
         yield "", {"embeddings": arrays[0]}
     elif folded in KNOWN_CLASSES:
         yield "", dict(zip(("kernel", "bias"), arrays, strict=False))
@@ -88,10 +98,6 @@ def _is_cell(arrays: Sequence[Array]) -> bool:
     return kernel.shape[-1] == width and units > 0 and width in (3 * units, 4 * units)
 
 
-def _is_embedding(folded: str, arrays: Sequence[Array]) -> bool:
-    return len(arrays) == 1 and arrays[0].ndim == 2 and re.search(r"embed", folded) is not None
-
-
 def _several(arrays: Sequence[Array]) -> Iterator[tuple[str, dict[str, Array]]]:
     """Kernels of a layer of the user's, each with the bias that comes right after it."""
     named: list[dict[str, Array]] = []
@@ -106,9 +112,6 @@ def _several(arrays: Sequence[Array]) -> Iterator[tuple[str, dict[str, Array]]]:
 
 def _is_bias(bias: Array, kernel: Array) -> bool:
     if bias.ndim == 1:
-        return bias.size in (
-            kernel.shape[-1],
-            kernel.shape[-1] * kernel.shape[-2],
-            kernel.shape[-2],
-        )
+        before_last, last = kernel.shape[-2:]
+        return bias.size in (last, last * before_last, before_last)
     return bias.ndim < kernel.ndim and bias.shape == kernel.shape[-bias.ndim :]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -131,6 +131,19 @@ def counter(name: str) -> tuple[int, str]:
     return (int(match[1]) if match else 0), name
 
 
+def parts_of_blocks(blocks: Iterable[Block]) -> list[Part]:
+    """Return the parts of all blocks, in order."""
+    return [part for block in blocks for part in block.parts]
+
+
+def n_steps_down(names: Iterable[str]) -> int:
+    """Count where a family of names has a smaller counter than the one before."""
+    numbers: dict[str, list[int]] = {}
+    for name in names:
+        numbers.setdefault(family(name), []).append(counter(name)[0])
+    return sum(a > b for found in numbers.values() for a, b in itertools.pairwise(found))
+
+
 def faults(units: Sequence[Unit]) -> tuple[int, int, int]:
     """Count what is wrong with an order: units that do not follow, side steps, counters' steps."""
     level = Level.of(units)
@@ -152,11 +165,7 @@ def faults(units: Sequence[Unit]) -> tuple[int, int, int]:
             side_steps += last is not None and unit.n_in is not None and unit.n_in != last.n_out
             last = unit
         before.append(unit)
-    numbers: dict[str, list[int]] = {}
-    for unit in units:
-        numbers.setdefault(family(unit.name), []).append(counter(unit.name)[0])
-    down = sum(a > b for found in numbers.values() for a, b in itertools.pairwise(found))
-    return misfits, side_steps, down
+    return misfits, side_steps, n_steps_down(unit.name for unit in units)
 
 
 def searched(units: Sequence[Unit]) -> list[Unit]:
@@ -204,7 +213,7 @@ def last_norms(units: Sequence[Unit]) -> list[Unit]:
 
 def unit_of(name: str, blocks: Sequence[Block]) -> Unit:
     """Return a unit that consists of blocks which are in order."""
-    parts = [part for block in blocks for part in block.parts]
+    parts = parts_of_blocks(blocks)
     kernels = [part for part in parts if isinstance(part, Kernel)]
     if not kernels:
         width = max((p.n_channels for p in parts if isinstance(p, Normalisation)), default=None)

@@ -7,14 +7,15 @@ a state dict does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from accuracy_from_weights.weights.found_layers import Normalisation
-from accuracy_from_weights.weights.order.chaining import Block
+from accuracy_from_weights.weights.order.chaining import Block, Path
 
-Path: TypeAlias = tuple[str, ...]
+Tensors: TypeAlias = Sequence[Hashable]
+"""Names of tensors, as a graph's source spells them."""
 
 RECTIFIER, ACTIVATION, PASS, LAYER, UNKNOWN = "rectifier", "activation", "pass", "layer", "unknown"
 
@@ -37,20 +38,17 @@ _NAMES = (
     ),
 )
 
+_LAYER_FUNCTIONS = (
+    *("linear", "conv1d", "conv2d", "conv3d", "matmul"),
+    *("batch_norm", "layer_norm", "group_norm"),
+)
+"""What computes a layer from its parameters, by ATen's name."""
+
 
 def operation_of(name: str) -> str:
-    """Return what a function, method or class does, by its name: ``"max_pool2d"`` -> ``"pass"``.
+    """Return what a function, method or class of PyTorch, ATen or Keras does, by its name.
 
-    Parameters
-    ----------
-    name : str
-        As PyTorch, ATen or Keras spell it.
-
-    Returns
-    -------
-    str
-        ``"rectifier"``, ``"activation"``; ``"pass"`` for what moves, drops or averages values;
-        or ``"unknown"``.
+    ``"pass"`` is what moves, drops or averages values, such as ``max_pool2d``.
     """
     folded = name.lower().replace("_", "")
     found = (operation for operation, names in _NAMES if re.fullmatch(names, folded))
@@ -106,18 +104,9 @@ class Graph:
         return calls
 
     def before(self, calls: Sequence[int]) -> str | None:
-        """Return what lies between a layer and the layer, or the input, that feeds it.
+        """Return what lies between a layer, by its calls, and the layer or input that feeds it.
 
-        Parameters
-        ----------
-        calls : sequence of int
-            Numbers of the steps at which the layer runs.
-
-        Returns
-        -------
-        str or None
-            ``"pass"``, ``"rectifier"`` or ``"activation"``; None after a sum, a concatenation or
-            an unknown function, and for a layer that runs twice.
+        None stands for a sum, a concatenation or an unknown function, or a layer that runs twice.
         """
         if len(calls) != 1:
             return None
@@ -146,14 +135,50 @@ class Graph:
         return used
 
 
+@dataclass(slots=True)
+class GraphBuilder:
+    """A graph in the making, of calls that name the tensors which they take and give.
+
+    Attributes
+    ----------
+    owners : dict of hashable to tuple of str
+        By the name of a tensor made of parameters only, the layer that holds them.
+    makers : dict of hashable to int
+        By the name of any other tensor, the number of the step that gives it.
+    """
+
+    owners: dict[Hashable, Path] = field(default_factory=dict)
+    makers: dict[Hashable, int] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def add(
+        self, operation: str, taken: Tensors = (), given: Tensors = (), path: Path | None = None
+    ) -> None:
+        """Add a step, which `Node` describes."""
+        inputs = tuple(self.makers[name] for name in taken if name in self.makers)
+        self.makers.update(dict.fromkeys(given, len(self.nodes)))
+        self.nodes.append(Node(inputs, operation, path))
+
+    def add_function(self, name: str, taken: Tensors, given: Tensors) -> None:
+        """Add the call of a function, unless it takes parameters or constants only."""
+        owner = next((self.owners[tensor] for tensor in taken if tensor in self.owners), None)
+        if any(tensor in self.makers for tensor in taken):
+            of_layer = LAYER if name in _LAYER_FUNCTIONS else UNKNOWN
+            self.add(operation_of(name) if owner is None else of_layer, taken, given, owner)
+        elif owner is not None:
+            self.owners.update(dict.fromkeys(given, owner))
+
+    def graph_to(self, results: Tensors) -> Graph:
+        """Return the graph of everything added, which ends in these tensors."""
+        known = [name for name in results if name in self.makers]
+        self.add(PASS if len(known) == 1 else UNKNOWN, known)
+        return Graph(tuple(self.nodes))
+
+
 def with_graph(blocks: Sequence[Block], graph: Graph) -> list[Block]:
     """Put blocks in the order in which a graph runs them, and say what lies before each.
 
-    Parameters
-    ----------
-    blocks : sequence of Block
-    graph : Graph
-        A block that it does not run stays behind the one that it was given after.
+    A block that the graph does not run stays behind the one that it was given after.
     """
     calls = graph.calls()
     places: list[tuple[int, int]] = []
@@ -171,16 +196,7 @@ def with_graph(blocks: Sequence[Block], graph: Graph) -> list[Block]:
 
 
 def with_before(block: Block, before: str | None, is_chain: bool = False) -> Block:
-    """Return a block whose normalisations, or in a chain all parts, know what lies before them.
-
-    Parameters
-    ----------
-    block : Block
-    before : str or None
-        What lies before its first part.
-    is_chain : bool, default=False
-        Whether all layers run one after another.
-    """
+    """Return a block whose normalisations, or in a chain all parts, know what lies before them."""
     parts = tuple(
         replace(part, before=before if number == 0 else PASS)
         if is_chain or isinstance(part, Normalisation)

@@ -26,7 +26,7 @@ from accuracy_from_weights.weights.order.graph import (
     PASS,
     UNKNOWN,
     Graph,
-    Node,
+    GraphBuilder,
     Path,
     operation_of,
 )
@@ -38,7 +38,6 @@ _LAYERS = (
     nn.LayerNorm,
     nn.GroupNorm,
 )
-_FUNCTIONS = ("linear", "conv1d", "conv2d", "conv3d", "matmul", "batch_norm", "layer_norm")
 _OF_SHAPES = ("size", "dim", "ndimension", "numel", "shape", "device", "dtype", "ndim")
 
 _traced: weakref.WeakKeyDictionary[nn.Module, tuple[object, Graph | None]]
@@ -136,37 +135,23 @@ def _recorder(part: nn.Module, path: Path, tracer: Any) -> Any:
 
 
 def _neutral(graph: fx.Graph, answer: Any) -> Graph:
-    nodes: list[Node] = []
-    numbers: dict[fx.Node, int] = {}
-    owners: dict[fx.Node, Path] = {}  # of tensors made of parameters only
+    """Return a recorded graph in the terms of every framework."""
+    builder = GraphBuilder()
     for node in graph.nodes:
-        feeding = node.all_input_nodes
-        inputs = tuple(numbers[n] for n in feeding if n in numbers)
-        owner = next((owners[n] for n in feeding if n in owners), None)
+        taken = node.all_input_nodes
         if node.op == "placeholder":
-            numbers[node] = len(nodes)
-            nodes.append(Node((), PASS))
+            builder.add(PASS, given=[node])
         elif node.op == "get_attr":
-            owners[node] = tuple(str(node.target).split(".")[:-1])
+            builder.owners[node] = tuple(str(node.target).split(".")[:-1])
         elif node.op == "call_module":
             operation, _, name = str(node.target).partition(" ")
-            path = tuple(name.split(".")) if name else ()
-            numbers[node] = len(nodes)
-            nodes.append(Node(inputs, operation, path))
-        elif not inputs:
-            if owner is not None:
-                owners[node] = owner
-        elif not _is_of_shapes(node):
+            builder.add(operation, taken, [node], tuple(name.split(".")) if name else ())
+        elif not _is_of_shapes(node) or taken[0] in builder.owners:
             name = getattr(node.target, "__name__", str(node.target))
-            operation = operation_of(name) if owner is None else UNKNOWN
-            if owner is not None and name in _FUNCTIONS:
-                operation = LAYER
-            numbers[node] = len(nodes)
-            nodes.append(Node(inputs, operation, owner))
-    ends: list[fx.Node] = []
-    fx.node.map_arg(answer, lambda node: ends.append(node))
-    last = tuple(numbers[node] for node in ends if node in numbers)
-    return Graph((*nodes, Node(last, PASS if len(last) == 1 else UNKNOWN)))
+            builder.add_function(name, taken, [node])
+    results: list[fx.Node] = []
+    fx.node.map_arg(answer, results.append)
+    return builder.graph_to(results)
 
 
 def _is_of_shapes(node: fx.Node) -> bool:

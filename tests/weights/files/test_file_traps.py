@@ -236,7 +236,7 @@ def test_texts_that_hdf5_would_read_for_ever(tmp_path: Path, size: int) -> None:
     # Opened, not read: were it let through, reading would never end.
     for source in (None, io.BytesIO(damaged)):
         with pytest.raises(UnreadableFileError, match="without end"):
-            SafeHdf5(str(path), len(damaged), source)
+            SafeHdf5(str(path), source)
 
 
 def test_hdf5_links_to_other_files_are_not_followed(keras_weights: Path, tmp_path: Path) -> None:
