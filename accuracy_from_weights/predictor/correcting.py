@@ -40,7 +40,7 @@ from accuracy_from_weights.predictor.fitting import counter_of
 from accuracy_from_weights.predictor.folds import Counter, Progress, group_folds
 from accuracy_from_weights.predictor.forecasting import Forecaster
 from accuracy_from_weights.predictor.intervals import conformal_widths, unit_weights, width_at
-from accuracy_from_weights.predictor.models.ensemble import Ensemble
+from accuracy_from_weights.predictor.models.ensemble import Ensemble, trusted
 
 Floats = NDArray[np.float64]
 
@@ -101,9 +101,9 @@ def correct_state(
     for (_, test), (guess, answer) in zip(folds, left_out, strict=True):
         guesses[test], answers[test] = guess, answer
     trust = trust_in(answers, guesses, rows)
-    predicted = guesses + trust * (answers - guesses)
     guessed = with_guess(anchored, rows)
-    cross = CrossFit.of_predictions(guessed, predicted, folds, settings.coverage)
+    predicted = trusted(answers, guesses, trust)
+    cross = CrossFit.of(guessed, predicted, folds, settings.coverage)
     card |= {"trust": trust, "quality": cross.quality(rows, settings.coverage)}
     forecaster = base.forecaster
     if rows.progress is not None:

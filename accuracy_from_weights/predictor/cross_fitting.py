@@ -22,29 +22,15 @@ Floats = NDArray[np.float64]
 Folds = list[tuple[RowNumbers, RowNumbers]]
 
 
-def each_domain(
-    domains: NDArray[Any], *, in_parts: bool = False
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield name and rows of each domain, where a column of domains has several.
-
-    Parameters
-    ----------
-    domains : ndarray of shape (n_rows,) or (n_rows, k)
-    in_parts : bool, default False
-        Of a column of more than 20 values, as a zoo of many tasks has, yield six parts of them, one
-        domain each. Otherwise such a column is left out.
-    """
+def each_domain(domains: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield name and rows of each domain, of each column that has from 2 to 20 of them."""
     for column in np.atleast_2d(domains.T):
         names = np.unique(column)
         if 1 < len(names) <= _MOST_DOMAINS:
             yield from ((str(name), column == name) for name in names)
-        elif in_parts and len(names) > 1:
-            shuffled = np.random.default_rng(0).permutation(names)
-            for k, part in enumerate(np.array_split(shuffled, _PARTS)):
-                yield f"part {k + 1}", np.isin(column, part)
 
 
-_MOST_DOMAINS, _PARTS = 20, 6
+_MOST_DOMAINS = 20
 _PRIOR_UNITS = 5.0
 """The guesses count as much as so many runs, or tasks, that found the answers useless."""
 
@@ -56,7 +42,7 @@ class CrossFit:
     Attributes
     ----------
     predicted : ndarray of shape (n_rows,)
-        For each row by an ensemble that has not seen its run or task; fractions in [0, 1].
+        Estimates for each row that do without its run or task; fractions in [0, 1].
     error : ExpectedError
         Fitted to the errors of all rows.
     scores : ndarray of shape (n_rows,)
@@ -71,29 +57,7 @@ class CrossFit:
     folds: Folds
 
     @classmethod
-    def of(cls, rows: FitRows, settings: FitSettings, count: Counter) -> CrossFit:
-        """Fit an ensemble for each fold.
-
-        Parameters
-        ----------
-        rows : FitRows
-        settings : FitSettings
-        count : Counter
-            Told of each fold.
-        """
-        n_folds = settings.folds_for(rows)
-        folds = group_folds(rows.units, n_folds, settings.random_state)
-        fits = (delayed(Ensemble.fit)(rows.take(train), settings) for train, _ in folds)
-        ensembles = counted(fits, settings.n_jobs, count)
-        predicted = np.empty(len(rows))
-        for ensemble, (_, test) in zip(ensembles, folds, strict=True):
-            predicted[test] = ensemble.predict(rows.X[test], rows.guess[test])
-        return cls.of_predictions(rows, predicted, folds, settings.coverage)
-
-    @classmethod
-    def of_predictions(
-        cls, rows: FitRows, predicted: Floats, folds: Folds, coverage: float
-    ) -> CrossFit:
+    def of(cls, rows: FitRows, predicted: Floats, folds: Folds, coverage: float) -> CrossFit:
         """Learn the errors of predictions that were made for rows left out.
 
         Parameters
@@ -151,6 +115,19 @@ class CrossFit:
                 if (part & last).sum() > 9
             }
         return quality
+
+
+def answers_left_out(rows: FitRows, settings: FitSettings, count: Counter) -> tuple[Floats, Folds]:
+    """Fit an ensemble for each fold, and return its answers for the rows left out, and the folds.
+
+    The counter is told of each fold.
+    """
+    folds = group_folds(rows.units, settings.folds_for(rows), settings.random_state)
+    fits = (delayed(Ensemble.fit)(rows.take(train), settings) for train, _ in folds)
+    answers = np.empty(len(rows))
+    for ensemble, (_, test) in zip(counted(fits, settings.n_jobs, count), folds, strict=True):
+        answers[test] = ensemble.predict(rows.X[test], rows.guess[test])
+    return answers, folds
 
 
 def counted(calls: Iterable[Any], n_jobs: int | None, count: Counter) -> list[Any]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from accuracy_from_weights.predictor.fit_rows import FitRows
+from accuracy_from_weights.predictor.models.boosting import fit_boosted
 from accuracy_from_weights.predictor.models.ensemble import threads_for
-from accuracy_from_weights.predictor.models.forest import Forest, as_forest, constant_forest
+from accuracy_from_weights.predictor.models.forest import Forest, constant_forest
 
 Floats = NDArray[np.float64]
 
@@ -57,18 +57,17 @@ class ExpectedError:
         if len(rows) < 2 * _SMALLEST_LEAF:  # No tree could split them: all it knows is the mean.
             mean = float(np.average(logarithms, weights=rows.weights))
             return cls(constant_forest(mean), power)
-        model = HistGradientBoostingRegressor(
-            learning_rate=0.05,
-            max_iter=100,
-            max_leaf_nodes=8,
-            min_samples_leaf=_SMALLEST_LEAF,
-            l2_regularization=1.0,
-            early_stopping=False,
-            random_state=0,
-        )
         with threads_for(len(rows)):
-            model.fit(rows.X, logarithms, sample_weight=rows.weights)
-            return cls(as_forest(model, rows.X), power)
+            trees = fit_boosted(
+                rows.X,
+                logarithms,
+                rows.weights,
+                learning_rate=0.05,
+                max_iter=100,
+                max_leaf_nodes=8,
+                min_samples_leaf=_SMALLEST_LEAF,
+            )
+        return cls(trees, power)
 
     @property
     def n_features_needed(self) -> int:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -26,9 +25,14 @@ from numpy.typing import ArrayLike, NDArray
 from accuracy_from_weights.predictor.cross_fitting import CrossFit, each_domain
 from accuracy_from_weights.predictor.estimate import FAMILY_LEVEL
 from accuracy_from_weights.predictor.expected_error import ExpectedError
-from accuracy_from_weights.predictor.fit_rows import FEWEST_RUNS, FitRows, FitSettings
+from accuracy_from_weights.predictor.fit_rows import (
+    FEWEST_RUNS,
+    FitRows,
+    FitSettings,
+    RowNumbers,
+)
 from accuracy_from_weights.predictor.intervals import conformal_widths
-from accuracy_from_weights.predictor.models.ensemble import Ensemble
+from accuracy_from_weights.predictor.models.ensemble import Ensemble, trusted
 
 Floats = NDArray[np.float64]
 
@@ -176,20 +180,25 @@ def widening_outside(
     described: FitRows,
     rows: FitRows,
     cross: CrossFit,
+    trust: float,
     settings: FitSettings,
     names: Sequence[str] = (),
 ) -> float:
     """Return the factor on the half-width of the intervals of networks outside the family.
+
+    It is that of the networks of tasks left out, whose errors are known from the folds, and of
+    those of each of at most 20 domains in a column, to which models are fitted without it.
 
     Parameters
     ----------
     described : FitRows
         With all columns, which the family check reads.
     rows : FitRows
-        The same with the columns that the models read. Each value of each column of their domains
-        is left out once.
+        The same with the columns that the models read.
     cross : CrossFit
         Of the rows.
+    trust : float
+        See `FittedState`.
     settings : FitSettings
     names : sequence of str
         See `FamilyCheck.fit`.
@@ -205,32 +214,43 @@ def widening_outside(
     generator = np.random.default_rng(settings.random_state)
     width = conformal_widths(cross.scores, rows.units, [settings.coverage])[0]
     errors = np.abs(cross.predicted - rows.y)
+
+    def outside(known: RowNumbers, asked: RowNumbers) -> RowNumbers:
+        X, units = described.X, rows.units
+        family = FamilyCheck.fit(X[known], units[known], settings.random_state, names)
+        return asked[family.p_values(X[asked]) < FAMILY_LEVEL]
+
+    found = [np.concatenate([outside(*fold) for fold in cross.folds])]
     calls = []
-    for _, is_outside in each_domain(rows.domains, in_parts=True):
-        inside = np.flatnonzero(~is_outside)
-        if len(np.unique(rows.runs[inside])) < FEWEST_RUNS:
-            continue
-        chosen = generator.permutation(inside)[:_MOST_ROWS]
-        left_out = generator.permutation(np.flatnonzero(is_outside))[:_MOST_ROWS]
-        family = FamilyCheck.fit(
-            described.X[chosen], rows.units[chosen], settings.random_state, names
+    for _, is_left_out in each_domain(rows.domains):
+        known, asked = (
+            generator.permutation(np.flatnonzero(part))[:_MOST_ROWS]
+            for part in (~is_left_out, is_left_out)
         )
-        outside = left_out[family.p_values(described.X[left_out]) < FAMILY_LEVEL]
-        if len(outside):
-            known, asked = rows.take(chosen), rows.take(outside)
-            calls.append(delayed(_scores)(known, errors[chosen], asked, cross, settings))
-    found = Parallel(n_jobs=settings.n_jobs)(calls)
-    if sum(len(scores) for scores, _ in found) < _FEWEST_OUTSIDE:
+        if len(np.unique(rows.runs[known])) < FEWEST_RUNS:
+            continue
+        asked = outside(known, asked)
+        if len(asked):
+            found.append(asked)
+            few = rows.take(known), errors[known], rows.take(asked)
+            calls.append(delayed(_scores)(*few, cross.error.power, trust, settings))
+    scores = np.concatenate([cross.scores[found[0]], *Parallel(n_jobs=settings.n_jobs)(calls)])
+    if len(scores) < _FEWEST_OUTSIDE:
         return 1.0
-    scores, units = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    units = rows.units[np.concatenate(found)]
     factor = conformal_widths(scores / width, units, [settings.coverage])[0]
     return float(max(factor, 1.0)) if np.isfinite(factor) else float((scores / width).max())
 
 
 def _scores(
-    known: FitRows, errors: Floats, asked: FitRows, cross: CrossFit, settings: FitSettings
-) -> tuple[Floats, NDArray[Any]]:
-    """Return the errors of some rows over those that other rows make expect, and their units."""
-    predicted = Ensemble.fit(known, settings).predict(asked.X, asked.guess)
-    expected = ExpectedError.fit(known, errors, cross.error.power).predict(asked.X)
-    return np.abs(predicted - asked.y) / expected, asked.units
+    known: FitRows,
+    errors: Floats,
+    asked: FitRows,
+    power: float,
+    trust: float,
+    settings: FitSettings,
+) -> Floats:
+    """Return the errors of some rows over those that other rows make expect."""
+    answers = Ensemble.fit(known, settings).predict(asked.X, asked.guess)
+    expected = ExpectedError.fit(known, errors, power).predict(asked.X)
+    return np.abs(trusted(answers, asked.guess, trust) - asked.y) / expected

@@ -16,7 +16,7 @@ from accuracy_from_weights.predictor.family import FamilyCheck
 from accuracy_from_weights.predictor.fit_rows import Features, finite_rows
 from accuracy_from_weights.predictor.forecasting import Forecaster
 from accuracy_from_weights.predictor.intervals import LEVELS, width_at
-from accuracy_from_weights.predictor.models.ensemble import Ensemble
+from accuracy_from_weights.predictor.models.ensemble import Ensemble, trusted
 
 Floats = NDArray[np.float64]
 
@@ -127,7 +127,7 @@ class FittedState:
         if finite.any():
             known, guess = rows[finite], self.guess(rows[finite])
             read = known if self.base is None else with_column(known, guess)
-            centre = guess + self.trust * (self.ensemble.predict(read, guess) - guess)
+            centre = trusted(self.ensemble.predict(read, guess), guess, self.trust)
             width = width_at(self.widths, coverage) * self.error.predict(read)
             if progress is not None and self.forecaster is not None:
                 centre, width = self.forecaster.forecast(

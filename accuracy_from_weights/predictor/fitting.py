@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.predictor.cross_fitting import CrossFit, trust_in
+from accuracy_from_weights.predictor.cross_fitting import CrossFit, answers_left_out, trust_in
 from accuracy_from_weights.predictor.family import FamilyCheck, widening_outside
 from accuracy_from_weights.predictor.fit_rows import (
     FitRows,
@@ -21,7 +21,7 @@ from accuracy_from_weights.predictor.fitted_state import FittedState
 from accuracy_from_weights.predictor.folds import Counter, Progress
 from accuracy_from_weights.predictor.forecasting import MOST_FOLDS, Forecaster
 from accuracy_from_weights.predictor.intervals import conformal_widths
-from accuracy_from_weights.predictor.models.ensemble import Ensemble
+from accuracy_from_weights.predictor.models.ensemble import Ensemble, trusted
 
 _MOST_TRUST_ON_NEW_TASKS = 0.5
 """Weights and logs do not say what a task allows, and a user's task may be unlike all of the zoo's:
@@ -57,13 +57,13 @@ def fit_state(
     rows = replace(described, X=as_models_read(described.X, names))
     settings = replace(settings, knows_sample=know_sample(names))
     count = counter_of(rows, settings, on_fold)
-    cross, trust = CrossFit.of(rows, settings, count), 1.0
+    answers, folds = answers_left_out(rows, settings, count)
+    trust = 1.0
     if rows.guess.any():
-        trust = trust_in(cross.predicted, rows.guess, rows)
+        trust = trust_in(answers, rows.guess, rows)
         if rows.tasks is not None and not settings.knows_sample:
             trust = min(trust, _MOST_TRUST_ON_NEW_TASKS)
-        predicted = rows.guess + trust * (cross.predicted - rows.guess)
-        cross = CrossFit.of_predictions(rows, predicted, cross.folds, settings.coverage)
+    cross = CrossFit.of(rows, trusted(answers, rows.guess, trust), folds, settings.coverage)
     card: dict[str, Any] = {
         "n_networks": len(rows),
         "n_runs": len(np.unique(rows.runs)),
@@ -75,7 +75,7 @@ def fit_state(
         card["n_tasks"] = len(np.unique(rows.tasks))
     forecaster = None
     if rows.progress is not None:
-        forecaster, worth = Forecaster.fit(rows, cross.predicted, len(cross.folds), settings, count)
+        forecaster, worth = Forecaster.fit(rows, cross.predicted, len(folds), settings, count)
         card |= {"forecast": worth} if worth else {}
     y = every_row.y
     untrained = y[~finite] if (~finite).any() else np.sort(y)[: max(len(y) // 10, 3)]
@@ -85,7 +85,7 @@ def fit_state(
         ensemble=Ensemble.fit(rows, settings),
         error=cross.error,
         widths=conformal_widths(cross.scores, rows.units),
-        widening=widening_outside(described, rows, cross, settings, names),
+        widening=widening_outside(described, rows, cross, trust, settings, names),
         family=FamilyCheck.fit(described.X, rows.units, settings.random_state, names),
         untrained=np.quantile(untrained, (0.5, 0, 1)),
         forecaster=forecaster,

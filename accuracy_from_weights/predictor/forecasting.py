@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument
-from accuracy_from_weights.predictor.cross_fitting import CrossFit
+from accuracy_from_weights.predictor.cross_fitting import CrossFit, answers_left_out
 from accuracy_from_weights.predictor.expected_error import ExpectedError
 from accuracy_from_weights.predictor.fit_rows import FEWEST_RUNS, FitRows, FitSettings
 from accuracy_from_weights.predictor.folds import Counter
@@ -95,9 +95,8 @@ class Forecaster:
         settings = replace(
             settings, n_folds=min(n_folds, MOST_FOLDS, n_units), n_randomised=_N_RANDOMISED
         )
-        whole = CrossFit.of(young, settings, count)
-        forecasts = _towards(whole.predicted, now, done)
-        cross = CrossFit.of_predictions(young, forecasts, whole.folds, settings.coverage)
+        ends, folds = answers_left_out(young, settings, count)
+        cross = CrossFit.of(young, _towards(ends, now, done), folds, settings.coverage)
         quality = cross.quality(young, settings.coverage)
         quality["if_it_stayed"] = float(np.abs(now - finals).mean())
         ensemble = Ensemble.fit(young, settings)

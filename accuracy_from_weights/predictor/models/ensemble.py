@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import ExtraTreesRegressor
 from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.predictor.fit_rows import FitRows, FitSettings
+from accuracy_from_weights.predictor.models.boosting import fit_boosted
 from accuracy_from_weights.predictor.models.forest import Forest, as_forest
 from accuracy_from_weights.predictor.models.kernel_machine import KernelMachine
 from accuracy_from_weights.predictor.models.perceptron import Perceptron
@@ -48,6 +49,11 @@ def threads_for(n_rows: int) -> threadpool_limits:
     each time waits for the thread that has no core, and seconds become minutes.
     """
     return threadpool_limits(1 if n_rows < _MANY_ROWS else None)
+
+
+def trusted(answers: Floats, guess: Floats, trust: float) -> Floats:
+    """Go from first guesses so much of the way to an ensemble's answers."""
+    return guess + trust * (answers - guess)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +97,6 @@ class Ensemble:
         is_tiny, n_randomised = len(rows) < _VERY_FEW_ROWS, settings.n_randomised
         if is_tiny or is_large:
             n_randomised = min(n_randomised, _N_RANDOMISED_AT_THE_ENDS)
-        boosting = HistGradientBoostingRegressor(
-            # Very few rows lose nothing by fewer and larger steps.
-            learning_rate=0.2 if is_tiny else 0.06,
-            max_bins=63,  # half the time of 255, and no worse on a few thousand rows
-            max_iter=60 if is_tiny else 400 if is_large else 300,
-            max_leaf_nodes=31 if is_large else 15,
-            min_samples_leaf=8,
-            l2_regularization=1.0,
-            early_stopping=False,
-            random_state=random_state,
-        )
         randomised = ExtraTreesRegressor(
             n_randomised,
             max_features=0.3,
@@ -128,8 +123,18 @@ class Ensemble:
                 if is_small
                 else Perceptron.fit(X, smooth_y, random_state, weights)
             )
+            boosted = fit_boosted(
+                X,
+                boosted_y,
+                weights,
+                # Very few rows lose nothing by fewer and larger steps.
+                learning_rate=0.2 if is_tiny else 0.06,
+                max_iter=60 if is_tiny else 400 if is_large else 300,
+                max_leaf_nodes=31 if is_large else 15,
+                min_samples_leaf=8,
+            )
             return cls(
-                as_forest(boosting.fit(X, boosted_y, sample_weight=weights), X),
+                boosted,
                 as_forest(randomised.fit(X, randomised_y, sample_weight=weights), X),
                 smooth,
                 shares,

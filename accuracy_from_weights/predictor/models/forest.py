@@ -103,15 +103,25 @@ class Forest:
         return result
 
 
+def rounded_down(thresholds: NDArray[Any]) -> NDArray[np.float32]:
+    """Return thresholds that a float32 value is above where it is above those of float64."""
+    rounded = thresholds.astype(np.float32)
+    below = np.nextafter(rounded, np.float32(-np.inf), dtype=np.float32)
+    return np.where(rounded > thresholds, below, rounded)
+
+
 def _tree(
     feature: NDArray[Any],
     threshold: NDArray[Any],
-    left: NDArray[Any],
-    right: NDArray[Any],
     value: NDArray[Any],
-    is_leaf: NDArray[np.bool_],
+    children: tuple[NDArray[Any], NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """Renumber one tree level by level, so that two siblings stand side by side."""
+    """Renumber one tree level by level, so that two siblings stand side by side.
+
+    Children are left and right ones; a number that is not above 0 marks a leaf.
+    """
+    left, right = (side.astype(np.int64) for side in children)
+    is_leaf = left <= 0
     order, level, depth = [np.array([0])], np.array([0]), 0
     while True:
         inner = level[~is_leaf[level]]
@@ -124,15 +134,9 @@ def _tree(
     new = np.empty(len(feature), np.int64)
     new[old] = np.arange(len(old))
     leaf = is_leaf[old]
-    exact = threshold[old].astype(np.float64)
-    rounded = exact.astype(np.float32)
-    # For a float32 value, "above the double" and "above the double rounded down" are the same.
-    rounded = np.where(
-        rounded > exact, np.nextafter(rounded, np.float32(-np.inf), dtype=np.float32), rounded
-    )
     return {
         "feature": np.where(leaf, 0, feature[old]).astype(np.int32),
-        "threshold": np.where(leaf, np.float32(np.inf), rounded),
+        "threshold": np.where(leaf, np.float32(np.inf), rounded_down(threshold[old])),
         "left": np.where(leaf, np.arange(len(old)), new[left[old]]).astype(np.int32),
         "value": np.where(leaf, value[old], 0).astype(np.float32),
     }, depth
@@ -158,45 +162,28 @@ def _join(trees: Iterable[tuple[dict[str, NDArray[Any]], int]], constant: float)
 
 def constant_forest(value: float) -> Forest:
     """Return a forest that gives every row the same answer."""
-    leaf = np.zeros(1, np.int64)
-    return _join([_tree(leaf, leaf, leaf, leaf, leaf, np.ones(1, bool))], value)
+    leaf = np.zeros(1)
+    return _join([_tree(leaf, leaf, leaf, (leaf, leaf))], value)
 
 
 def _of_boosting(model: HistGradientBoostingRegressor) -> Forest:
     # The nodes have no public name; `as_forest` compares predictions, so that a change in a later
     # release of scikit-learn is noticed when fitting and never later.
-    trees = []
-    for (predictor,) in model._predictors:
-        nodes = predictor.nodes
-        trees.append(
-            _tree(
-                nodes["feature_idx"],
-                nodes["num_threshold"],
-                nodes["left"].astype(np.int64),
-                nodes["right"].astype(np.int64),
-                nodes["value"],
-                nodes["is_leaf"].astype(bool),
-            )
-        )
-    return _join(trees, float(np.ravel(model._baseline_prediction)[0]))
+    trees = [predictor.nodes for (predictor,) in model._predictors]
+    copies = (
+        _tree(t["feature_idx"], t["num_threshold"], t["value"], (t["left"], t["right"]))
+        for t in trees
+    )
+    return _join(copies, float(np.ravel(model._baseline_prediction)[0]))
 
 
 def _of_extra_trees(model: ExtraTreesRegressor) -> Forest:
-    trees = []
-    for member in model.estimators_:
-        tree = member.tree_
-        left = tree.children_left
-        trees.append(
-            _tree(
-                tree.feature,
-                tree.threshold,
-                np.maximum(left, 0),
-                np.maximum(tree.children_right, 0),
-                tree.value.ravel() / len(model.estimators_),
-                left < 0,
-            )
-        )
-    return _join(trees, 0.0)
+    trees, n = [member.tree_ for member in model.estimators_], len(model.estimators_)
+    copies = (
+        _tree(t.feature, t.threshold, t.value.ravel() / n, (t.children_left, t.children_right))
+        for t in trees
+    )
+    return _join(copies, 0.0)
 
 
 def as_forest(
