@@ -56,16 +56,10 @@ class Anchor:
 
     @classmethod
     def fit(cls, estimates: ArrayLike, half_widths: ArrayLike, accuracies: ArrayLike) -> Anchor:
-        """Fit the line to measured accuracies.
+        """Fit the line to k measured accuracies.
 
-        Parameters
-        ----------
-        estimates : array-like of shape (k,)
-            What the predictor says without an anchor, fractions.
-        half_widths : array-like of shape (k,)
-            Half the width of the intervals, in units of accuracy.
-        accuracies : array-like of shape (k,)
-            Measured, fractions.
+        Estimates are fractions without an anchor; half-widths, of their intervals, are in units of
+        accuracy.
         """
         x, z = _logit(estimates), _logit(accuracies)
         design = np.stack([np.ones_like(x), x], axis=1)
@@ -91,35 +85,18 @@ class Anchor:
         return np.asarray(expit(self.shift + self.slope * _logit(accuracies)), np.float64)
 
     def ends(self, accuracies: ArrayLike, half_widths: ArrayLike) -> Floats:
-        """Return corrected intervals.
+        """Return corrected intervals of shape (n, 2), which hold the corrected estimates.
 
-        Parameters
-        ----------
-        accuracies, half_widths : array-like of shape (n,)
-            Without an anchor.
-
-        Returns
-        -------
-        ndarray of shape (n, 2)
-            Low and high ends, fractions in [0, 1]; they hold the corrected estimate.
+        Accuracies and half-widths, of shape (n,), are those without an anchor.
         """
         p, half = np.asarray(accuracies, float), self.widening * np.asarray(half_widths, float)
         return np.stack([self.centre(p - half), self.centre(p + half)], axis=-1)
 
 
 def numbers_of(estimates: Iterable[Estimate]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Return the numbers of estimates that were made without an anchor.
+    """Return centres and half-widths of estimates, and which are usable: diverged ones are not.
 
-    Parameters
-    ----------
-    estimates : iterable of Estimate
-
-    Returns
-    -------
-    centres, half_widths : ndarray of shape (n,)
-        Fractions, and units of accuracy.
-    usable : ndarray of shape (n,)
-        False for diverged networks, of which nothing is to be learned.
+    The estimates were made without an anchor.
     """
     rows = [
         (e.accuracy, max(e.accuracy - e.low, e.high - e.accuracy), e.condition != "diverged")
@@ -130,18 +107,7 @@ def numbers_of(estimates: Iterable[Estimate]) -> tuple[Floats, Floats, NDArray[n
 
 
 def check_truths(accuracies: Floats, n_networks: int) -> None:
-    """Check that there is one true accuracy a network, and that each is a fraction.
-
-    Parameters
-    ----------
-    accuracies : ndarray of shape (n,)
-    n_networks : int
-
-    Raises
-    ------
-    InvalidArgumentError
-        When not.
-    """
+    """Raise `InvalidArgumentError` when there is not one true accuracy a network, a fraction."""
     if len(accuracies) != n_networks or not ((accuracies >= 0) & (accuracies <= 1)).all():
         raise InvalidArgumentError(
             f"{len(accuracies)} accuracies from {accuracies.min(initial=1):.3g} to "

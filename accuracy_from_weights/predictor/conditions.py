@@ -35,7 +35,7 @@ _UNIFORM_DEVIATION = float(np.log(1 / np.sqrt(3)))
 def name_conditions(
     rows: NDArray[np.float32], names: Sequence[str], graph: NDArray[np.bool_] | None = None
 ) -> list[str]:
-    """Return the condition of each network.
+    """Return the condition of each network, one of `CONDITIONS`.
 
     Parameters
     ----------
@@ -45,11 +45,6 @@ def name_conditions(
     graph : ndarray of shape (n_networks, 2), optional
         Whether each network is known to be a chain, and to be one of rectifiers; see
         `feature_sets.GRAPH_NAMES`. Default: nothing is known.
-
-    Returns
-    -------
-    list of str
-        One of `CONDITIONS` each.
     """
     position = {name: k for k, name in enumerate(names)}
     if graph is None:

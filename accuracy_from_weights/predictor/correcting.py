@@ -57,20 +57,8 @@ def correct_state(
 ) -> FittedState:
     """Fit a correction of a predictor's estimates.
 
-    Parameters
-    ----------
-    base : FittedState
-        The predictor to start from; it becomes a part of the result.
-    every_row : FitRows
-        Networks of known accuracy, of the base's columns. Diverged networks, rows with NaN, tell
-        what an untrained network's accuracy is.
-    settings : FitSettings
-    on_fold : callable, optional
-        See `AccuracyPredictor.fit`.
-
-    Returns
-    -------
-    FittedState
+    Diverged networks, rows with NaN, tell what an untrained network's accuracy is. The base becomes
+    a part of the result.
 
     Raises
     ------

@@ -66,7 +66,6 @@ class CrossFit:
         predicted : ndarray of shape (n_rows,)
             Fractions in [0, 1].
         folds : list of (train, test)
-            Row numbers.
         coverage : float
             What intervals are to hold, a fraction.
         """
@@ -80,15 +79,7 @@ class CrossFit:
         return cls(predicted, ExpectedError.fit(rows, errors, power), scores, folds)
 
     def quality(self, rows: FitRows, coverage: float) -> dict[str, Any]:
-        """Return the predictions' scores, as JSON can hold them.
-
-        Parameters
-        ----------
-        rows : FitRows
-            Those of the fit. Each value of each column of its domains is scored by itself as well.
-        coverage : float
-            What the intervals promise, a fraction.
-        """
+        """Return the predictions' scores, of each domain too, as JSON can hold them."""
         y, last, units = rows.y, last_rows(rows.runs), rows.units
         covered = np.empty(len(y), bool)
         for train, test in self.folds:
@@ -131,15 +122,7 @@ def answers_left_out(rows: FitRows, settings: FitSettings, count: Counter) -> tu
 
 
 def counted(calls: Iterable[Any], n_jobs: int | None, count: Counter) -> list[Any]:
-    """Return the results of delayed calls in their order, and count each as it comes.
-
-    Parameters
-    ----------
-    calls : iterable of calls that `joblib.delayed` made
-    n_jobs : int or None
-        As in joblib.
-    count : Counter
-    """
+    """Return the results of calls that `joblib.delayed` made, and count each as it comes."""
     if count.progress is None:  # Not every backend of joblib hands out results one by one.
         return list(Parallel(n_jobs=n_jobs)(calls))
     results = []
@@ -150,16 +133,10 @@ def counted(calls: Iterable[Any], n_jobs: int | None, count: Counter) -> list[An
 
 
 def trust_in(answers: Floats, guesses: Floats, rows: FitRows) -> float:
-    """Return how much of the way from the guesses to the answers to go, in [0, 1].
+    """Return how much of the way from guesses to answers for rows left out to go, in [0, 1].
 
     It is the weight of an average of both that is best for rows left out (stacked regression;
     Breiman 1996), shrunk to the guesses where there are few runs or tasks.
-
-    Parameters
-    ----------
-    answers, guesses : ndarray of shape (n_rows,)
-        For rows left out; fractions.
-    rows : FitRows
     """
     weights, n_units = unit_weights(rows.units), len(np.unique(rows.units))
     step = answers - guesses

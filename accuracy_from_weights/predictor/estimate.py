@@ -74,18 +74,7 @@ def estimates_of(
     conditions: Iterable[str],
     coverage: float,
 ) -> list[Estimate]:
-    """Return the estimates that columns of numbers make.
-
-    Parameters
-    ----------
-    accuracies : iterable of float
-    intervals : iterable of (low, high)
-    p_values : iterable of float
-        Of the family check.
-    conditions : iterable of str
-    coverage : float
-        Of the intervals, a fraction.
-    """
+    """Return the estimates that columns of numbers make."""
     return [
         Estimate(
             accuracy=float(accuracy),

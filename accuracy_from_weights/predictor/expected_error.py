@@ -44,15 +44,7 @@ class ExpectedError:
 
     @classmethod
     def fit(cls, rows: FitRows, errors: Floats, power: float = 1.0) -> ExpectedError:
-        """Fit to the errors of predictions.
-
-        Parameters
-        ----------
-        rows : FitRows
-        errors : ndarray of shape (n_rows,)
-            Absolute errors of estimates for runs, or tasks, that were left out of the fit.
-        power : float
-        """
+        """Fit to the absolute errors, of shape (n_rows,), of estimates for rows left out."""
         logarithms = np.log(errors + _SMALLEST_ERROR)
         if len(rows) < 2 * _SMALLEST_LEAF:  # No tree could split them: all it knows is the mean.
             mean = float(np.average(logarithms, weights=rows.weights))
@@ -86,24 +78,12 @@ def raised(expected: Floats, power: float) -> Floats:
 
 
 def power_of(errors: Floats, expected: Floats, coverage: float) -> float:
-    """Return the power by which expected errors have to be stretched.
+    """Return the power by which expected errors, made without seeing the errors, are stretched.
 
     Regularised trees say too little of large errors and too much of small ones, so that intervals
     hold too seldom where networks are hard to judge and too often where they are not. The power is
     the slope of the errors' quantile against the expected error, in logarithms, over bins of equal
-    size.
-
-    Parameters
-    ----------
-    errors, expected : ndarray of shape (n,)
-        Absolute errors, and what was expected of them without having seen them.
-    coverage : float
-        The quantile, a fraction.
-
-    Returns
-    -------
-    float
-        At least 1; 1 where there are too few rows to tell.
+    size. It is at least 1, and 1 where there are too few rows to tell.
     """
     if len(errors) < _BINS * _FEWEST_IN_A_BIN:
         return 1.0

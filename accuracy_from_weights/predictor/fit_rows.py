@@ -183,12 +183,8 @@ def as_features(
     ----------
     X : array-like of shape (n_networks, n_features), or sequence of networks
         A network is anything that `read_weights` takes; with probes, a model that can be called.
-    features : {"weights", "weights+probes", "weights+probes+log"}
-        What is read of networks.
-    input_shape : sequence of int, optional
-        See `describe_network`.
-    task : str, optional
-        See `describe_network`; "multiclass" where it is known that all are classifiers.
+    features, input_shape, task
+        See `describe_network`; the task is "multiclass" where it is known that all are classifiers.
 
     Returns
     -------
@@ -229,21 +225,7 @@ def _is_numbers(row: Any) -> bool:
 def fitted_columns(
     rows: Features, names: Sequence[str], fitted_names: Sequence[str], n_features: int
 ) -> Features:
-    """Return the columns that a predictor was fitted to.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_networks, k)
-    names : sequence of str
-        Names of the columns by which networks are described now.
-    fitted_names : sequence of str
-        Names of the predictor's columns; none where they have no names.
-    n_features : int
-        Number of the predictor's columns.
-
-    Returns
-    -------
-    ndarray of shape (n_networks, n_features)
+    """Return the columns of fitted names, or all where the predictor's columns have no names.
 
     Raises
     ------
@@ -265,16 +247,7 @@ def fitted_columns(
 def graph_columns(rows: ArrayLike, features: str) -> NDArray[np.bool_]:
     """Return what rows say of the networks' graphs, in the order of `GRAPH_NAMES`.
 
-    Parameters
-    ----------
-    rows : array-like of shape (n_networks, k)
-    features : str
-        The feature set of the other columns.
-
-    Returns
-    -------
-    ndarray of shape (n_networks, 2)
-        False for what is not known, as in rows of a zoo.
+    The shape is (n_networks, 2). What is not known, as in rows of a zoo, is False.
     """
     given = np.asarray(rows, np.float32)
     if given.shape[1] != len(feature_names(features)) + len(GRAPH_NAMES):
@@ -293,12 +266,6 @@ def as_models_read(rows: Features, names: Sequence[str]) -> Features:
     Where answers on a training sample are known, the models read them and the log alone: on tasks
     left out they err by less than with hundreds of statistics of the weights beside them. The
     other columns say what a network's condition is, and whether it is unlike the zoo's.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_networks, n_features)
-    names : sequence of str
-        The columns' names; none where they are the user's own.
     """
     if not know_sample(names):
         return rows
@@ -360,23 +327,15 @@ def _weights(
 
 
 def final_accuracies(accuracies: ArrayLike, progress: ArrayLike, runs: ArrayLike) -> Floats:
-    """Return the accuracy that each checkpoint's run ended with.
+    """Return the accuracy that each checkpoint's run ended with, of shape (n,).
 
-    Parameters
-    ----------
-    accuracies, progress, runs : array-like of shape (n,)
-        Of checkpoints: fractions, shares of the planned training, names.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Fractions. A run without its last checkpoint diverged before it: it ends where it began,
-        with the accuracy of its first checkpoint.
+    A run without its last checkpoint diverged before it: it ends where it began, with the accuracy
+    of its first checkpoint. Progress is the share of planned training, NaN where unknown.
 
     Raises
     ------
     ZooError
-        When lengths differ or progress is outside [0, 1]; NaN stands for unknown.
+        When lengths differ or progress is outside [0, 1].
     """
     truth, done = np.asarray(accuracies, float), np.asarray(progress, float)
     if done.shape != truth.shape or ((done < 0) | (done > 1)).any():

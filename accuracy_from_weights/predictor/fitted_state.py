@@ -90,24 +90,10 @@ class FittedState:
     def judged(
         self, rows: Features, coverage: float, progress: Floats | None = None
     ) -> tuple[Floats, Floats, Floats]:
-        """Return accuracies, intervals and p-values of the family check.
+        """Return accuracies (n_rows,), intervals (n_rows, 2) and p-values of the family check.
 
-        Parameters
-        ----------
-        rows : ndarray of shape (n_rows, n_features)
-            A row with NaN is a diverged network.
-        coverage : float
-            Fraction in [0, 1].
-        progress : ndarray of shape (n_rows,), optional
-            Where given, the accuracies are forecasts, see `Forecaster`.
-
-        Returns
-        -------
-        accuracies : ndarray of shape (n_rows,)
-            Fractions.
-        intervals : ndarray of shape (n_rows, 2)
-            Low and high ends, fractions.
-        p_values : ndarray of shape (n_rows,)
+        A row with NaN is a diverged network. With progress of shape (n_rows,), the accuracies are
+        forecasts, see `Forecaster`.
         """
         finite = finite_rows(rows)
         centres, half, p_values = self.unanchored(rows, coverage, progress)

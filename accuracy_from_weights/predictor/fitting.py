@@ -36,15 +36,7 @@ def fit_state(
 ) -> FittedState:
     """Fit a predictor, and measure it on runs, or tasks, left out.
 
-    Parameters
-    ----------
-    every_row : FitRows
-        Diverged networks, rows with NaN, tell what an untrained network's accuracy is.
-    names : tuple of str
-        Names of the columns.
-    settings : FitSettings
-    on_fold : callable, optional
-        See `AccuracyPredictor.fit`.
+    Diverged networks, rows with NaN, tell what an untrained network's accuracy is.
 
     Raises
     ------

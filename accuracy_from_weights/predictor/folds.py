@@ -44,21 +44,9 @@ class Counter:
 
 
 def group_folds(groups: ArrayLike, n_folds: int, random_state: int = 0) -> list[tuple[Rows, Rows]]:
-    """Split rows into folds such that no group stands on both sides.
+    """Split rows into folds (train, test) of row numbers, such that no group stands on both sides.
 
-    Parameters
-    ----------
-    groups : array_like of shape (n,)
-        The training run or task of each row.
-    n_folds : int
-        At least 2.
-    random_state : int, default 0
-        Seed of the shuffle of the groups.
-
-    Returns
-    -------
-    list of (train, test)
-        Row numbers; every row is tested once.
+    A group is a training run or task. Every row is tested once; the seed shuffles the groups.
 
     Raises
     ------
@@ -84,17 +72,9 @@ def group_folds(groups: ArrayLike, n_folds: int, random_state: int = 0) -> list[
 
 
 def last_rows(runs: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.bool_]:
-    """Return which rows are the last of their run.
+    """Return which rows are the last of their run, booleans of shape (n,).
 
-    Parameters
-    ----------
-    runs : array_like of shape (n,)
-    steps : array_like of shape (n,), optional
-        Training done, in any unit. Left out, the rows of a run stand in the order of its training.
-
-    Returns
-    -------
-    ndarray of shape (n,), bool
+    Steps are training done, in any unit; left out, a run's rows stand in the order of its training.
     """
     _, run = np.unique(np.asarray(runs), return_inverse=True)
     order = (

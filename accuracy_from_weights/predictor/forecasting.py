@@ -78,10 +78,8 @@ class Forecaster:
 
         Returns
         -------
-        forecaster : Forecaster or None
-            None where fewer than 10 runs have unfinished checkpoints.
-        quality : dict or None
-            Scores on runs left out of the fit; JSON can hold it.
+        Forecaster and its scores on runs left out of the fit, which JSON can hold; both None where
+        fewer than 10 runs have unfinished checkpoints.
         """
         assert rows.progress is not None
         assert rows.finals is not None
@@ -120,22 +118,9 @@ class Forecaster:
         progress: Floats,
         coverage: float,
     ) -> tuple[Floats, Floats]:
-        """Turn estimates of the present accuracy into forecasts of the final one.
+        """Turn estimates and half-widths of the present accuracy into those of the final one.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            Finite features.
-        estimates, half_widths : ndarray of shape (n_rows,)
-            Fractions, and units of accuracy.
-        progress : ndarray of shape (n_rows,)
-            See `checked_progress`.
-        coverage : float
-            Fraction in [0, 1].
-
-        Returns
-        -------
-        forecasts, half_widths : ndarray of shape (n_rows,)
+        All are of shape (n_rows,); `X` holds finite features. For progress see `checked_progress`.
         """
         columns = _columns(X, estimates, progress)
         ends = self.ensemble.predict(columns, estimates)
@@ -146,27 +131,13 @@ class Forecaster:
 def checked_progress(
     horizon: str, progress: ArrayLike | None, n_networks: int, *, can_forecast: bool
 ) -> Floats | None:
-    """Check what a forecast is asked for.
-
-    Parameters
-    ----------
-    horizon : {"now", "final"}
-    progress : float or array-like of shape (n_networks,), or None
-        Share of the planned training that is done, fractions in [0, 1].
-    n_networks : int
-    can_forecast : bool
-        Whether the predictor has a forecaster.
-
-    Returns
-    -------
-    ndarray of shape (n_networks,) or None
-        None for the horizon "now".
+    """Return the share of training done of each network, or None for the horizon "now".
 
     Raises
     ------
     InvalidArgumentError
         When there is no such horizon, the predictor cannot forecast, or progress is missing where
-        it is needed, no fraction, or of another length.
+        it is needed, no fraction, or of another length than 1 and the number of networks.
     """
     if not isinstance(horizon, str) or horizon not in HORIZONS:
         raise invalid_argument("horizon", horizon, "'now' or 'final'")

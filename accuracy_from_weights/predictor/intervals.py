@@ -18,16 +18,7 @@ LEVELS = np.concatenate([np.arange(1, 100) / 100, [0.995, 0.999]])
 
 
 def unit_weights(units: ArrayLike) -> NDArray[np.float64]:
-    """Return the weight of each row by which every run or task has the same, and all together 1.
-
-    Parameters
-    ----------
-    units : array-like of shape (n_rows,)
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-    """
+    """Return the weight of each row by which every run or task has the same, and all together 1."""
     _, index, counts = np.unique(np.asarray(units), return_inverse=True, return_counts=True)
     return 1 / (counts[index] * len(counts))
 
@@ -62,13 +53,6 @@ def conformal_widths(
 
 
 def width_at(widths: NDArray[np.float64], coverage: float) -> float:
-    """Return the width for one coverage: that of the next level that was kept.
-
-    Parameters
-    ----------
-    widths : ndarray of shape (len(LEVELS),)
-    coverage : float
-        Fraction in (0, 1).
-    """
+    """Return the width for one coverage, a fraction: that of the next of `LEVELS`."""
     position = int(np.searchsorted(LEVELS, coverage - 1e-9))
     return float(widths[position]) if position < len(LEVELS) else float("inf")

@@ -47,12 +47,7 @@ def write_predictor(
 ) -> None:
     """Write a fitted predictor to one file, which appears whole or not at all.
 
-    Parameters
-    ----------
-    path : str or path-like
-    state : FittedState
-    settings : mapping of str to value
-        The estimator's parameters; values that JSON can hold.
+    The settings are the estimator's parameters, values that JSON can hold.
 
     Raises
     ------
@@ -80,13 +75,7 @@ def write_predictor(
 
 
 def read_predictor(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any]]:
-    """Read a predictor that `write_predictor` wrote; no code of the file is run.
-
-    Returns
-    -------
-    state : FittedState
-    settings : dict of str to value
-        The estimator's parameters, unchecked.
+    """Read state and settings, unchecked, that `write_predictor` wrote; no code of the file is run.
 
     Raises
     ------

@@ -84,14 +84,7 @@ class Ensemble:
 
     @classmethod
     def fit(cls, rows: FitRows, settings: FitSettings) -> Ensemble:
-        """Fit the three models to rows of finite features.
-
-        Parameters
-        ----------
-        rows : FitRows
-        settings : FitSettings
-            Of which the seed and the number of randomised trees are read.
-        """
+        """Fit the three models to rows of finite features."""
         X, weights, random_state = rows.X, rows.weights, settings.random_state
         is_small, is_large = len(rows) < _FEW_ROWS, len(rows) >= _MANY_ROWS
         is_tiny, n_randomised = len(rows) < _VERY_FEW_ROWS, settings.n_randomised
@@ -129,7 +122,7 @@ class Ensemble:
                 weights,
                 # Very few rows lose nothing by fewer and larger steps.
                 learning_rate=0.2 if is_tiny else 0.06,
-                max_iter=60 if is_tiny else 400 if is_large else 300,
+                max_iter=60 if is_tiny else 400 if is_large else 200,
                 max_leaf_nodes=31 if is_large else 15,
                 min_samples_leaf=8,
             )
@@ -152,18 +145,7 @@ class Ensemble:
         return max(model.n_features_needed for model in self.models.values())
 
     def predict(self, X: NDArray[np.float32], guess: Floats) -> Floats:
-        """Return the mean of the models.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-        guess : ndarray of shape (n_rows,)
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-            Fractions in [0, 1].
-        """
+        """Return the mean of the models, fractions of shape (n_rows,)."""
         answers = [
             accuracy_of(model.predict(X), guess, target)
             for model, target in zip(self.models.values(), self.targets, strict=True)

@@ -76,17 +76,7 @@ class Forest:
         return int(self.feature.max()) + 1
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the sum of the trees' answers.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Finite numbers; taken as float32.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
+        """Return the sum of the trees' answers, of shape (n_rows,); numbers count as float32."""
         values = np.asarray(X, np.float32)
         result = np.full(len(values), float(self.constant))
         if not len(self.roots):
@@ -189,12 +179,11 @@ def _of_extra_trees(model: ExtraTreesRegressor) -> Forest:
 def as_forest(
     model: HistGradientBoostingRegressor | ExtraTreesRegressor, X: NDArray[np.float32]
 ) -> Forest:
-    """Copy the trees of a fitted scikit-learn model.
+    """Copy the trees of a model that scikit-learn fitted to numbers without missing values.
 
     Parameters
     ----------
     model : HistGradientBoostingRegressor or ExtraTreesRegressor
-        Fitted on numbers without missing values.
     X : ndarray of shape (n_rows, n_features)
         Rows on which both must agree.
 

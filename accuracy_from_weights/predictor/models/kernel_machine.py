@@ -74,16 +74,7 @@ class KernelMachine:
         y: NDArray[np.float64],
         weights: NDArray[np.float64] | None = None,
     ) -> KernelMachine:
-        """Fit to some rows, in a time that grows with their square.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            Finite numbers.
-        y : ndarray of shape (n_rows,)
-        weights : ndarray of shape (n_rows,), optional
-            How much each row counts; all the same by default.
-        """
+        """Fit to finite rows, in a time that grows with the square of their number."""
         centre, scale = spread_of(X)
         # Rounded as in half precision, which halves the predictor's file.
         z = standardised(X, centre, scale, _LARGEST_STEP).astype(np.float16).astype(np.float32)
@@ -102,17 +93,7 @@ class KernelMachine:
         )
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the function's values.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Finite numbers; taken as float32.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
+        """Return the function's values, of shape (n_rows,), at finite numbers taken as float32."""
         rows = np.asarray(X, np.float32)
         result = np.full(len(rows), float(self.constant))
         squares = (self.vectors**2).sum(axis=1)

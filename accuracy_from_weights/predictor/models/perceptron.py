@@ -75,17 +75,7 @@ class Perceptron:
         random_state: int,
         weights: NDArray[np.float64] | None = None,
     ) -> Perceptron:
-        """Fit to some rows.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            Finite numbers.
-        y : ndarray of shape (n_rows,)
-        random_state : int
-        weights : ndarray of shape (n_rows,), optional
-            How much each row counts; all the same by default.
-        """
+        """Fit to finite rows; weights say how much each counts."""
         if weights is not None:
             # scikit-learn's network takes weights since 1.7 only: rows are drawn by them instead.
             generator = np.random.default_rng(random_state)
@@ -114,17 +104,7 @@ class Perceptron:
         )
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the network's outputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Finite numbers; taken as float32.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
+        """Return the network's outputs, of shape (n_rows,), for finite numbers taken as float32."""
         z = standardised(np.asarray(X, np.float32), self.centre, self.scale, _LARGEST_STEP)
         z = np.maximum(z @ self.weights0 + self.bias0, 0)
         z = np.maximum(z @ self.weights1 + self.bias1, 0)

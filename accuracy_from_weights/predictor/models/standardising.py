@@ -7,18 +7,10 @@ from numpy.typing import NDArray
 
 
 def spread_of(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return each column's mean and standard deviation.
+    """Return mean and standard deviation of each column of finite numbers, of shape (n_features,).
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        Finite numbers.
-
-    Returns
-    -------
-    centre, scale : ndarray of shape (n_features,)
-        The scale of a column that never varied is infinite, so that it does not blow up where it
-        does vary.
+    The deviation of a column that never varied is infinite, so that it does not blow up where it
+    does vary.
     """
     centre = X.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = X.std(axis=0, dtype=np.float64).astype(np.float32)
@@ -31,12 +23,5 @@ def standardised(
     scale: NDArray[np.float32],
     largest_step: float,
 ) -> NDArray[np.float32]:
-    """Return features in standard deviations from the mean, clipped at `largest_step`.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-    centre, scale : ndarray of shape (n_features,)
-    largest_step : float
-    """
+    """Return features in standard deviations from the mean, clipped at `largest_step`."""
     return np.clip((X - centre) / scale, -largest_step, largest_step)

@@ -22,18 +22,7 @@ _MARGIN = 0.005
 
 
 def target_of(accuracies: Floats, guess: Floats, target: str) -> Floats:
-    """Turn accuracies into a model's targets.
-
-    Parameters
-    ----------
-    accuracies, guess : ndarray of shape (n,)
-        Fractions; guesses of zero where there is none.
-    target : {"logit", "gap", "logit gap"}
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Turn accuracies into a model's targets; guesses are 0 where there is none."""
     if target == LOGIT:
         return _logit(accuracies)
     if target == LOGIT_GAP:
@@ -42,18 +31,7 @@ def target_of(accuracies: Floats, guess: Floats, target: str) -> Floats:
 
 
 def accuracy_of(answers: Floats, guess: Floats, target: str) -> Floats:
-    """Turn a model's answers back into accuracies.
-
-    Parameters
-    ----------
-    answers, guess : ndarray of shape (n,)
-    target : {"logit", "gap", "logit gap"}
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Fractions in [0, 1].
-    """
+    """Turn a model's answers back into accuracies, fractions in [0, 1]."""
     if target == LOGIT:
         return np.asarray(expit(answers), np.float64)
     if target == LOGIT_GAP:
