@@ -292,14 +292,12 @@ def describe(
         from accuracy_from_weights.zoo_training.tasks import examples_of
 
         examples = functools.partial(examples_of, data=_load(data, size))
-    table = read_zoos([zoo], jobs, probes, examples)
+    table = read_zoos([zoo], jobs, probes, examples, checkpoints)
     if probes and table.probes is None:
         raise ZooError(
             f"The networks of {zoo} cannot be run on probes: only those that zoo build trained, "
             "or the paper's network in the published format, can. Leave out --probes."
         )
-    if checkpoints is not None:
-        table = table.thinned(checkpoints)
     table.save(output, compact)
     click.echo(f"{len(table)} checkpoints in {output}", err=True)
 

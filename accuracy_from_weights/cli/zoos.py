@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def read_zoos(
-    paths: Sequence[Path], jobs: int, probes: bool = False, examples: ExamplesOf | None = None
+    paths: Sequence[Path],
+    jobs: int,
+    probes: bool = False,
+    examples: ExamplesOf | None = None,
+    checkpoints: int | None = None,
 ) -> ZooTable:
     """Read zoos into one table.
 
@@ -28,6 +32,7 @@ def read_zoos(
     probes : bool, default False
         Whether to run the networks, too, on synthetic inputs.
     examples : callable, optional
+    checkpoints : int, optional
         See `accuracy_from_weights.zoo.reading.read_zoo`.
 
     Returns
@@ -53,7 +58,8 @@ def read_zoos(
     tables = []
     for path in paths:
         with progress_bar(f"Describing {path}") as report:
-            tables.append(
-                read_zoo(path, n_jobs=jobs, progress=report, probes=probes, examples=examples)
+            table = read_zoo(
+                path, jobs, report, probes=probes, examples=examples, checkpoints=checkpoints
             )
+            tables.append(table)
     return tables[0] if len(tables) == 1 else concatenate(tables, [str(path) for path in paths])

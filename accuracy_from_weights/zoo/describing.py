@@ -28,13 +28,14 @@ Block = tuple[str, Rows, NDArray[np.float32]]
 
 def describe_pieces(
     source: ZooSource,
+    kept: NDArray[np.bool_],
     n_jobs: int = 1,
     count: Callable[[int], None] | None = None,
     *,
     probes: bool = False,
     examples: ExamplesOf | None = None,
 ) -> dict[str, Any]:
-    """Describe every checkpoint of a zoo.
+    """Describe checkpoints of a zoo.
 
     Only features are gathered here; weights are in memory one piece a process.
 
@@ -42,10 +43,12 @@ def describe_pieces(
     ----------
     source : ZooSource
         Of n checkpoints.
+    kept : ndarray of bool, shape (n,)
+        Which checkpoints to describe; rows of NaN stand for others.
     n_jobs : int, default 1
         Processes; -1 for one a core. The result does not depend on it.
     count : callable, optional
-        Called with the number of checkpoints of each piece that is done.
+        Called with the number of checkpoints of each piece that are described.
     probes : bool, default False
         Whether to run the networks, too, on synthetic inputs.
     examples : callable, optional
@@ -73,7 +76,9 @@ def describe_pieces(
     if len(source.pieces) == 1:
         n_jobs = 1
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
-    tasks = (joblib.delayed(_describe_piece)(piece, probes, examples) for piece in source.pieces)
+    tasks = (
+        joblib.delayed(_describe_piece)(piece, kept, probes, examples) for piece in source.pieces
+    )
     with contextlib.closing(parallel(tasks)) as results:
         for blocks, digest in results:
             fingerprint.update(digest)
@@ -83,15 +88,15 @@ def describe_pieces(
                     columns[name] = np.full(shape, np.nan, np.float32)
                 columns[name][rows] = values
                 if name == "features" and count is not None:
-                    count(len(rows))
+                    count(int(kept[rows].sum()))
     return {**columns, "fingerprint": fingerprint.hexdigest()}
 
 
 def _describe_piece(
-    piece: Piece, with_probes: bool, examples: ExamplesOf | None
+    piece: Piece, kept: NDArray[np.bool_], with_probes: bool, examples: ExamplesOf | None
 ) -> tuple[list[Block], bytes]:
     blocks: list[Block] = []
-    for rows, stack in piece.stacks():
+    for rows, stack in piece.stacks(kept):
         blocks.append(("features", rows, describe(stack)))
         if is_paper_architecture(stack):
             blocks.append(("paper_statistics", rows, paper_statistics(stack)))
@@ -101,7 +106,10 @@ def _describe_piece(
             sample_networks,
         )
 
-        for networks in piece.runnable():
+        for runnable in piece.runnable():
+            networks = runnable.at(kept[runnable.rows])
+            if not len(networks.rows):
+                continue
             if with_probes:
                 blocks.append(("probes", networks.rows, probe_networks(networks)))
             if examples is not None and networks.task is not None:

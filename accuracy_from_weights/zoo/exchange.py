@@ -77,7 +77,7 @@ def export_zoo(
         with contextlib.ExitStack() as files:
             temporary = {name: files.enter_context(replacing(folder / name)) for name in names}
             for piece in source.pieces:
-                for rows, stack in piece.stacks():
+                for rows, stack in piece.stacks(np.ones(len(source.metrics), bool)):
                     if layout is None:
                         layout = layout_of(stack)
                         weights = np.lib.format.open_memmap(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import InvalidArgumentError, UnreadableFileError, ZooError
 from accuracy_from_weights.features.description import FEATURE_NAMES
@@ -14,7 +15,7 @@ from accuracy_from_weights.zoo.checkpoints import read_checkpoints
 from accuracy_from_weights.zoo.describing import ExamplesOf, describe_pieces
 from accuracy_from_weights.zoo.metrics import MEASURED
 from accuracy_from_weights.zoo.sources import ZooSource, is_source, open_source
-from accuracy_from_weights.zoo.table import ZooTable, concatenate
+from accuracy_from_weights.zoo.table import ZooTable, concatenate, thinned_rows
 
 
 def read_zoo(
@@ -24,6 +25,7 @@ def read_zoo(
     *,
     probes: bool = False,
     examples: ExamplesOf | None = None,
+    checkpoints: int | None = None,
 ) -> ZooTable:
     """Read a zoo and describe the weights of each checkpoint.
 
@@ -42,6 +44,9 @@ def read_zoo(
     examples : callable, optional
         Returns the training examples of a network's task, inputs and classes, as
         ``zoo_training.tasks.examples_of`` does; each network is then asked about 256 of them.
+    checkpoints : int, optional
+        Keep at most so many of each run, as `ZooTable.thinned` does; of a folder's networks no
+        others are described.
 
     Returns
     -------
@@ -60,7 +65,18 @@ def read_zoo(
     MissingDependencyError
         When probes are asked for and PyTorch is not installed.
     """
-    path = Path(path)
+    table = _read(Path(path), n_jobs, progress, probes, examples, checkpoints)
+    return table if checkpoints is None else table.thinned(checkpoints)
+
+
+def _read(
+    path: Path,
+    n_jobs: int,
+    progress: Callable[[int, int], None] | None,
+    probes: bool,
+    examples: ExamplesOf | None,
+    checkpoints: int | None,
+) -> ZooTable:
     if path.suffix.lower() == ".csv":
         if probes or examples is not None:
             raise InvalidArgumentError(
@@ -75,7 +91,8 @@ def read_zoo(
             f"{path} does not exist. Name a zoo's folder, a table, or a CSV file of checkpoints."
         )
     if is_source(path):
-        return _describe_sources([open_source(path)], n_jobs, progress, probes, examples)[0]
+        sources = [open_source(path)]
+        return _describe_sources(sources, n_jobs, progress, probes, examples, checkpoints)[0]
     folders = sorted(folder for folder in path.iterdir() if is_source(folder))
     files = sorted(path.glob("*.npz"))
     if not folders and not files:
@@ -85,7 +102,7 @@ def read_zoo(
         )
     tables = [_current(file, ZooTable.load(file)) for file in files]
     sources = [open_source(folder) for folder in folders]
-    tables += _describe_sources(sources, n_jobs, progress, probes, examples)
+    tables += _describe_sources(sources, n_jobs, progress, probes, examples, checkpoints)
     if len(tables) == 1:
         return tables[0]
     return concatenate(tables, [file.stem for file in files] + [folder.name for folder in folders])
@@ -97,8 +114,10 @@ def _describe_sources(
     progress: Callable[[int, int], None] | None,
     probes: bool,
     examples: ExamplesOf | None,
+    checkpoints: int | None,
 ) -> list[ZooTable]:
-    total = sum(len(source.metrics) for source in sources)
+    chosen = [_kept(source, checkpoints) for source in sources]
+    total = sum(int(kept.sum()) for kept in chosen)
     done = 0
 
     def count(rows: int) -> None:
@@ -109,19 +128,33 @@ def _describe_sources(
 
     count(0)
     return [
-        _table_of(source, describe_pieces(source, n_jobs, count, probes=probes, examples=examples))
-        for source in sources
+        _table_of(
+            source,
+            kept,
+            describe_pieces(source, kept, n_jobs, count, probes=probes, examples=examples),
+        )
+        for source, kept in zip(sources, chosen, strict=True)
     ]
 
 
-def _table_of(source: ZooSource, described: dict[str, Any]) -> ZooTable:
+def _kept(source: ZooSource, checkpoints: int | None) -> NDArray[np.bool_]:
+    """Return a mask of the checkpoints of known accuracy, of each run at most so many."""
     metrics = source.metrics
     known = ~np.isnan(metrics.test_accuracy)
+    if not known.any():
+        raise ZooError(f"All networks of {source.name} diverged. Name another zoo.")
+    if checkpoints is not None:
+        rows = np.flatnonzero(known)
+        known[rows] = False
+        known[rows[thinned_rows(metrics.runs[rows], metrics.steps[rows], checkpoints)]] = True
+    return known
+
+
+def _table_of(source: ZooSource, kept: NDArray[np.bool_], described: dict[str, Any]) -> ZooTable:
+    metrics = source.metrics
     datasets: Any = metrics.recipe.get("dataset")
     if datasets is None or datasets.dtype.kind != "U":
         datasets = np.full(len(metrics), source.name)
-    if not known.any():
-        raise ZooError(f"All networks of {source.name} diverged. Name another zoo.")
     # A subset also drops columns that nothing is known of.
     return ZooTable(
         **described,
@@ -131,7 +164,7 @@ def _table_of(source: ZooSource, described: dict[str, Any]) -> ZooTable:
         datasets=datasets,
         steps=metrics.steps,
         hyperparameters=metrics.recipe,
-    ).subset(known)
+    ).subset(kept)
 
 
 def _current(path: Path, table: ZooTable) -> ZooTable:

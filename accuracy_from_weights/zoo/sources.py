@@ -44,8 +44,11 @@ Rows = NDArray[np.intp]
 class Piece(Protocol):
     """Some rows of a zoo."""
 
-    def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
-        """Yield networks of one architecture each, with their rows in the zoo."""
+    def stacks(self, kept: NDArray[np.bool_]) -> Iterator[tuple[Rows, NetworkStack]]:
+        """Yield networks of one architecture each, with their rows in the zoo.
+
+        Those that ``kept``, a mask of all rows of the zoo, leaves out may be missing.
+        """
         ...
 
     def runnable(self) -> Iterator[RunnableNetworks]:
@@ -104,14 +107,17 @@ class _PublishedPiece:
     stop: int
     recipe: dict[str, NDArray[np.generic]]
 
-    def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
+    def stacks(self, kept: NDArray[np.bool_]) -> Iterator[tuple[Rows, NetworkStack]]:
+        yield self._stack()
+
+    def _stack(self) -> tuple[Rows, NetworkStack]:
         rows = np.arange(self.start, self.stop)
-        yield rows, read_chunk(self.folder, self.layout, self.start, self.stop)
+        return rows, read_chunk(self.folder, self.layout, self.start, self.stop)
 
     def runnable(self) -> Iterator[RunnableNetworks]:
         dataset = self.folder.resolve().name
-        for rows, stack in self.stacks():
-            yield from runnable_stack(stack, rows, self.recipe, dataset)
+        rows, stack = self._stack()
+        yield from runnable_stack(stack, rows, self.recipe, dataset)
 
     def digest(self) -> bytes:
         return hash_rows(self.folder, self.start, self.stop)
@@ -135,14 +141,15 @@ class _StorePiece:
     folder: Path
     networks: tuple[tuple[int, int], ...]
 
-    def stacks(self) -> Iterator[tuple[Rows, NetworkStack]]:
+    def stacks(self, kept: NDArray[np.bool_]) -> Iterator[tuple[Rows, NetworkStack]]:
         from accuracy_from_weights.weights import read_weights
 
         store = ZooStore(self.folder)
         alike: dict[tuple[Any, ...], tuple[list[int], list[NetworkWeights]]] = {}
         for index, first_row in self.networks:
             network = store.read(index)
-            for checkpoint in range(len(network.header["steps"])):
+            n = len(network.header["steps"])
+            for checkpoint in np.flatnonzero(kept[first_row : first_row + n]).tolist():
                 try:
                     weights = read_weights(network.state_dict(checkpoint))
                 except UnsupportedModelError as error:

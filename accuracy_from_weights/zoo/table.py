@@ -155,13 +155,7 @@ class ZooTable:
         most : int
             At least 1. The last checkpoint of each run stays; of the others some are drawn.
         """
-        _, run = np.unique(self.runs, return_inverse=True)
-        drawn = np.random.default_rng(0).random(len(self))
-        ends = np.lexsort((self.steps, run))
-        drawn[ends[np.append(np.diff(run[ends]) != 0, True)]] = -1
-        order = np.lexsort((drawn, run))
-        place = np.arange(len(self)) - np.searchsorted(run[order], run[order])
-        return self.subset(np.sort(order[place < most]))
+        return self.subset(thinned_rows(self.runs, self.steps, most))
 
     @property
     def domains(self) -> NDArray[np.str_]:
@@ -288,6 +282,17 @@ class ZooTable:
         except (KeyError, TypeError, ValueError) as error:
             raise no_table(Path(path), error) from error
         return table
+
+
+def thinned_rows(runs: NDArray[np.str_], steps: Floats, most: int) -> NDArray[np.intp]:
+    """Return the rows that `ZooTable.thinned` keeps, ascending."""
+    _, run = np.unique(runs, return_inverse=True)
+    drawn = np.random.default_rng(0).random(len(runs))
+    ends = np.lexsort((steps, run))
+    drawn[ends[np.append(np.diff(run[ends]) != 0, True)]] = -1
+    order = np.lexsort((drawn, run))
+    place = np.arange(len(runs)) - np.searchsorted(run[order], run[order])
+    return np.sort(order[place < most])
 
 
 def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) -> ZooTable:

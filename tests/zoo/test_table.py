@@ -11,7 +11,7 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError, UnreadableFil
 from accuracy_from_weights.features.description import FEATURE_NAMES, describe
 from accuracy_from_weights.features.paper import paper_statistics
 from accuracy_from_weights.zoo import published
-from accuracy_from_weights.zoo.exchange import export_zoo
+from accuracy_from_weights.zoo.exchange import export_zoo, import_zoo
 from accuracy_from_weights.zoo.network_file import StoredNetwork
 from accuracy_from_weights.zoo.published import open_published, read_chunk
 from accuracy_from_weights.zoo.reading import read_zoo
@@ -250,6 +250,20 @@ def test_a_thinner_table_keeps_the_last_checkpoint_of_each_run(published_zoo: Wr
     assert set(thin.runs[thin.steps == 2]) == set(table.runs)
     assert set(thin.steps) == {0, 1, 2}  # the other one is drawn
     assert_same_table(table.thinned(3), table)
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_checkpoints_that_are_not_kept_are_not_described(
+    imported: bool, published_zoo: WriteZoo, tmp_path: Path
+) -> None:
+    folder = published_zoo()
+    if imported:
+        import_zoo(folder, tmp_path / "zoo")
+        folder = tmp_path / "zoo"
+    seen: list[tuple[int, int]] = []
+    thin = read_zoo(folder, probes=True, checkpoints=2, progress=lambda *step: seen.append(step))
+    assert (seen[0], seen[-1]) == ((0, 24), (24, 24))
+    assert_same_table(thin, read_zoo(folder, probes=True).thinned(2))
 
 
 def test_mixed_logs_are_those_of_the_loop_or_evaluated(published_zoo: WriteZoo) -> None:

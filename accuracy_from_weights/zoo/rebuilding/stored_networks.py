@@ -6,6 +6,7 @@ Networks in the published format are the paper's, whose activation is in the met
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,11 @@ class RunnableNetworks:
     form: InputForm
     tensors: Mapping[str, NDArray[Any]]
     task: Task | None = None
+
+    def at(self, chosen: NDArray[np.bool_]) -> RunnableNetworks:
+        """Return some of the networks, given as a mask of shape (k,)."""
+        tensors = {name: values[chosen] for name, values in self.tensors.items()}
+        return dataclasses.replace(self, rows=self.rows[chosen], tensors=tensors)
 
 
 def is_paper_architecture(stack: NetworkStack) -> bool:
