@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 Folds = list[tuple[RowNumbers, RowNumbers]]
 
 
-def each_domain(domains: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def each_domain(domains: NDArray[Any] | None) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield name and rows of each domain, of each column that has from 2 to 20 of them."""
-    for column in np.atleast_2d(domains.T):
+    for column in () if domains is None else np.atleast_2d(domains.T):
         names = np.unique(column)
         if 1 < len(names) <= _MOST_DOMAINS:
             yield from ((str(name), column == name) for name in names)

@@ -43,7 +43,7 @@ _LARGEST_STEP = 20.0
 """A feature farther off than so many of the zoo's spreads counts as so many."""
 _MOST_ROWS = 1_600
 """Rows that an ensemble is fitted to: how far off it is elsewhere does not depend on more."""
-_FEWEST_OUTSIDE = 30
+_FEWEST_OUTSIDE, _NOT_KNOWN = 30, 1e6
 _USUAL, _SMALLEST_DISTANCE = 0.95, 1e-3
 _KINDS = {"architecture": "architecture", "probes": "probes", "log": "sample", "sample": "sample"}
 """Kinds of features by the first part of their names; all others describe the weights."""
@@ -186,8 +186,8 @@ def widening_outside(
 ) -> float:
     """Return the factor on the half-width of the intervals of networks outside the family.
 
-    It is that of the networks of tasks left out, whose errors are known from the folds, and of
-    those of each of at most 20 domains in a column, to which models are fitted without it.
+    It is the larger of two: that of networks of tasks left out, whose errors are known from the
+    folds, and that of networks of domains left out, for each of which models are fitted anew.
 
     Parameters
     ----------
@@ -206,13 +206,9 @@ def widening_outside(
     Returns
     -------
     float
-        At least 1; 1 where fewer than two domains, or too few networks outside the family of
-        others, leave nothing to learn.
+        At least 1. Where too few networks are outside to learn from, it makes any interval [0, 1].
     """
-    if rows.domains is None:
-        return 1.0
     generator = np.random.default_rng(settings.random_state)
-    width = conformal_widths(cross.scores, rows.units, [settings.coverage])[0]
     errors = np.abs(cross.predicted - rows.y)
 
     def outside(known: RowNumbers, asked: RowNumbers) -> RowNumbers:
@@ -220,8 +216,8 @@ def widening_outside(
         family = FamilyCheck.fit(X[known], units[known], settings.random_state, names)
         return asked[family.p_values(X[asked]) < FAMILY_LEVEL]
 
-    found = [np.concatenate([outside(*fold) for fold in cross.folds])]
-    calls = []
+    strange = np.concatenate([outside(*fold) for fold in cross.folds])
+    stranger, calls = [np.empty(0, np.intp)], []
     for _, is_left_out in each_domain(rows.domains):
         known, asked = (
             generator.permutation(np.flatnonzero(part))[:_MOST_ROWS]
@@ -231,15 +227,17 @@ def widening_outside(
             continue
         asked = outside(known, asked)
         if len(asked):
-            found.append(asked)
+            stranger.append(asked)
             few = rows.take(known), errors[known], rows.take(asked)
             calls.append(delayed(_scores)(*few, cross.error.power, trust, settings))
-    scores = np.concatenate([cross.scores[found[0]], *Parallel(n_jobs=settings.n_jobs)(calls)])
-    if len(scores) < _FEWEST_OUTSIDE:
-        return 1.0
-    units = rows.units[np.concatenate(found)]
-    factor = conformal_widths(scores / width, units, [settings.coverage])[0]
-    return float(max(factor, 1.0)) if np.isfinite(factor) else float((scores / width).max())
+    scores = np.concatenate([np.empty(0), *Parallel(n_jobs=settings.n_jobs)(calls)])
+    width = max(conformal_widths(cross.scores, rows.units, [settings.coverage])[0], 1e-6)
+    factors = [
+        min(conformal_widths(found, rows.units[who], [settings.coverage])[0], found.max()) / width
+        for found, who in ((cross.scores[strange], strange), (scores, np.concatenate(stranger)))
+        if len(found) >= _FEWEST_OUTSIDE
+    ]
+    return float(np.clip(max(factors, default=_NOT_KNOWN), 1, _NOT_KNOWN))
 
 
 def _scores(

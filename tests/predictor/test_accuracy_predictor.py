@@ -55,6 +55,12 @@ def test_the_card_states_quality_on_runs_left_out(fitted, zoo):
     assert json.loads(json.dumps(fitted.card_)) == fitted.card_
 
 
+def test_outside_a_family_that_showed_no_strangers_an_interval_promises_nothing(fitted, zoo):
+    X = zoo[0][:3] + 100
+    assert not fitted.in_family(X).any()
+    np.testing.assert_array_equal(fitted.predict_interval(X), [[0, 1]] * 3)
+
+
 def test_wider_intervals_for_more_coverage_on_request(fitted, zoo):
     X = zoo[0][:20]
     half, most = (np.ptp(fitted.predict_interval(X, c), axis=1) for c in (0.5, 0.95))
