@@ -12,17 +12,35 @@ from accuracy_from_weights.features.training_sample import describe_sample, take
 from accuracy_from_weights.zoo.rebuilding.stored_networks import RunnableNetworks
 from accuracy_from_weights.zoo.rebuilding.torch_modules import PlainModule
 from accuracy_from_weights.zoo.rebuilding.torch_probing import probe_networks, sample_networks
-from accuracy_from_weights.zoo.recipes.architecture import InputForm, paper_architecture
+from accuracy_from_weights.zoo.recipes.architecture import (
+    Architecture,
+    InputForm,
+    paper_architecture,
+)
+
+PAPER = paper_architecture("relu")
+POOLED = Architecture(
+    widths=(8, 8), strides=(2, 1), pooling="max", normalisation="batch", activation="tanh"
+)
+RESIDUAL = Architecture(
+    kind="resnet", widths=(8, 8), strides=(2, 2), padding="same", pooling="max", activation="silu"
+)
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_probes_and_sample_are_those_of_the_module(damaged: bool) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "damaged"),
+    [(PAPER, False), (PAPER, True), (POOLED, False), (RESIDUAL, False)],
+)
+def test_probes_and_sample_are_those_of_the_module(
+    architecture: Architecture, damaged: bool
+) -> None:
     torch.manual_seed(0)
-    form, architecture = InputForm("image", (1, 16, 16)), paper_architecture("relu")
+    form = InputForm("image", (1, 16, 16))
     modules = [PlainModule(architecture, form, 4).eval() for _ in range(3)]
     tensors = {
         name: np.stack([module.state_dict()[name].numpy() for module in modules])
         for name in modules[0].state_dict()
+        if not name.endswith("num_batches_tracked")
     }
     if damaged:
         tensors["head.weight"] = tensors["head.weight"][:, :, :-1]

@@ -132,12 +132,12 @@ def summarise(logits: _Floats, nudged: _Floats) -> NDArray[np.float32]:
         return numbers
     answers, changed = (_centred(z[finite].astype(np.float64)) for z in (logits, nudged))
     with np.errstate(over="ignore", under="ignore"):
-        columns = []
-        for place in range(len(KINDS)):
-            inputs = slice(place * INPUTS_PER_KIND, (place + 1) * INPUTS_PER_KIND)
-            one = _pattern(answers[:, inputs])
-            one |= _change(answers[:, inputs], changed[:, inputs], one["varied"])
-            columns += [one[name] for name in SUMMARY_NAMES]
+        n_classes = answers.shape[-1]
+        before, after = (z.reshape(-1, INPUTS_PER_KIND, n_classes) for z in (answers, changed))
+        each = _pattern(before)
+        each |= _change(before, after, each["varied"])
+        of_kinds = np.stack([each[name] for name in SUMMARY_NAMES], axis=1)
+        columns = [*of_kinds.reshape(len(answers), -1).T]
         overall = _pattern(answers) | {"between_kinds": _between_kinds(answers)}
         columns += [overall[name] for name in OVERALL_NAMES]
     numbers[finite] = np.clip(np.stack(columns, axis=1), -LARGEST_FEATURE, LARGEST_FEATURE)

@@ -40,13 +40,13 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
         NaN throughout where an answer is not finite, or the tensors are not those of the
         architecture.
     """
-    numbers = np.full((len(networks.rows), len(PROBE_NAMES)), np.nan, np.float32)
     spec = _spec(networks)
     inputs = np.concatenate(synthetic_inputs(spec))
-    for k, outputs in enumerate(_outputs(networks, spec, [inputs], spec.kind != "tokens")):
-        logits, nudged = np.split(logits_of(outputs), 2)
-        numbers[k] = summarise(logits[None], nudged[None])[0]
-    return numbers
+    outputs = _outputs(networks, spec, [inputs], fit_range=spec.kind != "tokens")
+    answers = [logits_of(of_one) for of_one in outputs]
+    if not answers:
+        return np.full((len(networks.rows), len(PROBE_NAMES)), np.nan, np.float32)
+    return summarise(*np.split(np.stack(answers), 2, axis=1))
 
 
 def sample_networks(
@@ -90,6 +90,7 @@ def _outputs(
     if module is None:
         return
     parameters = module.state_dict()
+    module.only_evaluate()
     batches: list[Batch] = [(part, {}) for part in inputs]
     for row in range(len(networks.rows)):
         for name, tensor in networks.tensors.items():
