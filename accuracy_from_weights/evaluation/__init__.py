@@ -13,7 +13,6 @@ from accuracy_from_weights.evaluation.scores import (
     Score,
     Scores,
     kendall_tau,
-    r2,
     score,
     tie_ceiling,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "cross_validate",
     "format_evaluations",
     "kendall_tau",
-    "r2",
     "score",
     "score_predictor",
     "tie_ceiling",

@@ -94,17 +94,13 @@ def by_p_value(p_values: ArrayLike, in_family: ArrayLike, errors: ArrayLike) -> 
 
 def _bands(band: NDArray[np.intp], labels: Sequence[str], errors: ArrayLike) -> list[Band]:
     e = np.asarray(errors, dtype=np.float64)
-    found = []
-    for k, label in enumerate(labels):
-        inside = e[band == k]
-        if inside.size:
-            quantiles = np.quantile(inside, (0.05, 0.25, 0.5, 0.75, 0.95))
-            found.append(
-                Band(
-                    label,
-                    inside.size,
-                    float(np.mean(np.abs(inside))),
-                    tuple(float(q) for q in quantiles),
-                )
-            )
-    return found
+    return [
+        Band(
+            label,
+            inside.size,
+            float(np.mean(np.abs(inside))),
+            tuple(np.quantile(inside, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()),
+        )
+        for k, label in enumerate(labels)
+        if (inside := e[band == k]).size
+    ]

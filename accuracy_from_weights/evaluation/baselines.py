@@ -68,21 +68,11 @@ def boosted_trees(inputs: Inputs, random_state: int) -> BaseEstimator:
     )
 
 
-def _constant(inputs: Inputs, random_state: int) -> BaseEstimator:
-    return DummyRegressor(strategy="mean")
-
-
-def _nothing(table: ZooTable) -> Inputs:
-    return Inputs(np.zeros((len(table.runs), 1)))
-
-
-def _epoch(table: ZooTable) -> Inputs:
-    return Inputs(np.asarray(table.steps, dtype=np.float64)[:, None])
-
-
-def _known(values: NDArray[Any]) -> Inputs | None:
-    columns = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-    return Inputs(columns) if np.isfinite(columns).any() else None
+def _known(values: NDArray[Any] | None) -> Inputs | None:
+    """Return a column or a matrix as inputs; None where nothing is known."""
+    if values is None or not np.isfinite(values).any():
+        return None
+    return Inputs(np.asarray(values, dtype=np.float64).reshape(len(values), -1))
 
 
 def hyperparameters_and_epoch(table: ZooTable) -> Inputs | None:
@@ -90,43 +80,32 @@ def hyperparameters_and_epoch(table: ZooTable) -> Inputs | None:
 
     Seeds are left out, and so are columns that do not vary or that name single runs.
     """
-    columns: list[Floats] = []
+    columns: list[NDArray[Any]] = []
     categorical: list[int] = []
     for name, values in table.hyperparameters.items():
-        if "seed" in name:
-            continue
-        is_category = np.asarray(values).dtype.kind in "OUS"
-        if is_category:
-            categories, codes = np.unique(np.asarray(values).astype(str), return_inverse=True)
-            if len(categories) > _MOST_CATEGORIES:
-                continue
-            column = codes.astype(np.float64)
-        else:
-            column = np.asarray(values, dtype=np.float64)
-        finite = column[np.isfinite(column)]
-        if finite.size == 0 or (np.ptp(finite) == 0 and finite.size == column.size):
+        choices, codes = np.unique(values, return_inverse=True)
+        is_category = values.dtype.kind == "U"
+        names_runs = is_category and len(choices) > _MOST_CATEGORIES
+        if "seed" in name or len(choices) < 2 or names_runs:
             continue
         if is_category:
             categorical.append(len(columns))
-        columns.append(column)
+        columns.append(codes if is_category else values)
     if not columns:
         return None
-    columns.append(np.asarray(table.steps, dtype=np.float64))
-    return Inputs(np.column_stack(columns), tuple(categorical))
-
-
-def _paper_statistics(table: ZooTable) -> Inputs | None:
-    return None if table.paper_statistics is None else _known(table.paper_statistics)
+    return Inputs(np.column_stack([*columns, table.steps]).astype(float), tuple(categorical))
 
 
 BASELINES = (
-    Baseline("mean", _nothing, _constant),
-    Baseline("epoch number", _epoch, boosted_trees),
+    Baseline("mean", lambda table: Inputs(np.zeros((len(table), 1))), lambda *_: DummyRegressor()),
+    Baseline("epoch number", lambda table: _known(table.steps), boosted_trees),
     Baseline("training loss", lambda table: _known(table.train_loss), boosted_trees),
     Baseline("training accuracy", lambda table: _known(table.train_accuracy), boosted_trees),
     Baseline(
         "training accuracy as logged", lambda table: _known(table.log_accuracy), boosted_trees
     ),
     Baseline("hyperparameters + epoch", hyperparameters_and_epoch, boosted_trees),
-    Baseline("paper's 56 statistics, trees", _paper_statistics, boosted_trees),
+    Baseline(
+        "paper's 56 statistics, trees", lambda table: _known(table.paper_statistics), boosted_trees
+    ),
 )

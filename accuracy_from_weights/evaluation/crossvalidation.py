@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from accuracy_from_weights.errors import ZooError
-from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline, Inputs
+from accuracy_from_weights.evaluation.baselines import BASELINES, Baseline
 from accuracy_from_weights.evaluation.scores import Score, Scores, score, tie_ceiling
 from accuracy_from_weights.predictor.folds import Counter, Progress, group_folds, last_rows
 from accuracy_from_weights.predictor.models.ensemble import threads_for
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.table import ZooTable
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.intp]
+Split = tuple[Rows, Rows]
 Inspect = Callable[[str, Any, NDArray[Any], Rows], None]
 
 OURS = "accuracy-from-weights"
@@ -59,16 +60,9 @@ class Evaluation:
     final_checkpoints: tuple[Scores, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the evaluation as values that JSON can hold."""
-        return {
-            "dataset": self.dataset,
-            "protocol": self.protocol,
-            "nominal_coverage": self.nominal_coverage,
-            "tie_ceiling": self.tie_ceiling,
-            "final_tie_ceiling": self.final_tie_ceiling,
-            "all_checkpoints": [scores.as_dict() for scores in self.all_checkpoints],
-            "final_checkpoints": [scores.as_dict() for scores in self.final_checkpoints],
-        }
+        """Return the evaluation as values that JSON can hold: NaN becomes None."""
+        found = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return dict(found)
 
 
 def cross_validate(
@@ -119,62 +113,59 @@ def cross_validate(
         When there are too few runs, tasks or data sets to hold out.
     """
     protocol, plan = _plan(table, hold_out, n_folds, random_state)
-    seen = [
-        (baseline, inputs)
-        for baseline in baselines
-        if (inputs := baseline.inputs(table)) is not None
-    ]
-    total = (len(seen) + _OURS_STEPS) * sum(map(len, plan.values()))
-    report = Counter(total, progress)
+    seen = [(one, inputs) for one in baselines if (inputs := one.inputs(table)) is not None]
+    report = Counter((len(seen) + _OURS_STEPS) * sum(map(len, plan.values())), progress)
+    scoring = _Scoring(table, predictor, protocol, random_state, inspect)
     evaluations = []
     for name, splits in plan.items():
-        look = None if inspect is None else partial(inspect, name)
-        predictions = _predictions(table, predictor, splits, seen, random_state, report, look)
-        evaluations.append(
-            _evaluation(
-                table,
-                [test for _, test in splits],
-                name,
-                protocol,
-                predictor.coverage,
-                dict(predictions),
-                random_state,
-            )
-        )
+        others = {}
+        for baseline, inputs in seen:
+            predicted = np.full(len(table), np.nan)
+            for train, test in splits:
+                model = baseline.regressor(inputs, random_state)
+                with threads_for(len(train)):
+                    model.fit(inputs.values[train], table.accuracy[train])
+                    predicted[test] = np.clip(model.predict(inputs.values[test]), 0.0, 1.0)
+                report.one_more()
+            others[baseline.name] = predicted
+        fitted = _fitted_clones(table, predictor, splits, report)
+        evaluations.append(scoring.evaluate(name, others, fitted))
     return evaluations
 
 
 def _plan(
     table: ZooTable, hold_out: str, n_folds: int, random_state: int
-) -> tuple[str, dict[str, list[tuple[Rows, Rows]]]]:
+) -> tuple[str, dict[str, list[Split]]]:
     """Return the protocol in words, and the splits of each evaluation by its name."""
-    datasets = np.asarray(table.datasets)
-    usable = np.isfinite(table.accuracy)
-    names = [str(name) for name in np.unique(datasets[usable])]
+    rows_of = _rows_by_dataset(table)
+    usable = np.flatnonzero(np.isfinite(table.accuracy))
     if hold_out == "dataset":
-        if len(names) < 2:
+        if len(rows_of) < 2:
             raise ZooError(
-                f"Holding out a data set needs at least two of them, and the zoo has {len(names)}. "
-                "Add a zoo of another data set, or hold out runs."
+                "Holding out a data set needs at least two of them, and the zoo has "
+                f"{len(rows_of)}. Add a zoo of another data set, or hold out runs."
             )
         return "all runs of a data set that no predictor was fitted on", {
-            name: [
-                (
-                    np.flatnonzero(usable & (datasets != name)),
-                    np.flatnonzero(usable & (datasets == name)),
-                )
-            ]
-            for name in names
+            name: [(np.setdiff1d(usable, rows), rows)] for name, rows in rows_of.items()
         }
 
-    def folds(rows: Rows, groups: NDArray[Any]) -> list[tuple[Rows, Rows]]:
+    def folds(rows: Rows, groups: NDArray[Any]) -> list[Split]:
         found = group_folds(groups[rows], n_folds, random_state)
         return [(rows[train], rows[test]) for train, test in found]
 
     if hold_out == "task":
-        return f"{n_folds}-fold by task", {"all tasks": folds(np.flatnonzero(usable), table.tasks)}
+        return f"{n_folds}-fold by task", {"all tasks": folds(usable, table.tasks)}
     return f"{n_folds}-fold by run, each data set by itself", {
-        name: folds(np.flatnonzero(usable & (datasets == name)), table.runs) for name in names
+        name: folds(rows, table.runs) for name, rows in rows_of.items()
+    }
+
+
+def _rows_by_dataset(table: ZooTable) -> dict[str, Rows]:
+    """Return the rows of known accuracy of each data set, by its name."""
+    known = np.isfinite(table.accuracy)
+    return {
+        str(name): np.flatnonzero(known & (table.datasets == name))
+        for name in np.unique(table.datasets[known])
     }
 
 
@@ -203,59 +194,22 @@ def score_predictor(
         One a data set. Beside the predictor stands the logged training accuracy, taken as it is,
         where the zoo has it: nothing can be fitted here.
     """
-    datasets = np.asarray(table.datasets)
-    features = table.inputs(predictor.features)
+    protocol = "a given predictor, all networks taken as unseen"
+    scoring = _Scoring(table, predictor, protocol, random_state, inspect)
     evaluations = []
-    for name in np.unique(datasets[np.isfinite(table.accuracy)]):
-        rows = np.flatnonzero(np.isfinite(table.accuracy) & (datasets == name))
-        predictions: dict[str, tuple[Floats, Floats | None]] = {}
-        logged = np.asarray(table.train_accuracy, dtype=np.float64)
-        if np.isfinite(logged[rows]).all():
-            predictions["training accuracy as logged"] = (logged, None)
-        estimated = np.full(len(datasets), np.nan)
-        bounds = np.full((len(datasets), 2), np.nan)
-        estimated[rows] = predictor.predict(features[rows])
-        bounds[rows] = predictor.predict_interval(features[rows])
-        predictions[OURS] = (estimated, bounds)
-        if inspect is not None:
-            inspect(str(name), predictor, features, rows)
-        evaluations.append(
-            _evaluation(
-                table,
-                [rows],
-                str(name),
-                "a given predictor, all networks taken as unseen",
-                predictor.coverage,
-                predictions,
-                random_state,
-            )
-        )
+    for name, rows in _rows_by_dataset(table).items():
+        others = {}
+        if np.isfinite(table.train_accuracy[rows]).all():
+            others["training accuracy as logged"] = table.train_accuracy
+        evaluations.append(scoring.evaluate(name, others, [(predictor, rows)]))
     return evaluations
 
 
-def _predictions(
-    table: ZooTable,
-    predictor: AccuracyPredictor,
-    splits: Sequence[tuple[Rows, Rows]],
-    baselines: Sequence[tuple[Baseline, Inputs]],
-    random_state: int,
-    report: Counter,
-    inspect: Callable[[Any, NDArray[Any], Rows], None] | None,
-) -> Iterator[tuple[str, tuple[Floats, Floats | None]]]:
-    """Yield each predictor's name, predictions for the tested rows (others NaN), and intervals."""
-    truth = np.asarray(table.accuracy, dtype=np.float64)
-    for baseline, inputs in baselines:
-        predicted = np.full(truth.size, np.nan)
-        for train, test in splits:
-            model = baseline.regressor(inputs, random_state)
-            with threads_for(len(train)):
-                model.fit(inputs.values[train], truth[train])
-                predicted[test] = np.clip(model.predict(inputs.values[test]), 0.0, 1.0)
-            report.one_more()
-        yield baseline.name, (predicted, None)
-    predicted = np.full(truth.size, np.nan)
-    bounds = np.full((truth.size, 2), np.nan)
-    features, fitted = (table.inputs(predictor.features, logs=k) for k in ("reported", "mixed"))
+def _fitted_clones(
+    table: ZooTable, predictor: AccuracyPredictor, splits: Sequence[Split], report: Counter
+) -> Iterator[tuple[AccuracyPredictor, Rows]]:
+    """Yield a predictor fitted to one side of each split, and the rows of the other."""
+    inputs = table.inputs(predictor.features, logs="mixed")
     for train, test in splits:
         model = clone(predictor)
         before = report.done
@@ -264,58 +218,74 @@ def _predictions(
             report.up_to(before + _OURS_STEPS * done // fits)
 
         model.fit(
-            fitted[train],
-            truth[train],
+            inputs[train],
+            table.accuracy[train],
             groups=table.runs[train],
             tasks=table.tasks[train],
             domains=table.domains[train],
             on_fold=on_fold,
         )
-        predicted[test] = model.predict(features[test])
-        bounds[test] = model.predict_interval(features[test])
-        if inspect is not None:
-            inspect(model, features, test)
+        yield model, test
         report.up_to(before + _OURS_STEPS)
-    yield OURS, (predicted, bounds)
 
 
-def _evaluation(
-    table: ZooTable,
-    folds: Sequence[Rows],
-    dataset: str,
-    protocol: str,
-    coverage: float,
-    predictions: dict[str, tuple[Floats, Floats | None]],
-    random_state: int,
-) -> Evaluation:
-    truth = np.asarray(table.accuracy, dtype=np.float64)
-    rows = np.sort(np.concatenate(folds))
-    finals = rows[last_rows(table.runs[rows], table.steps[rows])]
+@dataclass(frozen=True)
+class _Scoring:
+    """How a predictor and its baselines are scored; see `cross_validate`."""
 
-    def score_on(part: Rows, name: str, predicted: Floats, bounds: Floats | None) -> Scores:
-        scores = score(
-            name,
-            truth[part],
-            predicted[part],
-            table.runs[part],
-            None if bounds is None else bounds[part],
-            n_resamples=int(np.clip(_BOOTSTRAP_ROWS // len(part), 20, 200)),
-            random_state=random_state,
+    table: ZooTable
+    predictor: AccuracyPredictor
+    protocol: str
+    random_state: int
+    inspect: Inspect | None
+
+    def evaluate(
+        self,
+        dataset: str,
+        others: dict[str, Floats],
+        fitted: Iterable[tuple[AccuracyPredictor, Rows]],
+    ) -> Evaluation:
+        """Ask each fitted predictor about rows of its own, and score all of them.
+
+        `others` are the baselines' predictions for all rows of the table, by their names.
+        """
+        truth, runs = self.table.accuracy, self.table.runs
+        features = self.table.inputs(self.predictor.features)
+        estimated, intervals = np.full(len(truth), np.nan), np.full((len(truth), 2), np.nan)
+        folds = []
+        for model, asked in fitted:
+            estimated[asked] = model.predict(features[asked])
+            intervals[asked] = model.predict_interval(features[asked])
+            if self.inspect is not None:
+                self.inspect(dataset, model, features, asked)
+            folds.append(asked)
+        rows = np.sort(np.concatenate(folds))
+        finals = rows[last_rows(runs[rows], self.table.steps[rows])]
+
+        predictions = {**others, OURS: estimated}
+
+        def score_on(part: Rows, name: str) -> Scores:
+            predicted = predictions[name]
+            scores = score(
+                name,
+                truth[part],
+                predicted[part],
+                runs[part],
+                intervals[part] if name == OURS else None,
+                n_resamples=int(np.clip(_BOOTSTRAP_ROWS // len(part), 20, 200)),
+                random_state=self.random_state,
+            )
+            if all(np.ptp(predicted[np.intersect1d(fold, part)]) == 0 for fold in folds):
+                # One constant a fold ranks nothing; only the folds' means differ.
+                return replace(scores, tau=Score(np.nan), tau_over_ceiling=Score(np.nan))
+            return scores
+
+        scored = [tuple(score_on(part, name) for name in predictions) for part in (rows, finals)]
+        return Evaluation(
+            dataset,
+            self.protocol,
+            self.predictor.coverage,
+            tie_ceiling(truth[rows]),
+            tie_ceiling(truth[finals]),
+            *scored,
         )
-        if all(np.ptp(predicted[np.intersect1d(fold, part)]) == 0 for fold in folds):
-            # One constant a fold ranks nothing; only the folds' means differ.
-            return replace(scores, tau=Score(np.nan), tau_over_ceiling=Score(np.nan))
-        return scores
-
-    scored = [
-        tuple(score_on(part, name, *found) for name, found in predictions.items())
-        for part in (rows, finals)
-    ]
-    return Evaluation(
-        dataset,
-        protocol,
-        coverage,
-        tie_ceiling(truth[rows]),
-        tie_ceiling(truth[finals]),
-        *scored,
-    )

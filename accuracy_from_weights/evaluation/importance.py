@@ -8,12 +8,15 @@ Michel & Saint-Pierre 2015, "Grouped variable importance with random forests").
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Columns = NDArray[np.intp]
+
+_N_SHUFFLES = 3
+"""Shuffles that are averaged."""
 
 _WHERE = {
     "first": "first layer",
@@ -28,13 +31,6 @@ _OWN_NAMES = {
     "probes": "answers to synthetic inputs",
     "log": "what the training loop logged",
 }
-
-
-class Regressor(Protocol):
-    """Any model with ``predict``."""
-
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return one number for each row."""
 
 
 def coarse_groups(names: Sequence[str]) -> dict[str, Columns]:
@@ -54,27 +50,12 @@ def coarse_groups(names: Sequence[str]) -> dict[str, Columns]:
 
 
 def fine_groups(names: Sequence[str]) -> dict[str, Columns]:
-    """Group features by what they measure, in any part of the network.
-
-    Parameters
-    ----------
-    names : sequence of str
-        With dots between their parts.
-
-    Returns
-    -------
-    dict of str to ndarray of int
-        Group's name to its columns; in the order in which the groups first appear.
-    """
+    """Group features by what they measure, in any part of the network; as `coarse_groups`."""
     return _grouped([_fine(name.split(".")) for name in names])
 
 
-_N_SHUFFLES = 3
-"""Shuffles that are averaged."""
-
-
 def group_importances(
-    predictor: Regressor,
+    predictor: Any,
     features: NDArray[Any],
     truth: ArrayLike,
     groups: Mapping[str, Columns],
@@ -85,7 +66,7 @@ def group_importances(
 
     Parameters
     ----------
-    predictor : Regressor
+    predictor : any model with ``predict``
         Fitted to other networks than these.
     features : ndarray of shape (n, d)
     truth : array_like of shape (n,)
@@ -120,9 +101,8 @@ def group_importances(
 
 
 def _grouped(labels: Sequence[str]) -> dict[str, Columns]:
-    order = dict.fromkeys(labels)
     each = np.asarray(labels)
-    return {label: np.flatnonzero(each == label) for label in order}
+    return {label: np.flatnonzero(each == label) for label in dict.fromkeys(labels)}
 
 
 def _coarse(parts: Sequence[str]) -> str:

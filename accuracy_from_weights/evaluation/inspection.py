@@ -14,12 +14,13 @@ from accuracy_from_weights.evaluation.importance import (
     fine_groups,
     group_importances,
 )
+from accuracy_from_weights.features.feature_sets import feature_names
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.table import ZooTable
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Booleans = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
@@ -53,8 +54,8 @@ class Importance:
 
 
 @dataclass(frozen=True)
-class OtherDataset:
-    """Scores of the networks of a data set that the predictor was not fitted to.
+class FamilyErrors:
+    """Errors of a data set's networks inside and outside the predictor's family.
 
     Attributes
     ----------
@@ -72,6 +73,16 @@ class OtherDataset:
     share_outside: float
     error_inside: float
     error_outside: float
+
+    @classmethod
+    def of(cls, dataset: str, errors: Floats, in_family: NDArray[Any]) -> FamilyErrors:
+        """Sum up the absolute errors of networks, shape (n,), and whether each is in the family."""
+        in_family = in_family.astype(bool)
+        means = [
+            float(errors[part].mean()) if part.any() else float("nan")
+            for part in (in_family, ~in_family)
+        ]
+        return cls(dataset, len(errors), float(np.mean(~in_family)), *means)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +104,9 @@ class Inspection:
         Low and high ends at each of `LEVELS`.
     coarse, fine : tuple of Importance
         By part of the network and by what is measured, the largest first.
-    other_datasets : tuple of OtherDataset
-        One entry for each other data set; empty where none was asked for.
+    other_datasets : tuple of FamilyErrors
+        One entry for each data set that the predictors were not fitted to; empty where none was
+        asked for.
     """
 
     dataset: str
@@ -107,7 +119,7 @@ class Inspection:
     intervals: Floats
     coarse: tuple[Importance, ...]
     fine: tuple[Importance, ...]
-    other_datasets: tuple[OtherDataset, ...]
+    other_datasets: tuple[FamilyErrors, ...]
 
     @property
     def errors(self) -> Floats:
@@ -135,69 +147,55 @@ class Inspector:
         self.table = table
         self.other_datasets = other_datasets
         self.random_state = random_state
-        self._seen: dict[str, list[dict[str, Any]]] = {}
+        self._seen: dict[str, list[tuple[dict[str, Any], ...]]] = {}
 
     def __call__(
         self, dataset: str, predictor: AccuracyPredictor, features: NDArray[Any], rows: Rows
     ) -> None:
-        """Inspect one fitted predictor.
-
-        Parameters
-        ----------
-        dataset : str
-        predictor : AccuracyPredictor
-        features : ndarray of shape (len(table), d)
-            What the predictor sees of each network.
-        rows : ndarray of int
-            Networks that it was not fitted to and is scored on.
-        """
-        X, truth = features[rows], np.asarray(self.table.accuracy, dtype=np.float64)
-        names = _names(predictor, self.table, features.shape[1])
-        sample = rows[np.isfinite(features[rows]).all(axis=1)]
-        sample = self._sample(sample)
-        found: dict[str, Any] = {
-            "rows": rows,
+        """Inspect one fitted predictor; see `cross_validate` for the parameters."""
+        X, table, names = features[rows], self.table, feature_names(predictor.features)
+        arrays = {
+            "truth": table.accuracy[rows],
             "predicted": predictor.predict(X),
+            "runs": table.runs[rows],
+            "steps": table.steps[rows],
             "p_values": predictor.family_p_values(X),
             "in_family": predictor.in_family(X),
             "intervals": np.stack(
                 [predictor.predict_interval(X, level) for level in LEVELS], axis=1
             ),
         }
+        sample = self._sample(rows[np.isfinite(X).all(axis=1)])
+        importances = {}
         for kind, groups in (("coarse", coarse_groups(names)), ("fine", fine_groups(names))):
-            found[f"{kind}_sizes"] = {name: len(columns) for name, columns in groups.items()}
-            found[kind] = group_importances(
+            rises = group_importances(
                 predictor,
                 features[sample],
-                truth[sample],
+                table.accuracy[sample],
                 groups,
                 random_state=self.random_state,
             )
-        found["other_datasets"] = self._ask_other_datasets(dataset, predictor, features)
-        self._seen.setdefault(dataset, []).append(found)
+            importances[kind] = [(name, len(groups[name]), rise) for name, rise in rises.items()]
+        others = self._ask_other_datasets(dataset, predictor, features)
+        self._seen.setdefault(dataset, []).append((arrays, importances, others))
 
     def inspections(self) -> list[Inspection]:
         """Return one `Inspection` for each data set, in the order of the calls."""
-        return [self._inspection(dataset, folds) for dataset, folds in self._seen.items()]
-
-    def _inspection(self, dataset: str, folds: Sequence[dict[str, Any]]) -> Inspection:
-        def joined(key: str) -> NDArray[Any]:
-            return np.concatenate([fold[key] for fold in folds])
-
-        rows = joined("rows")
-        return Inspection(
-            dataset,
-            np.asarray(self.table.accuracy, dtype=np.float64)[rows],
-            joined("predicted"),
-            self.table.runs[rows],
-            np.asarray(self.table.steps, dtype=np.float64)[rows],
-            joined("p_values"),
-            joined("in_family"),
-            joined("intervals"),
-            _over_folds(folds, "coarse"),
-            _over_folds(folds, "fine"),
-            _pooled_datasets(folds),
-        )
+        found = []
+        for dataset, folds in self._seen.items():
+            arrays, importances, others = zip(*folds, strict=True)
+            joined: dict[str, Any] = {
+                key: np.concatenate([fold[key] for fold in arrays]) for key in arrays[0]
+            }
+            other_datasets = tuple(
+                FamilyErrors.of(other, *np.concatenate([fold[other] for fold in others], axis=1))
+                for other in others[0]
+            )
+            over_folds: dict[str, Any] = {
+                kind: _over_folds([fold[kind] for fold in importances]) for kind in importances[0]
+            }
+            found.append(Inspection(dataset, **joined, **over_folds, other_datasets=other_datasets))
+        return found
 
     def _sample(self, rows: Rows) -> Rows:
         if len(rows) <= _MOST_ROWS:
@@ -207,44 +205,25 @@ class Inspector:
 
     def _ask_other_datasets(
         self, dataset: str, predictor: AccuracyPredictor, features: NDArray[Any]
-    ) -> dict[str, tuple[Floats, Booleans]]:
-        """Return absolute errors and family membership for a sample of each other data set."""
+    ) -> dict[str, Floats]:
+        """Return absolute errors and family membership, (2, n), of each other data set's sample."""
         if not self.other_datasets:
             return {}
-        datasets, truth = np.asarray(self.table.datasets), np.asarray(self.table.accuracy)
+        datasets, truth = self.table.datasets, self.table.accuracy
         answers = {}
         for other in np.unique(datasets[datasets != dataset]):
             rows = self._sample(np.flatnonzero((datasets == other) & np.isfinite(truth)))
             if len(rows):
                 errors = np.abs(predictor.predict(features[rows]) - truth[rows])
-                answers[str(other)] = (errors, predictor.in_family(features[rows]))
+                answers[str(other)] = np.stack([errors, predictor.in_family(features[rows])])
         return answers
 
 
-def _names(predictor: AccuracyPredictor, table: ZooTable, n_features: int) -> Sequence[str]:
-    for names in (predictor.feature_names_, table.feature_names):
-        if len(names) == n_features:
-            return names
-    return [f"feature {k}" for k in range(n_features)]
-
-
-def _over_folds(folds: Sequence[dict[str, Any]], kind: str) -> tuple[Importance, ...]:
+def _over_folds(folds: Sequence[Sequence[tuple[str, int, float]]]) -> tuple[Importance, ...]:
+    """Join the folds' names of groups, numbers of features and rises of the error."""
     found = []
-    for name, size in folds[0][f"{kind}_sizes"].items():
-        increases = [fold[kind][name] for fold in folds]
-        found.append(
-            Importance(name, size, float(np.mean(increases)), min(increases), max(increases))
-        )
+    for of_group in zip(*folds, strict=True):
+        name, size, _ = of_group[0]
+        rises = [rise for *_, rise in of_group]
+        found.append(Importance(name, size, float(np.mean(rises)), min(rises), max(rises)))
     return tuple(sorted(found, key=lambda importance: -importance.increase))
-
-
-def _pooled_datasets(folds: Sequence[dict[str, Any]]) -> tuple[OtherDataset, ...]:
-    found = []
-    for other in folds[0]["other_datasets"]:
-        errors = np.concatenate([fold["other_datasets"][other][0] for fold in folds])
-        inside = np.concatenate([fold["other_datasets"][other][1] for fold in folds])
-        means = [
-            float(errors[part].mean()) if part.any() else float("nan") for part in (inside, ~inside)
-        ]
-        found.append(OtherDataset(other, len(errors), float(np.mean(~inside)), *means))
-    return tuple(found)

@@ -7,8 +7,7 @@ resampled rows would be too narrow. Whole runs are drawn instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,40 +16,15 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 
-def r2(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Coefficient of determination: 1 minus the squared errors over those of the true mean.
-
-    Parameters
-    ----------
-    truth, predicted : array_like of shape (n,)
-        Accuracies, fractions in [0, 1].
-
-    Returns
-    -------
-    float
-        At most 1; NaN when the truth does not vary.
-    """
-    t, p = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    total = float(np.sum((t - t.mean()) ** 2))
-    return 1.0 - float(np.sum((t - p) ** 2)) / total if total > 0 else float("nan")
-
-
 def kendall_tau(truth: ArrayLike, predicted: ArrayLike) -> float:
-    r"""Kendall's :math:`\tau_b` between truth and prediction.
+    r"""Return Kendall's :math:`\tau_b` between truth and prediction, arrays of shape (n,).
 
-    Parameters
-    ----------
-    truth, predicted : array_like of shape (n,)
-
-    Returns
-    -------
-    float
-        In [-1, 1]; NaN when either side is constant, since it then ranks nothing.
+    It is in [-1, 1]; NaN for fewer than two values, and when either side is constant, since it then
+    ranks nothing.
     """
-    t, p = np.asarray(truth), np.asarray(predicted)
-    if t.size < 2 or np.ptp(t) == 0 or np.ptp(p) == 0:
+    if np.size(truth) < 2:
         return float("nan")
-    return float(stats.kendalltau(t, p).statistic)
+    return float(stats.kendalltau(truth, predicted).statistic)
 
 
 def tie_ceiling(truth: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -127,16 +101,6 @@ class Scores:
     coverage: Score | None = None
     width: Score | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the scores as values that JSON can hold: NaN becomes None."""
-        return {key: _without_nan(value) for key, value in asdict(self).items()}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
 
 def score(
     name: str,
@@ -176,12 +140,13 @@ def score(
 
     def measure(rows: NDArray[np.intp]) -> dict[str, float]:
         drawn_truth, drawn = t[rows], p[rows]
+        total = float(np.sum((drawn_truth - drawn_truth.mean()) ** 2))
         tau = kendall_tau(drawn_truth, drawn)
         ceiling = tie_ceiling(t, np.bincount(rows, minlength=t.size))
         found = {
-            "r2": r2(drawn_truth, drawn),
+            "r2": 1.0 - float(np.sum((drawn_truth - drawn) ** 2)) / total if total > 0 else np.nan,
             "tau": tau,
-            "tau_over_ceiling": tau / ceiling if ceiling > 0 else float("nan"),
+            "tau_over_ceiling": tau / ceiling if ceiling > 0 else np.nan,
             "mean_absolute_error": float(np.mean(np.abs(drawn_truth - drawn))),
         }
         if bounds is not None:
@@ -191,7 +156,7 @@ def score(
         return found
 
     values = measure(np.arange(t.size))
-    ends = _bootstrap(measure, run_of_row, run_names.size, n_resamples, random_state)
+    ends = _bootstrap(measure, run_of_row, n_resamples, random_state)
     return Scores(
         name,
         t.size,
@@ -203,15 +168,15 @@ def score(
 def _bootstrap(
     measure: Callable[[NDArray[np.intp]], dict[str, float]],
     run_of_row: NDArray[np.intp],
-    n_runs: int,
     n_resamples: int,
     random_state: int,
 ) -> dict[str, tuple[float, float]]:
     """Return percentile intervals of every score when whole runs are drawn with replacement."""
+    n_rows = np.bincount(run_of_row)
+    n_runs = n_rows.size
     if n_resamples == 0 or n_runs < 2:
         return {}
-    order = np.argsort(run_of_row, kind="stable")
-    rows_of_run = np.split(order, np.cumsum(np.bincount(run_of_row, minlength=n_runs))[:-1])
+    rows_of_run = np.split(np.argsort(run_of_row, kind="stable"), np.cumsum(n_rows)[:-1])
     generator = np.random.default_rng(random_state)
     draws = [
         measure(np.concatenate([rows_of_run[run] for run in drawn]))

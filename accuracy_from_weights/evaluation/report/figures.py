@@ -1,4 +1,4 @@
-"""The report's figures: scatter plot, calibration, errors by band, importances."""
+"""The report's figures as inline SVG: scatter plot, calibration, errors by band, importances."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from numpy.typing import NDArray
 from accuracy_from_weights.evaluation.bands import Band
 from accuracy_from_weights.evaluation.inspection import Importance, Inspection
 from accuracy_from_weights.evaluation.interval_coverage import Coverage
-from accuracy_from_weights.evaluation.report.svg import INK, RULE, Picture, new_axes, picture
+from accuracy_from_weights.evaluation.report.svg import INK, RULE, as_svg, new_axes
 from accuracy_from_weights.plots.axes import BLUE, ORANGE
 
 _MOST_DOTS = 20_000
 
 
-def scatter(found: Inspection, final: NDArray[np.bool_]) -> Picture:
-    """Draw estimates against true accuracies.
-
-    Parameters
-    ----------
-    found : Inspection
-    final : ndarray of shape (n,), bool
-        Which networks are the last of their run.
-    """
+def scatter(found: Inspection, final: NDArray[np.bool_]) -> str:
+    """Draw estimates against true accuracies; `final`, (n,), marks the last of each run."""
     axes = new_axes(4.3)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, zorder=2)
     rows = np.random.default_rng(0).permutation(len(found.truth))[:_MOST_DOTS]
@@ -58,25 +51,16 @@ def scatter(found: Inspection, final: NDArray[np.bool_]) -> Picture:
     axes.legend(frameon=False, fontsize=8.5, loc="upper left", handletextpad=0.2)
     error = np.mean(np.abs(found.errors))
     off = np.mean(np.abs(found.errors) > 0.1)
-    return picture(
+    return as_svg(
         axes,
         f"{found.dataset}, scatter plot of the estimate against the true accuracy of "
         f"{len(found.truth)} networks. They lie around the diagonal, on average "
         f"{100 * error:.1f} percentage points from it; {off:.0%} are off by more than 10.",
-        "Estimate against truth, for networks of runs that the predictor had not seen. On the "
-        "diagonal the estimate is right.",
     )
 
 
-def calibration(name: str, coverages: Sequence[Coverage]) -> Picture:
-    """Draw measured against stated coverage.
-
-    Parameters
-    ----------
-    name : str
-        The data set's.
-    coverages : sequence of Coverage
-    """
+def calibration(name: str, coverages: Sequence[Coverage]) -> str:
+    """Draw measured against stated coverage on a data set."""
     axes = new_axes(4.3)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, zorder=2)
     stated, measured, low, high = np.array(
@@ -101,26 +85,14 @@ def calibration(name: str, coverages: Sequence[Coverage]) -> Picture:
     axes.set(xlim=(bottom, top), ylim=(bottom, top), aspect="equal")
     axes.set(xlabel="coverage that the interval states", ylabel="truths that it held")
     pairs = ", ".join(f"{c.stated:.0%} held {c.measured:.1%}" for c in coverages)
-    return picture(
+    return as_svg(
         axes,
         f"{name}, measured against stated coverage of the intervals: {pairs}.",
-        "Share of the truths inside the interval, at several stated coverages, with 95% bootstrap "
-        "intervals over runs. Below the diagonal the interval promises too much.",
     )
 
 
-def error_bands(name: str, bands: Sequence[Band], axis: str, caption: str) -> Picture:
-    """Draw the signed errors of each band as a median, a middle half and a middle nine tenths.
-
-    Parameters
-    ----------
-    name : str
-        The data set's.
-    bands : sequence of Band
-    axis : str
-        What the bands are of.
-    caption : str
-    """
+def error_bands(name: str, bands: Sequence[Band], axis: str) -> str:
+    """Draw the signed errors of each band as a median, a middle half and a middle nine tenths."""
     axes = new_axes(3.4)
     x = np.arange(len(bands))
     lowest, lower, median, upper, highest = 100 * np.array([band.quantiles for band in bands]).T
@@ -148,19 +120,11 @@ def error_bands(name: str, bands: Sequence[Band], axis: str, caption: str) -> Pi
         f"{100 * band.mean_absolute_error:.1f}"
         for band in bands
     )
-    return picture(axes, f"{name}, errors in percentage points by {axis}: {words}.", caption)
+    return as_svg(axes, f"{name}, errors in percentage points by {axis}: {words}.")
 
 
-def importances(name: str, groups: Sequence[Importance], caption: str) -> Picture:
-    """Draw how much worse the estimates become without each group of features.
-
-    Parameters
-    ----------
-    name : str
-        The data set's.
-    groups : sequence of Importance
-    caption : str
-    """
+def importances(name: str, groups: Sequence[Importance]) -> str:
+    """Draw how much worse the estimates become without each group of features."""
     axes = new_axes(0.9 + 0.3 * len(groups))
     y = np.arange(len(groups))
     increase, low, high = 100 * np.array([(g.increase, g.lowest, g.highest) for g in groups]).T
@@ -173,11 +137,10 @@ def importances(name: str, groups: Sequence[Importance], caption: str) -> Pictur
     axes.grid(axis="x", color=RULE)
     axes.set_xlabel("rise of the error (points)")
     words = ", ".join(f"{g.name} {100 * g.increase:.1f}" for g in groups)
-    return picture(
+    return as_svg(
         axes,
         f"{name}, rise of the mean absolute error in percentage points when a group of features "
         f"is shuffled: {words}.",
-        caption,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -19,22 +18,6 @@ _OF_THE_PAGE = {INK: "currentColor", RULE: "var(--rule)", BLUE: "var(--blue)", O
 
 _WIDTH = 4.6
 """Inches: on a telephone the letters are then as large as those of the page."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An inline SVG with its caption.
-
-    Attributes
-    ----------
-    svg : str
-        An ``<svg>`` element with its text alternative.
-    caption : str
-        Plain text.
-    """
-
-    svg: str
-    caption: str
 
 
 def new_axes(height: float = 3.4) -> Axes:
@@ -54,8 +37,8 @@ def new_axes(height: float = 3.4) -> Axes:
     return axes
 
 
-def picture(axes: Axes, alternative: str, caption: str) -> Picture:
-    """Return drawn axes as inline SVG.
+def as_svg(axes: Axes, alternative: str) -> str:
+    """Return drawn axes as an ``<svg>`` element with its text alternative.
 
     Parameters
     ----------
@@ -63,7 +46,6 @@ def picture(axes: Axes, alternative: str, caption: str) -> Picture:
         From `new_axes`.
     alternative : str
         What somebody who does not see the picture should know.
-    caption : str
     """
     import matplotlib
 
@@ -85,4 +67,4 @@ def picture(axes: Axes, alternative: str, caption: str) -> Picture:
     # Without a size of its own the picture takes that of the page.
     opening, rest = svg.split(">", 1)
     opening = re.sub(r' (?:width|height)="[^"]*"', "", opening)
-    return Picture(f'{opening} role="img" aria-label="{escape(alternative)}">{rest}', caption)
+    return f'{opening} role="img" aria-label="{escape(alternative)}">{rest}'
