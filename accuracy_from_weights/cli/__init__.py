@@ -11,18 +11,17 @@ import accuracy_from_weights
 from accuracy_from_weights.cli.group import LazyGroup
 
 COMMANDS = {
-    "estimate": ("estimate", "Estimate the accuracy of saved networks from their weights."),
-    "retrain": ("retrain", "Fit a predictor to a zoo of networks with known accuracy."),
-    "evaluate": ("evaluate", "Measure a predictor on unseen runs, beside simple baselines."),
-    "annotate": ("annotate", "Write estimates to the past runs of a tracker: mlflow."),
-    "zoo": ("zoo", "Build, import, export and inspect zoos of networks."),
-    "demo": ("demo", "Train a small network and watch the estimate beside the truth."),
+    "estimate": "Estimate the accuracy of saved networks from their weights.",
+    "retrain": "Fit a predictor to a zoo of networks with known accuracy.",
+    "evaluate": "Measure a predictor on unseen runs, beside simple baselines.",
+    "annotate": "Write estimates to the past runs of a tracker: mlflow.",
+    "zoo": "Build, import, export and inspect zoos of networks.",
+    "demo": "Train a small network and watch the estimate beside the truth.",
 }
 
 
 @click.group(
     cls=LazyGroup,
-    commands_module=__name__,
     lazy_commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 3 estimated, but a network lies outside "

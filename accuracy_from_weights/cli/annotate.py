@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from accuracy_from_weights.cli.estimate import OUTSIDE_FAMILY
+from accuracy_from_weights.cli.estimate import TABLE_HEAD, exit_code, table_cells
 from accuracy_from_weights.cli.options import json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import needs
@@ -58,54 +59,30 @@ def mlflow_command(
     predictor = load_predictor(predictor_file)
     with progress_bar(f"Annotating {experiment}") as report:
         done = annotate(experiment, predictor, tracking_uri, report)
+    estimated = [(one, one.estimate) for one in done if one.estimate is not None]
     if as_json:
         click.echo(json.dumps([_as_dict(one) for one in done], indent=2))
-    elif any(one.estimate for one in done):
-        click.echo(align([_HEADER, *(_row(one) for one in done if one.estimate is not None)]))
+    elif estimated:
+        rows = []
+        for one, estimate in estimated:
+            remark = "written" if one.written else "unchanged"
+            rows.append([one.run_name, one.model, str(one.step), *table_cells(estimate), remark])
+        click.echo(align([["run", "model", "step", *TABLE_HEAD, ""], *rows]))
     errors = [one.error for one in done if one.error is not None]
     for error in errors:
         click.echo(f"Error: {error}", err=True)
-    estimates = [one.estimate for one in done if one.estimate is not None]
-    n_outside = sum(not estimate.in_family for estimate in estimates)
+    n_outside = sum(not estimate.in_family for _, estimate in estimated)
     n_written = sum(one.written for one in done)
     click.echo(
-        f"{n_written} of {len(done)} models written, {len(estimates) - n_written} unchanged, "
+        f"{n_written} of {len(done)} models written, {len(estimated) - n_written} unchanged, "
         f"{len(errors)} unreadable, {n_outside} outside the family that the predictor knows",
         err=True,
     )
-    if errors:
-        ctx.exit(max(error.exit_code for error in errors))
-    if n_outside:
-        ctx.exit(OUTSIDE_FAMILY)
-
-
-_HEADER = ["run", "model", "step", "accuracy", "low", "high", "in family", ""]
-
-
-def _row(one: Annotation) -> list[str]:
-    estimate = one.estimate
-    assert estimate is not None
-    numbers = (f"{value:.3f}" for value in (estimate.accuracy, estimate.low, estimate.high))
-    family = "yes" if estimate.in_family else "no"
-    remark = "written" if one.written else "unchanged"
-    return [one.run_name, one.model, str(one.step), *numbers, family, remark]
+    ctx.exit(exit_code(errors, n_outside))
 
 
 def _as_dict(one: Annotation) -> dict[str, Any]:
-    about: dict[str, Any] = {
-        "run_id": one.run_id,
-        "run_name": one.run_name,
-        "model": one.model,
-        "step": one.step,
-    }
+    about = {name: getattr(one, name) for name in ("run_id", "run_name", "model", "step")}
     if one.estimate is None:
         return {**about, "error": str(one.error)}
-    return {
-        **about,
-        "accuracy": one.estimate.accuracy,
-        "low": one.estimate.low,
-        "high": one.estimate.high,
-        "in_family": one.estimate.in_family,
-        "condition": one.estimate.condition,
-        "written": one.written,
-    }
+    return {**about, **dataclasses.asdict(one.estimate), "written": one.written}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,24 +83,23 @@ def command(
     demo.import_keras()
     require_matplotlib()
     data = demo.load_digits()
-    predictors: dict[str, AccuracyPredictor | None] = {
-        DEFAULT_NAME: load_predictor(predictor_file, features=demo.FEATURES)
-    }
+    predictors = {DEFAULT_NAME: load_predictor(predictor_file, features=demo.FEATURES)}
     if full:
         zoo_data, data = _halve_held_out(data)
         predictors = {_RETRAINED: _retrain(zoo_data, networks, jobs, seed), **predictors}
-    strip = Strip(list(predictors))
-    _print_heading(list(predictors), strip.heading)
+    names = list(predictors)
+    strip = Strip(names)
+    click.echo(_heading(names) + strip.heading)
     watched = demo.watch_digits(
         data,
         predictors,
         epochs=epochs,
         seed=seed,
-        on_epoch=lambda seen: _print_epoch(seen, predictors, strip.line(seen)),
+        on_epoch=lambda seen: _print_epoch(seen, names, strip.line(seen)),
     )
-    _print_summary(watched, list(predictors))
-    _draw(watched, predictors, output)
-    click.echo(f"Advice: {advice(watched, next(iter(predictors)))}\nPicture: {output}")
+    _print_summary(watched, names)
+    _draw(watched, names, output)
+    click.echo(f"Advice: {advice(watched, names[0])}\nPicture: {output}")
 
 
 def _halve_held_out(data: ImageData) -> tuple[ImageData, ImageData]:
@@ -113,7 +113,6 @@ def _halve_held_out(data: ImageData) -> tuple[ImageData, ImageData]:
 
 def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> AccuracyPredictor:
     """Fit a predictor to a zoo of the paper's recipes, built here and now."""
-    from accuracy_from_weights.cli.demo_training import zoo_backend
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
     from accuracy_from_weights.zoo.reading import read_zoo
     from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
@@ -128,7 +127,7 @@ def _retrain(data: ImageData, n_networks: int, jobs: int, seed: int) -> Accuracy
                 n_networks,
                 seed=seed,
                 n_jobs=jobs,
-                backend=zoo_backend(),
+                backend="torch" if importlib.util.find_spec("torch") else "keras",
                 progress=report,
             )
         with progress_bar("Describing them") as report:
@@ -178,24 +177,14 @@ class Strip:
         return round(accuracy * (self._WIDTH - 1))
 
 
-def _print_heading(names: Sequence[str], strip: str) -> None:
-    click.echo(_heading(names) + strip)
-
-
 def _heading(names: Sequence[str]) -> str:
-    columns = "".join(f"  {_title(name):^29}" for name in names)
-    return f"epoch{columns}  true accuracy"
+    titles = (
+        "retrained on digits" if n == _RETRAINED else "estimate and its interval" for n in names
+    )
+    return f"epoch{''.join(f'  {title:^29}' for title in titles)}  true accuracy"
 
 
-def _title(name: str) -> str:
-    return "retrained on digits" if name == _RETRAINED else "estimate and its interval"
-
-
-def _predictor_title(name: str) -> str:
-    return "The predictor retrained on digits" if name == _RETRAINED else "The given predictor"
-
-
-def _print_epoch(seen: EpochSeen, names: Iterable[str], strip: str) -> None:
+def _print_epoch(seen: EpochSeen, names: Sequence[str], strip: str) -> None:
     cells = []
     for name in names:
         accuracy, low, high = (seen.log[name + suffix] for suffix in ("", "_low", "_high"))
@@ -207,22 +196,22 @@ def _print_epoch(seen: EpochSeen, names: Iterable[str], strip: str) -> None:
 def _print_summary(watched: Watched, names: Sequence[str]) -> None:
     from accuracy_from_weights.evaluation.scores import kendall_tau
 
-    stopping_name = names[0]
     last = watched.epochs[-1]
     best = max(watched.epochs, key=lambda seen: seen.true_accuracy)
     click.echo(
         f"\nTrained for {last.epoch} epochs and kept the last: estimated "
-        f"{last.log[stopping_name]:.3f}, true {last.true_accuracy:.3f}. "
+        f"{last.log[names[0]]:.3f}, true {last.true_accuracy:.3f}. "
         f"The best epoch in truth was {best.epoch} with {best.true_accuracy:.3f}."
     )
     for name in names:
+        which = "predictor retrained on digits" if name == _RETRAINED else "given predictor"
         tau = kendall_tau(watched.true_accuracy, watched.log[name])
         held = sum(
             seen.log[f"{name}_low"] <= seen.true_accuracy <= seen.log[f"{name}_high"]
             for seen in watched.epochs
         )
         click.echo(
-            f"{_predictor_title(name)} ranks the epochs with Kendall's tau {tau:.2f}; its interval "
+            f"The {which} ranks the epochs with Kendall's tau {tau:.2f}; its interval "
             f"held the truth at {held} of {len(watched.epochs)}."
         )
     if _RETRAINED not in names:
@@ -253,13 +242,13 @@ def advice(watched: Watched, name: str) -> str:
     )
 
 
-def _draw(watched: Watched, names: Mapping[str, object], output: Path) -> None:
+def _draw(watched: Watched, names: Sequence[str], output: Path) -> None:
     from accuracy_from_weights.plots.axes import BLUE, GREEN
     from accuracy_from_weights.plots.training_run import plot_log
 
     axes = None
     for name, colour in zip(names, (BLUE, GREEN), strict=False):
-        last = name == list(names)[-1]
+        last = name == names[-1]
         axes = plot_log(
             watched.log,
             name,

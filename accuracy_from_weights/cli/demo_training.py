@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError, needs
-from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
@@ -30,17 +29,7 @@ _IMAGE_SIZE = 28
 
 @dataclass(frozen=True)
 class EpochSeen:
-    """One epoch of the demo.
-
-    Attributes
-    ----------
-    epoch : int
-        Counted from 1.
-    log : mapping of str to float
-        What Keras logged, the estimates among it.
-    true_accuracy : float
-        On held-out images, fraction in [0, 1].
-    """
+    """An epoch, counted from 1: what Keras logged, estimates included, and the true accuracy."""
 
     epoch: int
     log: Mapping[str, float]
@@ -49,12 +38,7 @@ class EpochSeen:
 
 @dataclass
 class Watched:
-    """Estimates and true accuracies of one training run.
-
-    Attributes
-    ----------
-    epochs : list of EpochSeen
-    """
+    """Estimates and true accuracies of one training run."""
 
     epochs: list[EpochSeen] = field(default_factory=list)
 
@@ -100,7 +84,7 @@ def import_keras() -> Any:
 
 def watch_digits(
     data: ImageData,
-    predictors: Mapping[str, AccuracyPredictor | None] | None = None,
+    predictors: Mapping[str, AccuracyPredictor],
     *,
     epochs: int = 40,
     patience: int = 6,
@@ -113,9 +97,8 @@ def watch_digits(
     ----------
     data : ImageData
         One channel, as `load_digits` gives it.
-    predictors : mapping of str to AccuracyPredictor or None, optional
-        Name in the log to predictor; None is the one that ships and reads a training sample.
-        Defaults to that one alone.
+    predictors : mapping of str to AccuracyPredictor
+        Name in the log to predictor.
     epochs : int
         At most so many. Defaults to 40.
     patience : int
@@ -135,15 +118,11 @@ def watch_digits(
         When Keras or its backend is missing.
     """
     keras = import_keras()
-    from accuracy_from_weights import load_predictor
     from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 
-    watching: Mapping[str, AccuracyPredictor | None] = (
-        {DEFAULT_NAME: None} if predictors is None else predictors
-    )
     keras.utils.set_random_seed(seed)
-    model = paper_network(keras, data)
     watched, images = Watched(), _channels_last(data.x_train)
+    model = _paper_network(keras, images.shape[1:], data.n_classes)
 
     def true_accuracy() -> float:
         # Not model.evaluate: inside a fit it would reset the metrics of the epoch.
@@ -155,7 +134,7 @@ def watch_digits(
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             log = {key: float(value) for key, value in (logs or {}).items()}
-            if missing := [name for name in watching if name not in log]:
+            if missing := [name for name in predictors if name not in log]:
                 raise AccuracyFromWeightsError(
                     f"There is no estimate of {', '.join(missing)} at epoch {epoch + 1}; the "
                     "warning above says why."
@@ -164,9 +143,7 @@ def watch_digits(
             if on_epoch is not None:
                 on_epoch(watched.epochs[-1])
 
-    stopping = keras.callbacks.EarlyStopping(
-        monitor=next(iter(watching)), mode="max", patience=patience
-    )
+    first = next(iter(predictors))
     model.fit(
         images,
         data.y_train,
@@ -175,46 +152,25 @@ def watch_digits(
         verbose=0,
         callbacks=[
             *(
-                AccuracyFromWeights(
-                    predictor or load_predictor(features=FEATURES),
-                    name=name,
-                    sample=(images, data.y_train),
-                )
-                for name, predictor in watching.items()
+                AccuracyFromWeights(predictor, name=name, sample=(images, data.y_train))
+                for name, predictor in predictors.items()
             ),
-            stopping,
+            keras.callbacks.EarlyStopping(monitor=first, mode="max", patience=patience),
             Spectator(),
         ],
     )
     return watched
 
 
-def zoo_backend() -> str:
-    """Return the framework that trains zoos: torch where it is installed, else keras."""
-    return "torch" if importlib.util.find_spec("torch") is not None else "keras"
-
-
-def paper_network(keras: Any, data: ImageData) -> Any:
-    """Build and compile the paper's network: three convolutions, global average pooling, dense.
-
-    Parameters
-    ----------
-    keras : module
-    data : ImageData
-        Decides the input's shape and the number of classes.
-
-    Returns
-    -------
-    keras.Model
-        Its outputs are logits.
-    """
+def _paper_network(keras: Any, input_shape: tuple[int, ...], n_classes: int) -> Any:
+    """Build the paper's network: three convolutions, global average pooling, a dense layer."""
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input(_channels_last(data.x_train).shape[1:]),
+            keras.Input(input_shape),
             *(layers.Conv2D(16, 3, strides=2, activation="relu") for _ in range(3)),
             layers.GlobalAveragePooling2D(),
-            layers.Dense(data.n_classes),
+            layers.Dense(n_classes),
         ]
     )
     model.compile(

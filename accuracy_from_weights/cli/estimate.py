@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ import click
 from accuracy_from_weights.cli.options import jobs_option, json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
+from accuracy_from_weights.io.text_table import align
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor, Estimate
 
-OUTSIDE_FAMILY = 3
+TABLE_HEAD = ("accuracy", "low", "high", "in family")
+_OUTSIDE_FAMILY = 3
 
 # Reading a file takes milliseconds; below that many a bar would only flicker.
 _FILES_WORTH_A_BAR = 20
@@ -88,18 +91,17 @@ def command(
     results = list(zip(files, found, strict=True))
     if best_first:
         results.sort(key=lambda result: getattr(result[1], "accuracy", -1.0), reverse=True)
+    errors = [(f, result) for f, result in results if isinstance(result, AccuracyFromWeightsError)]
+    estimates = [(f, r) for f, r in results if not isinstance(r, AccuracyFromWeightsError)]
     if as_json:
         click.echo(json.dumps([_as_dict(file, result) for file, result in results], indent=2))
-    else:
-        _print_table(results)
-    errors = [(f, result) for f, result in results if isinstance(result, AccuracyFromWeightsError)]
+    elif estimates:
+        rows = [[str(file), *table_cells(estimate)] for file, estimate in estimates]
+        click.echo(align([["file", *TABLE_HEAD], *rows]))
     for file, error in errors:
         message = str(error)
         click.echo(f"Error: {message if str(file) in message else f'{file}: {message}'}", err=True)
-    estimates = [
-        result for _, result in results if not isinstance(result, AccuracyFromWeightsError)
-    ]
-    outside = sum(not estimate.in_family for estimate in estimates)
+    outside = sum(not estimate.in_family for _, estimate in estimates)
     if outside:
         click.echo(
             f"Warning: {outside} of {len(estimates)} networks look unlike those that the predictor "
@@ -107,10 +109,7 @@ def command(
             "accuracy-from-weights retrain",
             err=True,
         )
-    if errors:
-        ctx.exit(max(error.exit_code for _, error in errors))
-    if outside:
-        ctx.exit(OUTSIDE_FAMILY)
+    ctx.exit(exit_code((error for _, error in errors), outside))
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -153,33 +152,16 @@ def _estimate_files(
 def _as_dict(file: Path, result: Estimate | AccuracyFromWeightsError) -> dict[str, Any]:
     if isinstance(result, AccuracyFromWeightsError):
         return {"file": str(file), "error": str(result)}
-    return {
-        "file": str(file),
-        "accuracy": result.accuracy,
-        "low": result.low,
-        "high": result.high,
-        "coverage": result.coverage,
-        "in_family": result.in_family,
-        "family_p_value": result.family_p_value,
-        "condition": result.condition,
-    }
+    return {"file": str(file), **dataclasses.asdict(result)}
 
 
-def _print_table(results: Sequence[tuple[Path, Estimate | AccuracyFromWeightsError]]) -> None:
-    from accuracy_from_weights.io.text_table import align
+def table_cells(estimate: Estimate) -> list[str]:
+    """Return an estimate's cells in a table that is headed by `TABLE_HEAD`."""
+    numbers = (f"{value:.3f}" for value in (estimate.accuracy, estimate.low, estimate.high))
+    remark = "" if estimate.condition == "ok" else f" ({estimate.condition})"
+    return [*numbers, ("yes" if estimate.in_family else "no") + remark]
 
-    rows = [["file", "accuracy", "low", "high", "in family"]]
-    for file, result in results:
-        if not isinstance(result, AccuracyFromWeightsError):
-            remark = "" if result.condition == "ok" else f" ({result.condition})"
-            rows.append(
-                [
-                    str(file),
-                    f"{result.accuracy:.3f}",
-                    f"{result.low:.3f}",
-                    f"{result.high:.3f}",
-                    ("yes" if result.in_family else "no") + remark,
-                ]
-            )
-    if len(rows) > 1:
-        click.echo(align(rows))
+
+def exit_code(errors: Iterable[AccuracyFromWeightsError], n_outside: int) -> int:
+    """Return the code of the worst error, else whether an estimate lies outside the family."""
+    return max((error.exit_code for error in errors), default=_OUTSIDE_FAMILY if n_outside else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -18,14 +18,7 @@ from accuracy_from_weights.cli.options import (
 )
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.cli.zoos import read_zoos
-from accuracy_from_weights.errors import AccuracyFromWeightsError
-from accuracy_from_weights.io.atomic import can_be_written
-
-if TYPE_CHECKING:
-    from accuracy_from_weights.evaluation import Evaluation
-    from accuracy_from_weights.evaluation.inspection import Inspector
-    from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
-    from accuracy_from_weights.zoo.table import ZooTable
+from accuracy_from_weights.io.atomic import check_can_be_written
 
 
 @click.command()
@@ -80,22 +73,21 @@ def command(
       accuracy-from-weights evaluate runs.csv --predictor my.predictor
     """
     from accuracy_from_weights import load_predictor
-    from accuracy_from_weights.evaluation import cross_validate, format_evaluations
+    from accuracy_from_weights.evaluation import cross_validate, format_evaluations, score_predictor
     from accuracy_from_weights.evaluation.inspection import Inspector
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 
     if report_file is not None:
         _check_report(report_file)
-    given = None if predictor_file is None else load_predictor(predictor_file)
-    predictor = given or AccuracyPredictor(features, n_jobs=jobs)
-    table = read_zoos(zoos, jobs, probes="probes" in predictor.features).having(predictor.features)
-    inspector = None
-    if report_file is not None:
-        other_datasets = hold_out == "run" and predictor_file is None
-        inspector = Inspector(table, other_datasets=other_datasets, random_state=seed)
-    if predictor_file is not None:
-        evaluations = _score_given(table, predictor, predictor_file, seed, inspector)
+    if predictor_file is None:
+        predictor = AccuracyPredictor(features, n_jobs=jobs)
     else:
+        predictor = load_predictor(predictor_file)
+    table = read_zoos(zoos, jobs, probes="probes" in predictor.features).having(predictor.features)
+    other_datasets = hold_out == "run" and predictor_file is None
+    inspector = Inspector(table, other_datasets=other_datasets, random_state=seed)
+    inspect = None if report_file is None else inspector
+    if predictor_file is None:
         with progress_bar("Fitting and scoring") as report:
             evaluations = cross_validate(
                 table,
@@ -104,13 +96,16 @@ def command(
                 hold_out=hold_out,
                 random_state=seed,
                 progress=report,
-                inspect=inspector,
+                inspect=inspect,
             )
+    else:
+        _say_how_unseen(predictor.card_, predictor_file, table.fingerprint)
+        evaluations = score_predictor(table, predictor, random_state=seed, inspect=inspect)
     if as_json:
         click.echo(json.dumps([evaluation.as_dict() for evaluation in evaluations], indent=2))
     else:
         click.echo(format_evaluations(evaluations))
-    if report_file is not None and inspector is not None:
+    if report_file is not None:
         from accuracy_from_weights.evaluation.report.html_report import write_report
 
         write_report(
@@ -131,23 +126,11 @@ def _check_report(path: Path) -> None:
 
     load_template()
     require_matplotlib()
-    if not can_be_written(path):
-        raise AccuracyFromWeightsError(
-            f"The report cannot be written to {path}: name a folder that exists and can be "
-            "written to."
-        )
+    check_can_be_written(path, "The report")
 
 
-def _score_given(
-    table: ZooTable,
-    predictor: AccuracyPredictor,
-    predictor_file: Path,
-    seed: int,
-    inspector: Inspector | None,
-) -> list[Evaluation]:
-    from accuracy_from_weights.evaluation import score_predictor
-
-    if predictor.card_.get("zoo", {}).get("fingerprint") == table.fingerprint:
+def _say_how_unseen(card: dict[str, Any], predictor_file: Path, fingerprint: str) -> None:
+    if card.get("zoo", {}).get("fingerprint") == fingerprint:
         click.echo(
             f"Warning: {predictor_file} was fitted to these very networks, so the scores say "
             "nothing about others. Without --predictor they are scored in cross-validation.",
@@ -159,4 +142,3 @@ def _score_given(
             "where it was fitted to some, the scores flatter it.",
             err=True,
         )
-    return score_predictor(table, predictor, random_state=seed, inspect=inspector)

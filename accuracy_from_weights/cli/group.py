@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -16,27 +15,18 @@ from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromW
 
 
 class LazyGroup(click.Group):
-    """Group whose commands live in modules that are imported on use.
+    """Group whose commands live in modules of this package that are imported on use.
 
     Parameters
     ----------
-    commands_module : str
-        Package that holds the modules.
-    lazy_commands : mapping of str to (str, str)
-        Command name to module name (the command object in it is called ``command``) and to the
+    lazy_commands : mapping of str to str
+        Command, which is the name of its module (the object in it is called ``command``), to the
         line that ``--help`` shows, which is why no module need be imported for it.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        commands_module: str,
-        lazy_commands: Mapping[str, tuple[str, str]],
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, lazy_commands: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.commands_module = commands_module
-        self.lazy_commands = dict(lazy_commands)
+        self.lazy_commands = lazy_commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of the help page."""
@@ -46,16 +36,14 @@ class LazyGroup(click.Group):
         """Import the module of a command and return the command."""
         if cmd_name not in self.lazy_commands:
             return None
-        module = importlib.import_module(
-            f"{self.commands_module}.{self.lazy_commands[cmd_name][0]}"
-        )
+        module = importlib.import_module(f"accuracy_from_weights.cli.{cmd_name}")
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.lazy_commands.items()])
+            formatter.write_dl(list(self.lazy_commands.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error becomes one sentence on stderr and its exit code."""
@@ -93,18 +81,11 @@ def _short_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **to: Any) -> None:
             if issubclass(category, AccuracyFromWeightsWarning):
-                print(f"Warning: {message}", file=file or sys.stderr)
+                click.echo(f"Warning: {message}", err=True)
             else:
-                show_others(message, category, filename, lineno, file, line)
+                show_others(message, category, *where, **to)
 
         warnings.showwarning = show
         yield

@@ -17,8 +17,7 @@ from accuracy_from_weights.cli.options import (
 )
 from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.cli.zoos import read_zoos
-from accuracy_from_weights.errors import AccuracyFromWeightsError
-from accuracy_from_weights.io.atomic import can_be_written
+from accuracy_from_weights.io.atomic import check_can_be_written
 from accuracy_from_weights.io.text_table import align
 
 
@@ -79,11 +78,7 @@ def command(
     from accuracy_from_weights import AccuracyPredictor, load_predictor
     from accuracy_from_weights.zoo.trajectories import progress_of
 
-    if not can_be_written(output):
-        raise AccuracyFromWeightsError(
-            f"The predictor cannot be written to {output}: name a folder that exists and can be "
-            "written to."
-        )
+    check_can_be_written(output, "The predictor")
     table = read_zoos(zoos, jobs, probes="probes" in features).having(features)
     inputs = table.inputs(features, logs="mixed")
     click.echo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -90,14 +90,8 @@ def build(
     networks: int,
     output: Path | None,
     size: int | None,
-    seed: int,
     jobs: int,
-    at_once: int | None,
-    backend: str,
-    device: str,
-    engine: str,
-    address: str | None,
-    dtype: str,
+    **settings: Any,
 ) -> None:
     """Train networks and keep their checkpoints.
 
@@ -114,23 +108,16 @@ def build(
 
     recipe = recipe or _usual_recipe(data)
     output = output or Path(f"{Path(data).stem}-{Path(recipe).stem}")
-    distribution = load_recipe(recipe)
-    examples = _load(data, size)
+    distribution, examples = load_recipe(recipe), _load(data, size)
     with progress_bar("Training networks", per_hour="networks") as report:
         build_zoo(
             output,
             distribution,
             examples,
             networks,
-            seed=seed,
             n_jobs=jobs,
-            engine=engine,
-            address=address,
-            backend=backend,
-            device=device,
-            at_once=at_once,
-            dtype=dtype,
             progress=report,
+            **settings,
         )
     held = len(ZooStore(output).indices())
     click.echo(f"{held} networks in {output}, {networks} wanted", err=True)
@@ -150,10 +137,8 @@ def rebuild(
     data: str,
     recipe: str | None,
     size: int | None,
-    seed: int,
-    backend: str,
-    device: str,
     output: Path,
+    **settings: Any,
 ) -> None:
     """Train network number INDEX of a zoo again, without the others.
 
@@ -169,14 +154,8 @@ def rebuild(
     from accuracy_from_weights.zoo.recipes.recipe_files import load_recipe
     from accuracy_from_weights.zoo_training.builder import rebuild_network
 
-    network = rebuild_network(
-        load_recipe(recipe or _usual_recipe(data)),
-        _load(data, size),
-        index,
-        seed=seed,
-        backend=backend,
-        device=device,
-    )
+    distribution = load_recipe(recipe or _usual_recipe(data))
+    network = rebuild_network(distribution, _load(data, size), index, **settings)
     write_state_dict(network.weights, output)
     history = {"step": network.header["steps"], **network.header["history"]}
     click.echo(json.dumps({"recipe": network.header["recipe"], "history": history}, indent=2))

@@ -21,28 +21,10 @@ def read_zoos(
     examples: ExamplesOf | None = None,
     checkpoints: int | None = None,
 ) -> ZooTable:
-    """Read zoos into one table.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        At least one, as `accuracy_from_weights.zoo.reading.read_zoo` takes them.
-    jobs : int
-        Processes that describe networks.
-    probes : bool, default False
-        Whether to run the networks, too, on synthetic inputs.
-    examples : callable, optional
-    checkpoints : int, optional
-        See `accuracy_from_weights.zoo.reading.read_zoo`.
-
-    Returns
-    -------
-    ZooTable
+    """Read zoos, at least one, into one table; `zoo.reading.read_zoo` describes the parameters.
 
     Raises
     ------
-    ZooError
-        When one of them is no zoo.
     UnreadableFileError
         When one of them is missing or a damaged table.
     """

@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -51,13 +53,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def can_be_written(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file can be made in the folder of `path`.
+def check_can_be_written(path: str | os.PathLike[str], what: str) -> None:
+    """Raise `AccuracyFromWeightsError` when no file can be made in the folder of `path`.
 
     Access rights do not tell: root passes all of them, on a disk that is mounted read-only, too.
     """
     try:
-        with tempfile.TemporaryFile(dir=Path(path).parent):
-            return True
-    except OSError:
-        return False
+        tempfile.TemporaryFile(dir=Path(path).parent).close()
+    except OSError as error:
+        raise AccuracyFromWeightsError(
+            f"{what} cannot be written to {path}: name a folder that exists and can be written to."
+        ) from error

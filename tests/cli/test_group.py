@@ -28,11 +28,7 @@ class Boom(LazyGroup):
 
 
 def leave(error, *options, capsys):
-    group = Boom(
-        commands_module="none",
-        lazy_commands={"boom": ("boom", "Fail.")},
-        params=[click.Option(["--debug"], is_flag=True)],
-    )
+    group = Boom(lazy_commands={"boom": "Fail."}, params=[click.Option(["--debug"], is_flag=True)])
     group.error = error
     with pytest.raises(SystemExit) as leaving:
         group.main([*options, "boom"], prog_name="boom")
@@ -55,7 +51,7 @@ def test_help_imports_no_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(json.loads(done.stdout.splitlines()[-1]))
-    assert not {f"accuracy_from_weights.cli.{module}" for module, _ in COMMANDS.values()} & modules
+    assert not {f"accuracy_from_weights.cli.{name}" for name in COMMANDS} & modules
     assert "numpy" not in modules
 
 
