@@ -25,6 +25,7 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, FedMedian, Krum, Strategy
 from flwr.supercore.task_identity import TaskIdentity
+from networks import paper_network
 from torch import nn
 
 from accuracy_from_weights.cli.demo_training import load_digits
@@ -34,14 +35,6 @@ N_CLIENTS = 10
 BROKEN = {0: "label noise", 1: "label noise", 2: "diverged", 3: "untrained"}
 BELOW_BEST = 0.1
 LEARNING_RATE = 3e-3
-
-
-def network() -> nn.Module:
-    """Build the paper's network."""
-    layers: list[nn.Module] = []
-    for inputs in (1, 16, 16):
-        layers += [nn.Conv2d(inputs, 16, 3, stride=2), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
 @dataclass
@@ -57,7 +50,7 @@ class Client:
         """Train from the server's weights and give the new ones."""
         torch.manual_seed(self.seed)
         self.seed += 1
-        model = network()
+        model = paper_network()
         if self.fault == "untrained":
             return ArrayRecord(model.state_dict())
         model.load_state_dict(arrays.to_torch_state_dict())
@@ -133,7 +126,7 @@ def simulate(strategy: Strategy, seed: int, rounds: int, with_broken: bool = Tru
         if with_broken or number not in BROKEN
     ]
     torch.manual_seed(seed)
-    model = network()
+    model = paper_network()
     result = strategy.start(
         InProcess(clients), initial_arrays=ArrayRecord(model.state_dict()), num_rounds=rounds
     )

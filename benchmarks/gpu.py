@@ -52,6 +52,7 @@ from accuracy_from_weights.zoo_training.torch_philox import (
 from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
 from benchmarks import networks
+from benchmarks.networks import random_images
 
 SECONDS = 150
 IMAGES_OF_VALIDATION = 10_000
@@ -76,16 +77,6 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int = 1) 
         wait()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def random_images(n_train: int, n_test: int) -> ImageData:
-    """Draw images of 28 by 28 pixels: training is as fast whatever they show."""
-    rng = np.random.default_rng(0)
-
-    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
-        return rng.integers(256, size=(n, 1, 28, 28), dtype=np.uint8), rng.integers(10, size=n)
-
-    return ImageData("random", *draw(n_train), *draw(n_test), n_classes=10)
 
 
 def paper_recipes(k: int, data: ImageData, epochs: int) -> list[NetworkRecipe]:

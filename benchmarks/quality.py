@@ -17,7 +17,7 @@ import json
 import sys
 from pathlib import Path
 
-from quality_study.cache import Cache
+from joblib import Memory
 from quality_study.columns import Columns
 from quality_study.raw_columns import Raw
 from quality_study.splits import papers_networks
@@ -50,10 +50,10 @@ def main() -> None:
         print(line, file=sys.stderr, flush=True)
 
     table = papers_networks(read_zoo(arguments.table))
-    cache = Cache(arguments.cache)
+    memory = Memory(arguments.cache, verbose=0)
     watched, nfn = arguments.weight_watcher, arguments.nfn
-    raw = Raw(table, arguments.zoos, cache, watched, nfn, arguments.nfn_steps)
-    columns = Columns(table, cache, raw, arguments.folds)
+    raw = Raw(table, arguments.zoos, memory, watched, nfn, arguments.nfn_steps)
+    columns = Columns(table, memory, raw, arguments.folds)
     for name, why in columns.left_out.items():
         tell(f"left out: {name}. {why}")
     settings = Settings(arguments.per_run, arguments.folds)

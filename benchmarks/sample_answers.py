@@ -19,6 +19,7 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from accuracy_from_weights.features.feature_sets import LOG_NAMES
 from accuracy_from_weights.features.training_sample import SAMPLE_NAMES
+from accuracy_from_weights.predictor.folds import last_rows
 from accuracy_from_weights.zoo.table import ZooTable, concatenate
 
 Floats = NDArray[np.float64]
@@ -45,14 +46,6 @@ def columns_of(table: ZooTable) -> tuple[Floats, NDArray[np.bool_]]:
     log[:, -1] = np.log10(np.maximum(log[:, -1], 1))
     known = np.isfinite(table.sample).all(axis=1) & np.isfinite(log).all(axis=1)
     return np.concatenate([log, table.sample], axis=1), known
-
-
-def last_of_runs(table: ZooTable) -> NDArray[np.bool_]:
-    """Mark each run's last checkpoint."""
-    last: dict[str, float] = {}
-    for run, step in zip(table.runs, table.steps, strict=True):
-        last[run] = max(last.get(run, -1.0), float(step))
-    return np.array([last[run] == step for run, step in zip(table.runs, table.steps, strict=True)])
 
 
 def estimates_of(x: Floats, y: Floats, asked: Floats) -> Floats:
@@ -121,7 +114,7 @@ def main() -> None:
                 )
             shown.append(("real", real, found, known_real))
         for where, table, estimates, usable in shown:
-            for part, rows in parts_of(table, usable & last_of_runs(table)).items():
+            for part, rows in parts_of(table, usable & last_rows(table.runs, table.steps)).items():
                 text = figures(estimates[rows], table.accuracy[rows], table.datasets[rows])
                 print(f"    {where}, {part:24s} {text}")
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+from networks import random_images
 
 from accuracy_from_weights.zoo.recipes.paper import PaperRecipe
 from accuracy_from_weights.zoo.recipes.recipe import NetworkRecipe
@@ -32,16 +32,6 @@ from accuracy_from_weights.zoo_training.training import ImageData, train_network
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "KERAS_BACKEND": "torch"}
 GIB = 2**30
-
-
-def random_images(n_train: int, n_test: int) -> ImageData:
-    """Draw images of 28 by 28 pixels: training is as fast whatever they show."""
-    rng = np.random.default_rng(0)
-
-    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
-        return rng.integers(256, size=(n, 1, 28, 28), dtype=np.uint8), rng.integers(10, size=n)
-
-    return ImageData("random", *draw(n_train), *draw(n_test), n_classes=10)
 
 
 def draw_recipes(options: argparse.Namespace, data: ImageData) -> list[NetworkRecipe]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Memory
 from numpy.typing import NDArray
 
 import accuracy_from_weights.predictor
@@ -23,7 +24,6 @@ from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.zoo.table import ZooTable
 
-from .cache import Cache, Said
 from .equivariant import equivariant_estimates
 from .published import published_regressor
 from .raw_columns import Raw
@@ -48,7 +48,7 @@ FEWEST_ROWS = 20
 
 _SOURCES = sorted(Path(accuracy_from_weights.predictor.__file__).parent.rglob("*.py"))
 _FITTED_CODE = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()
-"""What a cache holds of other code says nothing."""
+"""Fits of other code say nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,21 @@ class Column:
 
 
 class Columns:
-    """Fit what the columns need, or take it from the cache.
+    """Fit what the columns need, or take it from the memory.
 
     Parameters
     ----------
     table : ZooTable
-    cache : Cache
+    memory : Memory
+        Of finished fits.
     raw : Raw
         Of the raw weights, where there are any.
     n_folds : int
         In which a predictor calibrates its intervals.
     """
 
-    def __init__(self, table: ZooTable, cache: Cache, raw: Raw, n_folds: int) -> None:
-        self.table, self.cache, self.raw, self.n_folds = table, cache, raw, n_folds
+    def __init__(self, table: ZooTable, memory: Memory, raw: Raw, n_folds: int) -> None:
+        self.table, self.memory, self.raw, self.n_folds = table, memory, raw, n_folds
         self.is_final = final_mask(table)
         self.inputs: dict[str, NDArray[np.float32]] = {}
         self.left_out: dict[str, str] = dict(raw.left_out)
@@ -133,19 +134,11 @@ class Columns:
             train, test = train[known[train]], test[known[test]]
         predicted = np.full(len(table), np.nan)
         if len(train) >= FEWEST_ROWS and len(test):
-            x, y, asked = inputs.values[train], table.accuracy[train], inputs.values[test]
-
-            def compute() -> Said:
-                if name == MEAN:
-                    return {"predicted": np.full(len(test), y.mean())}
-                model: Any = boosted_trees(inputs, 0)
-                if name == PUBLISHED:
-                    model = published_regressor(split.dataset)
-                return {"predicted": np.clip(model.fit(x, y).predict(asked), 0, 1)}
-
-            parts = [name, x, y, asked, str(inputs.categorical)]
-            said = self.cache.get(_label(split, name), parts, compute)
-            predicted[test] = said["predicted"]
+            known_rows = Inputs(inputs.values[train], inputs.categorical)
+            fit_and_ask = self.memory.cache(_plain_estimates)
+            predicted[test] = fit_and_ask(
+                name, split.dataset, known_rows, table.accuracy[train], inputs.values[test]
+            )
         return Column(name, predicted[split.test])
 
     def _as_logged(self, split: Split) -> Floats:
@@ -156,19 +149,11 @@ class Columns:
         return np.where(np.isnan(logged), start, logged)[split.test]
 
     def _ours(self, features: str, inputs: NDArray[np.float32], split: Split) -> Column:
-        x, y = inputs[split.train], self.table.accuracy[split.train]
-        runs, asked = self.table.runs[split.train], inputs[split.test]
-
-        def compute() -> Said:
-            predictor: Any = AccuracyPredictor(features, n_folds=self.n_folds)
-            said = predictor.fit(x, y, groups=runs).judge(asked)
-            return {
-                "predicted": np.array([e.accuracy for e in said]),
-                "intervals": np.array([(e.low, e.high) for e in said]),
-            }
-
-        parts = ["ours", _FITTED_CODE, features, str(self.n_folds), x, y, runs, asked]
-        return Column(OURS[features], **self.cache.get(_label(split, features), parts, compute))
+        known = (array[split.train] for array in (inputs, self.table.accuracy, self.table.runs))
+        predictor = AccuracyPredictor(features, n_folds=self.n_folds)
+        fit_and_ask = self.memory.cache(_our_estimates)
+        found = fit_and_ask(predictor, *known, inputs[split.test], _FITTED_CODE)
+        return Column(OURS[features], *found)
 
     def _equivariant(self, split: Split) -> Floats:
         table = self.table
@@ -180,20 +165,29 @@ class Columns:
         predicted = np.full(len(table), np.nan)
         if len(train) >= FEWEST_ROWS and len(test):
             asked = np.array([place[row] for row in test.tolist()])
+            fit_and_ask = self.memory.cache(equivariant_estimates)
             truth = table.accuracy[tensors.rows]
-
-            def compute() -> Said:
-                found = equivariant_estimates(tensors.values, truth, train, asked, self.raw.steps)
-                return {"predicted": found}
-
-            rows = tensors.rows
-            parts = ["nfn", str(self.raw.steps), truth[train], table.runs[rows[train]]]
-            parts += [table.steps[rows[train]], table.runs[test]]
-            said = self.cache.get(_label(split, EQUIVARIANT), parts, compute)
-            predicted[test] = said["predicted"]
+            predicted[test] = fit_and_ask(tensors.values, truth, train, asked, self.raw.steps)
         return predicted[split.test]
 
 
-def _label(split: Split, name: str) -> str:
-    plain = "".join(c if c.isalnum() else "_" for c in name)
-    return f"{split.dataset}-{split.fold}-{plain}"
+def _plain_estimates(
+    name: str, dataset: str, known: Inputs, accuracies: Floats, asked: Floats
+) -> Floats:
+    if name == MEAN:
+        return np.full(len(asked), accuracies.mean())
+    model: Any = published_regressor(dataset) if name == PUBLISHED else boosted_trees(known, 0)
+    return np.clip(model.fit(known.values, accuracies).predict(asked), 0, 1)
+
+
+def _our_estimates(
+    predictor: Any,
+    known: NDArray[np.float32],
+    accuracies: Floats,
+    runs: NDArray[np.str_],
+    asked: NDArray[np.float32],
+    code: str,
+) -> tuple[Floats, Floats]:
+    """Return estimates and their intervals; `code` tells kept fits of other code apart."""
+    said = predictor.fit(known, accuracies, groups=runs).judge(asked)
+    return np.array([e.accuracy for e in said]), np.array([(e.low, e.high) for e in said])

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from joblib import Memory
 from numpy.typing import NDArray
 
 from accuracy_from_weights.zoo.table import ZooTable
 
-from .cache import Cache, Said
 from .raw_zoos import networks_of, run_names, zoo_folders
 from .splits import final_mask
 from .weight_watcher import METRICS, metrics_of
@@ -44,7 +43,8 @@ class Raw:
     table : ZooTable
     roots : list of Path
         Folders with zoos that `zoo build` wrote.
-    cache : Cache
+    memory : Memory
+        Of finished metrics.
     sample : int
         Runs of each zoo that WeightWatcher looks at.
     datasets : list of str
@@ -64,7 +64,7 @@ class Raw:
         self,
         table: ZooTable,
         roots: list[Path],
-        cache: Cache,
+        memory: Memory,
         sample: int,
         datasets: list[str],
         steps: int,
@@ -79,24 +79,18 @@ class Raw:
         self.watched = np.full((len(table), len(METRICS)), np.nan)
         if "WeightWatcher" not in self.left_out:
             for folder in self.folders:
-                self._watch(folder, cache, sample)
+                self._watch(folder, memory, sample)
         self._datasets = [] if "nfn" in self.left_out else datasets
         self._tensors: dict[str, Tensors | None] = {}
 
-    def _watch(self, folder: Path, cache: Cache, sample: int) -> None:
+    def _watch(self, folder: Path, memory: Memory, sample: int) -> None:
         finals = np.flatnonzero(final_mask(self.table))
         rows = {str(run): row for run, row in zip(self.table.runs[finals], finals, strict=True)}
         inside = sorted(rows.keys() & run_names(folder), key=lambda run: zlib.crc32(run.encode()))
         for name, network in networks_of(folder, set(inside[:sample])):
-            step, accuracy = self.table.steps[rows[name]], self.table.accuracy[rows[name]]
+            step = self.table.steps[rows[name]]
             last = int(np.argmin(np.abs(np.array(network.header["steps"]) - step)))
-            state = network.state_dict(last)
-            found = cache.get(
-                f"weight_watcher-{name.replace('/', '-')}",
-                ["WeightWatcher", name, f"{step:g} {accuracy:.6g}"],
-                functools.partial(_watched, state),
-            )
-            self.watched[rows[name]] = found["metrics"]
+            self.watched[rows[name]] = memory.cache(metrics_of)(network.state_dict(last))
 
     def tensors(self, dataset: str) -> Tensors | None:
         """Read the weights of all checkpoints of a data set's paper networks, once."""
@@ -122,10 +116,6 @@ class Raw:
         if not rows:
             return None
         return Tensors(np.array(rows), [np.stack(values) for values in zip(*kept, strict=True)])
-
-
-def _watched(state: dict[str, NDArray[np.generic]]) -> Said:
-    return {"metrics": metrics_of(state)}
 
 
 def _paired(state: dict[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:

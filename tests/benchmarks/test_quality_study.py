@@ -95,11 +95,12 @@ def test_the_command_measures_resumes_and_names_what_it_left_out(
     command += [f"--cache={cache}", "--folds=2"]
     first = subprocess.run(command, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
-    fits = set(cache.iterdir())
+    fits = set(cache.rglob("output.pkl"))
+    assert fits
 
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert set(cache.iterdir()) == fits, "all of it had been kept"
+    assert set(cache.rglob("output.pkl")) == fits, "all of it had been kept"
 
     found = json.loads((tmp_path / "q.json").read_text())
     assert {"WeightWatcher", "nfn", "ours, weights+probes"} <= found["left_out"].keys()
