@@ -83,7 +83,7 @@ def command(
             "to run and no log; use it in Python, predictor.estimate(model, log=...)."
         )
     if device != "cpu":
-        from accuracy_from_weights.weights.torch_devices import check_device
+        from accuracy_from_weights.weights.device_arrays import check_device
 
         check_device(device)
     files = tuple(file for path in files for file in _files_of(path))

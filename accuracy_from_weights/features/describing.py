@@ -194,6 +194,6 @@ def _graph_row(network: NetworkWeights) -> Row:
 def _on_device(network: NetworkWeights, device: str) -> NetworkWeights:
     if device == "cpu":
         return network
-    from accuracy_from_weights.weights.torch_devices import on_device
+    from accuracy_from_weights.weights.device_arrays import on_device
 
     return on_device(network, device)

@@ -18,17 +18,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The content is on the disk before the name changes, and the name is on the disk when this
     returns. When the block raises, `path` is left as it was and the temporary file is removed. Two
-    writers at once do not mix: the later one wins.
-
-    Yields
-    ------
-    Path
-        The temporary file, to be written in the block.
-
-    Raises
-    ------
-    OSError
-        When the file cannot be written: no room, no permission, no such folder.
+    writers at once do not mix: the later one wins. `OSError` says that the file cannot be written.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")

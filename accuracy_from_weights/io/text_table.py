@@ -6,18 +6,7 @@ from collections.abc import Sequence
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows of cells as a table: the first column to the left, the others to the right.
-
-    Parameters
-    ----------
-    rows : sequence of sequences of str
-        All of one length.
-
-    Returns
-    -------
-    str
-        A line a row, without a closing newline.
-    """
+    """Set rows of as many cells each as lines of text: the first column left, the others right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -16,13 +16,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 def require_matplotlib() -> None:
-    """Raise `MissingDependencyError` unless matplotlib is installed.
-
-    Raises
-    ------
-    MissingDependencyError
-        When matplotlib is not installed.
-    """
+    """Raise `MissingDependencyError` unless matplotlib is installed."""
     with needs("Plots need matplotlib", extra="plot"):
         import matplotlib.figure  # noqa: F401 - whether it can be imported is the question
 
@@ -42,18 +36,7 @@ def finish(
     path: str | Path | None,
     legend: Mapping[str, Any] | None = None,
 ) -> None:
-    """Label the axes, and save their figure where a path is given.
-
-    Parameters
-    ----------
-    axes
-    title
-        Above the axes, or None.
-    path
-        Of the file, or None.
-    legend
-        What was drawn, by its name. Defaults to what matplotlib finds.
-    """
+    """Label the axes, by default with the legend that matplotlib finds, and save their figure."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch")

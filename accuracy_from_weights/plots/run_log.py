@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,7 @@ from accuracy_from_weights.io.logged_names import SUFFIXES
 
 
 def runs_of(history: Any) -> dict[str, Any] | None:
-    """Return the runs of a sweep by name; None where `history` is the log of one run.
-
-    Parameters
-    ----------
-    history : mapping of str to history, or sequence of histories
-        Those of a sequence are named 1, 2, 3 and so on.
-    """
+    """Return the runs of a sweep by name, or by number; None where `history` is that of one run."""
     if isinstance(history, Mapping):
         runs = {str(run): log for run, log in history.items()}
     elif isinstance(history, (list, tuple)):
@@ -40,7 +33,7 @@ def _is_history(log: Any) -> bool:
 
 
 def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, list[float]]:
-    """Return the numbers of a run's log, one row for each estimate.
+    """Return the columns of a run's log, one number an estimate, NaN where it lacks one.
 
     Parameters
     ----------
@@ -48,25 +41,14 @@ def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, li
         Keras' ``History`` or its ``.history``; rows of numbers by name; or a CSV file's path.
     name : str
         The column that every row must have. Rows without it, such as those that Lightning writes
-        of single steps, are left out.
+        of single steps, are left out; it is a `ValueError` if none is left.
     also : str, optional
         A column that may stand in other rows of the same ``epoch``, as Lightning's validation
         metrics may; it is brought to the estimate's row.
-
-    Returns
-    -------
-    dict of str to list of float
-        NaN where a row lacks a number.
-
-    Raises
-    ------
-    ValueError
-        When `history` is none of these, or no row has `name`.
-    OSError
-        When the file cannot be read.
     """
     if isinstance(history, (str, os.PathLike)):
-        rows = _read_csv(Path(history))
+        with open(history, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
     elif isinstance(history, Mapping) or isinstance(getattr(history, "history", None), Mapping):
         table: Mapping[str, Sequence[Any]] = getattr(history, "history", history)
         return {key: [_number(value) for value in column] for key, column in table.items()}
@@ -87,19 +69,16 @@ def columns_of(history: Any, name: str, also: str | None = None) -> dict[str, li
             f"{', '.join(map(str, held)) or 'no rows'}."
         )
     if also is not None:
-        _bring(also, rows, kept)
+        known = {row.get("epoch"): row[also] for row in rows if row.get(also) not in (None, "")}
+        for row in kept:
+            if row.get(also) in (None, "") and row.get("epoch") in known:
+                row[also] = known[row["epoch"]]
     keys = dict.fromkeys(key for row in kept for key in row)
     return {str(key): [_number(row.get(key)) for row in kept] for key in keys}
 
 
 def check_estimates(log: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return the names of accuracy, low, high and in_family in a log.
-
-    Raises
-    ------
-    ValueError
-        When the log lacks one of them.
-    """
+    """Return the names of accuracy, low, high and in_family in a log, or raise `ValueError`."""
     keys = tuple(name + suffix for suffix in SUFFIXES)
     missing = [key for key in keys if key not in log]
     if missing:
@@ -107,19 +86,6 @@ def check_estimates(log: Mapping[str, Any], name: str) -> tuple[str, ...]:
             f"The log lacks {', '.join(missing)}; it has {', '.join(log) or 'no columns'}."
         )
     return keys
-
-
-def _bring(key: str, rows: Iterable[Mapping[str, Any]], kept: list[dict[str, Any]]) -> None:
-    """Fill a column from rows of the same epoch."""
-    known = {row.get("epoch"): row[key] for row in rows if row.get(key) not in (None, "")}
-    for row in kept:
-        if row.get(key) in (None, "") and row.get("epoch") in known:
-            row[key] = known[row["epoch"]]
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _number(value: Any) -> float:

@@ -37,28 +37,16 @@ def plot_sweep(
     name each, and a dashed line for the true accuracy where `truth` names it; of more runs those
     that went on are blue, the stopped ones grey, and the true accuracy is that of the best run.
 
-    Parameters
-    ----------
-    runs : mapping of str to history
-        What `run_log.columns_of` takes, by the run's name.
-    name, truth, title, ax, path
-        As in `plot_history`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError
-        When a run has no estimates, or none has the column `truth`.
+    The runs are histories by name, and everything else is as in `plot_history`.
     """
     logs = {run: _log(run, history, name, truth) for run, history in runs.items()}
     if truth is not None and not any(truth in log for log in logs.values()):
         raise ValueError(
             f"No run has a column {truth!r}; the first has {', '.join(next(iter(logs.values())))}."
         )
-    epochs = {run: _epochs(log, name) for run, log in logs.items()}
+    epochs: dict[str, Any] = {
+        run: log.get("epoch", np.arange(1.0, len(log[name]) + 1)) for run, log in logs.items()
+    }
     longest = max(x[-1] for x in epochs.values())
     stopped = {run for run, x in epochs.items() if x[-1] < longest}
     best = max(logs, key=lambda run: logs[run][name][-1])
@@ -107,7 +95,3 @@ def _log(run: str, history: Any, name: str, truth: str | None) -> dict[str, list
     except ValueError as error:
         raise ValueError(f"Run {run!r}: {error}") from error
     return log
-
-
-def _epochs(log: Mapping[str, list[float]], name: str) -> Any:
-    return np.asarray(log.get("epoch", np.arange(1.0, len(log[name]) + 1)))

@@ -13,21 +13,10 @@ from accuracy_from_weights.plots.axes import require_matplotlib
 
 
 def plot_accuracies(summaries: Sequence[dict[str, Any]], path: str | Path) -> None:
-    """Draw the histogram of final accuracies of each zoo, one below the other.
+    """Draw the histogram of final accuracies of each zoo, one below the other, into a file.
 
-    Parameters
-    ----------
-    summaries : sequence of dict
-        As `summary.summarise` gives them.
-    path : str or Path
-        Picture to write; its ending says in which format.
-
-    Raises
-    ------
-    MissingDependencyError
-        When matplotlib is not installed.
-    ZooError
-        When the picture cannot be written.
+    The summaries are those of `summary.summarise`, and the path's ending says which format to
+    write. A picture that cannot be written is a `ZooError`.
     """
     require_matplotlib()
     from matplotlib.figure import Figure

@@ -6,8 +6,10 @@ own code has already imported.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from types import ModuleType
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
@@ -84,29 +86,12 @@ def read_weights(source: Any, part: str | None = None) -> NetworkWeights:
 
 
 def inner_model(source: Any, part: str | None) -> tuple[Any, str | None]:
-    """Return the module or layer inside a model that `part` names, and None for what is left of it.
+    """Return the module or layer that `part` names, and None for what is left of the name.
 
-    Parameters
-    ----------
-    source : model, mapping or path
-    part : str or None
-
-    Returns
-    -------
-    source, part
-        As given, unless the source is a model.
+    Both are returned as given unless the source is a model.
     """
-    if part is None:
-        return source, None
-    if _is_instance(source, "keras", "Layer"):
-        from accuracy_from_weights.weights.keras import layer_inside
-
-        return layer_inside(source, part), None
-    if _is_instance(source, "torch.nn", "Module"):
-        from accuracy_from_weights.weights.torch import submodule
-
-        return submodule(source, part), None
-    return source, part
+    framework = None if part is None else _framework_of(source)
+    return (source, part) if framework is None else (framework.layer_inside(source, part), None)
 
 
 def _parts(source: Any, part: str | None) -> list[Part]:
@@ -114,21 +99,21 @@ def _parts(source: Any, part: str | None) -> list[Part]:
         from accuracy_from_weights.weights.files import parts_of_file
 
         return parts_of_file(source, part)
+    framework = _framework_of(source)
+    if framework is None:
+        return parts_of_mapping(check_is_mapping(source), part=part)
+    parts: list[Part] = framework.parts_of_model(source)
+    return parts
+
+
+def _framework_of(source: object) -> ModuleType | None:
+    """Return the module that reads a framework's models, or None where the source is no model."""
     # Keras comes first: on its torch backend a Keras model is a PyTorch module as well.
-    if _is_instance(source, "keras", "Layer"):
-        from accuracy_from_weights.weights.keras import parts_of_keras_model
-
-        return parts_of_keras_model(source)
-    if _is_instance(source, "torch.nn", "Module"):
-        from accuracy_from_weights.weights.torch import parts_of_torch_module
-
-        return parts_of_torch_module(source)
-    return parts_of_mapping(check_is_mapping(source), part=part)
-
-
-def _is_instance(source: object, module: str, name: str) -> bool:
-    base = getattr(sys.modules.get(module), name, None)
-    return isinstance(base, type) and isinstance(source, base)
+    for framework, where, name in (("keras", "keras", "Layer"), ("torch", "torch.nn", "Module")):
+        base = getattr(sys.modules.get(where), name, None)
+        if isinstance(base, type) and isinstance(source, base):
+            return importlib.import_module(f"{__name__}.{framework}")
+    return None
 
 
 def _described(source: object) -> str:

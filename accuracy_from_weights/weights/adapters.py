@@ -17,9 +17,7 @@ import numpy as np
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import to_numpy
-from accuracy_from_weights.weights.layers import Array
-
-Path = tuple[str, ...]
+from accuracy_from_weights.weights.layers import Array, Path
 
 _LORA = re.compile(r"(?:.*_)?lora(?:_.*)?", re.IGNORECASE)
 _OTHERS = re.compile(
@@ -31,18 +29,8 @@ _FACTORS = ("scaling", "lora_scaling", "alpha", "lora_alpha")
 _ADVICE = "merge the adapter into its network first (peft: merge_and_unload()) and read that"
 
 
-def merged(tensors: Mapping[Path, Any]) -> dict[Path, Any]:
-    """Add each LoRA adapter to the weight beside it.
-
-    Parameters
-    ----------
-    tensors : mapping of tuple of str to tensor
-        All tensors of a network by name, taken apart at the dots.
-
-    Returns
-    -------
-    dict of tuple of str to tensor
-        In the same order, without the adapters.
+def with_adapters_merged(tensors: Mapping[Path, Any]) -> dict[Path, Any]:
+    """Add each LoRA adapter to the weight beside it; without the adapters, the order is the same.
 
     Raises
     ------

@@ -28,12 +28,6 @@ def is_array(value: object) -> bool:
     return hasattr(kind, "shape") and hasattr(kind, "dtype")
 
 
-def has_axes(value: Any) -> bool:
-    """Return whether an array is more than a single number."""
-    shape = known_shape(value)
-    return shape is None or len(shape) > 0
-
-
 def known_shape(value: Any) -> tuple[int, ...] | None:
     """Return an array's shape, or None where it is not known yet."""
     try:
@@ -43,22 +37,12 @@ def known_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def to_numpy(value: Any, name: str) -> Array | None:
-    """Return the values of one tensor.
+    """Return the values of an array, tensor or variable of any framework.
 
-    Parameters
-    ----------
-    value : array_like
-        A numpy array, or a tensor or variable of PyTorch, Keras, JAX or TensorFlow.
-    name : str
-        For messages.
-
-    Returns
-    -------
-    ndarray or None
-        float32 and float64 are kept, as read-only views of the given memory where it is on the
-        CPU; half precision, bfloat16, float8 and integers become float32. A large tensor of
-        PyTorch on a GPU stays there, as a `DeviceArray`. None where the tensor holds no weights:
-        no axis, no value, booleans, text.
+    float32 and float64 are kept, as read-only views of the given memory where it is on the CPU;
+    half precision, bfloat16, float8 and integers become float32. A large tensor of PyTorch on a
+    GPU stays there, as a `DeviceArray`. None stands for what holds no weights: no axis, no value,
+    booleans, text.
 
     Raises
     ------

@@ -15,8 +15,8 @@ from typing import Any
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import is_array, known_shape
 from accuracy_from_weights.weights.found_layers import Kernel, Part
+from accuracy_from_weights.weights.layers import Path
 
-Path = tuple[str, ...]
 Kernels = list[tuple[Path, tuple[int, ...]]]
 """Names and shapes of all arrays of two or more axes."""
 
@@ -45,6 +45,7 @@ _COPY_WORDS = {
 _OTHER_WORDS = {"teacher", "discriminator", "critic"}
 """Words that name a second network, whatever its shapes are."""
 
+_KERNEL_NAMES = (("weight",), ("kernel",))
 _MAX_DEPTH = 64
 _MAX_WRAPPERS = 8
 _NAMED_AT_MOST = 6
@@ -53,15 +54,7 @@ _NAMED_AT_MOST = 6
 def network_in(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Return the state dict or nested mapping of the one network inside a checkpoint.
 
-    Parameters
-    ----------
-    source : mapping
-        A checkpoint, or the state dict itself.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When the checkpoint holds several networks.
+    Several networks are an `UnsupportedModelError`.
     """
     for _ in range(_MAX_WRAPPERS):
         inner = _wrapper(source)
@@ -75,7 +68,7 @@ def network_in(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
     }
 
 
-def entry(source: Mapping[Any, Any], part: str) -> Mapping[Any, Any] | None:
+def mapping_at(source: Mapping[Any, Any], part: str) -> Mapping[Any, Any] | None:
     """Return the mapping under a key of a checkpoint, or None where no key is named so.
 
     The key may lie at the top or inside what training scripts wrap around networks; dots lead to
@@ -113,10 +106,14 @@ def _wrapper(level: Mapping[Any, Any]) -> str | None:
     if chosen is None:
         return None
     for name, kernels in networks.items():
-        if name != chosen and (
-            (_is_copy(name) and _is_copy_of(name, kernels, chosen, networks[chosen]))
-            or _names_and_shapes(kernels) == _names_and_shapes(networks[chosen])
-            or (chosen in _LIKELY and _holds_layers(kernels))
+        if (
+            name != chosen
+            and (
+                (_is_copy(name) and _is_copy_of(name, kernels, chosen, networks[chosen]))
+                or {*kernels} == {*networks[chosen]}
+                # An array has the name of a layer's kernel, unlike an optimiser's state.
+                or (chosen in _LIKELY and any(path[-1:] in _KERNEL_NAMES for path, _ in kernels))
+            )
         ):
             raise several_networks([chosen, name])
     return None if is_split_by_flax(level) else chosen
@@ -130,26 +127,16 @@ def is_split_by_flax(source: Mapping[Any, Any]) -> bool:
 def _kernels(source: Any) -> Kernels:
     return [
         (path, shape)
-        for path, value in walk(source)
+        for path, value in named_arrays(source)
         if (shape := known_shape(value)) is not None and len(shape) > 1
     ]
 
 
-def _holds_layers(kernels: Kernels) -> bool:
-    """Return whether an array has the name of a layer's kernel, unlike an optimiser's state."""
-    return any(path[-1:] in (("weight",), ("kernel",)) for path, _ in kernels)
-
-
-def walk(source: Any, path: Path = (), met: dict[int, Any] | None = None) -> Iterator[Any]:
+def named_arrays(source: Any, path: Path = (), met: dict[int, Any] | None = None) -> Iterator[Any]:
     """Yield the path and the value of every array inside nested mappings and sequences.
 
-    A container that is met twice is read once, so that neither a cycle nor containers shared a
-    billionfold keep the reader busy.
-
-    Yields
-    ------
-    tuple of str, array
-        Dots and slashes in a name nest as mappings do.
+    Dots and slashes in a name nest as mappings do. A container that is met twice is read once, so
+    that neither a cycle nor containers shared a billionfold keep the reader busy.
     """
     met = {} if met is None else met
     if is_array(source):
@@ -160,13 +147,12 @@ def walk(source: Any, path: Path = (), met: dict[int, Any] | None = None) -> Ite
         met[id(source)] = source  # held on to, so that its id stays its own
         items = source.items() if isinstance(source, Mapping) else enumerate(source)
         for key, value in items:
-            names = tuple(n for n in re.split(r"[./]", str(key).removesuffix(":0")) if n)
-            yield from walk(value, path + names, met)
+            yield from named_arrays(value, path + _path(str(key).removesuffix(":0")), met)
 
 
-def under(part: str, paths: Iterable[Path]) -> Path | None:
+def prefix_of(part: str, paths: Iterable[Path]) -> Path | None:
     """Return the path that a part's name stands for, or None where nothing lies below it."""
-    wanted = tuple(name for name in re.split(r"[./]", part) if name)
+    wanted = _path(part)
     is_there = any(len(path) > len(wanted) and path[: len(wanted)] == wanted for path in paths)
     return wanted if is_there and wanted else None
 
@@ -175,8 +161,8 @@ def parts_under(parts: list[Part], part: str | None) -> list[Part]:
     """Return what has a name that begins with a part's, or raise `UnsupportedModelError`."""
     if part is None:
         return parts
-    paths = [_path(p.name) for p in parts]
-    wanted = tuple(name for name in re.split(r"[./]", part) if name)
+    paths = [tuple(p.name.split(".")) for p in parts]
+    wanted = _path(part)
     found = [p for p, path in zip(parts, paths, strict=True) if path[: len(wanted)] == wanted]
     if not found:
         raise no_such_part(part, paths)
@@ -193,13 +179,7 @@ def no_such_part(part: str, paths: Iterable[Path]) -> UnsupportedModelError:
 
 
 def several_networks(names: Sequence[str]) -> UnsupportedModelError:
-    """Return the error for several networks in one place, which names them.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The first one becomes the example of what can be chosen.
-    """
+    """Return the error for several networks in one place; the first is an example of a choice."""
     return UnsupportedModelError(
         f"Several networks lie in one place: {_listed(names)}. Choose one by its name, for "
         f"example part={names[0]!r} (--part {names[0]} on the command line), or pass a state dict "
@@ -208,18 +188,14 @@ def several_networks(names: Sequence[str]) -> UnsupportedModelError:
 
 
 def check_one_network(parts: Sequence[Part]) -> None:
-    """Refuse layers that belong to several networks.
+    """Raise `UnsupportedModelError` for layers that belong to several networks.
 
     Two signs count: a name that means another network (``teacher``, ``ema_model``) beside the first
     one, at any depth; and nothing but equal subtrees at the first depth where names differ, unless
     they are numbered and fit behind one another, as the blocks of one network do.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When there are several, naming two of them.
     """
-    _check((), [(_path(p.name), tuple(p.kernel.shape)) for p in parts if isinstance(p, Kernel)])
+    kernels = [part for part in parts if isinstance(part, Kernel)]
+    _check((), [(tuple(p.name.split(".")), tuple(p.kernel.shape)) for p in kernels])
 
 
 def _check(around: Path, kernels: Kernels, is_whole: bool = True) -> None:
@@ -244,8 +220,7 @@ def _check(around: Path, kernels: Kernels, is_whole: bool = True) -> None:
 def _are_several(children: Mapping[str, Kernels]) -> bool:
     """Return whether equal subtrees are all there is and cannot be consecutive blocks."""
     first, *others = children.values()
-    names_and_shapes = _names_and_shapes(first)
-    if len(first) < 2 or any(_names_and_shapes(other) != names_and_shapes for other in others):
+    if len(first) < 2 or any({*other} != {*first} for other in others):
         return False
     is_numbered = len({re.sub(r"\d+", "", name) for name in children}) == 1
     given = {shape[0] for _, shape in first}
@@ -275,12 +250,9 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
 
 
-def _names_and_shapes(kernels: Kernels) -> set[tuple[Path, tuple[int, ...]]]:
-    return set(kernels)
-
-
 def _path(name: str) -> Path:
-    return tuple(name.split("."))
+    """``encoder/layers.0`` -> ``("encoder", "layers", "0")``."""
+    return tuple(part for part in re.split(r"[./]", name) if part)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Large tensors that stay on their GPU until their values are asked for.
+"""Large tensors that stay on their device until their values are asked for, or are sent to one.
 
 What is done to a tensor while a network is read (axes swapped, a fused kernel taken apart) is done
 to a view of it on its device. Whatever else numpy is asked to do with it works too, on a copy.
@@ -7,10 +7,14 @@ to a view of it on its device. Whatever else numpy is asked to do with it works 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from accuracy_from_weights.errors import InvalidArgumentError, first_line, needs
+from accuracy_from_weights.weights.layers import Array, Layer, NetworkWeights
 
 Key = TypeVar("Key")
 
@@ -25,13 +29,7 @@ _FLOATS = tuple(f"torch.{name}" for name in ("float16", "bfloat16", "float32", "
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
-    """A tensor of PyTorch on some device, seen as a read-only array.
-
-    Parameters
-    ----------
-    tensor : torch.Tensor
-        Strided, real, and needing no gradient.
-    """
+    """A tensor of PyTorch, strided, real and needing no gradient, seen as a read-only array."""
 
     def __init__(self, tensor: Any) -> None:
         self.tensor = tensor
@@ -108,13 +106,10 @@ def to_host(tensor: Any) -> NDArray[Any]:
     return array
 
 
-def brought_together(tensors: Mapping[Key, Any]) -> dict[Key, Any]:
+def small_to_host(tensors: Mapping[Key, Any]) -> dict[Key, Any]:
     """Copy a network's small tensors to the CPU, all that lie on one device in one piece.
 
-    Parameters
-    ----------
-    tensors : mapping
-        Tensors of PyTorch and whatever else; what is large, or holds no plain floats, stays.
+    What is large, holds no plain floats, or is not PyTorch's stays as it is.
     """
     alike: dict[tuple[Any, bool], list[Key]] = {}
     for key, tensor in tensors.items():
@@ -142,3 +137,42 @@ def _is_copied(tensor: Any) -> bool:
         return str(tensor.layout) == "torch.strided" and str(tensor.dtype) in _FLOATS
     except (RuntimeError, NotImplementedError, AttributeError):  # not PyTorch's
         return False
+
+
+def check_device(name: str) -> None:
+    """Check that PyTorch can compute on a device, which it calls "cpu", "cuda:1", "mps" and so on.
+
+    Raises
+    ------
+    InvalidArgumentError
+        When there is no such device here, or when it holds no values.
+    MissingDependencyError
+        When PyTorch is not installed.
+    """
+    with needs(f"Computing on {name!r} needs PyTorch", extra="torch"):
+        import torch
+    try:
+        reason = None if (torch.ones(2, device=name) * 2).tolist() == [2, 2] else "wrong values"
+    except Exception as error:  # noqa: BLE001  # a driver may raise anything here
+        reason = first_line(error)
+    if reason is not None:
+        raise InvalidArgumentError(
+            f"PyTorch cannot compute on {name!r} here ({reason}); choose a device such as cpu, "
+            "cuda, cuda:1 or mps."
+        )
+
+
+def on_device(network: NetworkWeights, name: str) -> NetworkWeights:
+    """Send a network's large kernels, as float32, to a device that `check_device` has passed."""
+    return NetworkWeights(tuple(_sent(layer, name) for layer in network.layers))
+
+
+def _sent(layer: Layer, name: str) -> Layer:
+    import torch
+
+    if layer.stored.size <= SMALL:
+        return layer
+    with np.errstate(over="ignore"):  # what has diverged is an infinity
+        kernel = np.ascontiguousarray(layer.stored, np.float32)
+    stored = DeviceArray(torch.tensor(kernel, device=name))
+    return replace(layer, stored=cast(Array, stored))

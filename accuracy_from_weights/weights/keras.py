@@ -10,23 +10,23 @@ from accuracy_from_weights.weights.arrays import to_numpy
 from accuracy_from_weights.weights.checkpoints import no_such_part
 from accuracy_from_weights.weights.files.keras_config import stored_name
 from accuracy_from_weights.weights.found_layers import Part
-from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.layers import Array, Path
 from accuracy_from_weights.weights.naming.keras_names import (
     COMPOSITE_ATTRIBUTES,
     KerasGroup,
     blocks_of_keras_groups,
 )
 from accuracy_from_weights.weights.naming.keras_variables import keras_groups
-from accuracy_from_weights.weights.order.chaining import Path, parts_of_blocks
+from accuracy_from_weights.weights.order.chaining import parts_of_blocks
 from accuracy_from_weights.weights.order.graph import with_graph
 from accuracy_from_weights.weights.order.keras_graph import Step, graph_of_steps
 from accuracy_from_weights.weights.order.layer_order import in_order_of_flow
-from accuracy_from_weights.weights.packed import unpacked
+from accuracy_from_weights.weights.quantised import dequantised
 
 _CONFIG = ("epsilon", "equation", "center", "scale")
 
 
-def parts_of_keras_model(model: Any) -> list[Part]:
+def parts_of_model(model: Any) -> list[Part]:
     """Return the kernels and normalisations of a ``keras.Model`` or ``keras.Layer``, in order.
 
     A functional or sequential model knows its graph. The order of any other is worked out from
@@ -168,7 +168,7 @@ def _own_variables(layer: Any, path: Path) -> list[tuple[str, Array]]:
         is_sum = is_adapted and variable.name in ("kernel", "embeddings")
         values.append((variable.name, getattr(layer, variable.name) if is_sum else variable))
     if mode == "int8":
-        named = unpacked({(layer.name, name): value for name, value in values})
+        named = dequantised({(layer.name, name): value for name, value in values})
         values = [(name, value) for (_, name), value in named.items()]
     arrays = [(name, to_numpy(value, ".".join((*path, name)))) for name, value in values]
     return [(name, array) for name, array in arrays if array is not None]

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+Path = tuple[str, ...]
+"""A name of a layer or tensor, taken apart at the dots."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Layer:

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from accuracy_from_weights.weights.layers import Array
-
-Path = tuple[str, ...]
+from accuracy_from_weights.weights.layers import Array, Path
 
 _RENAMED = {
     "original0": "_g",
@@ -26,13 +24,7 @@ _RENAMED = {
 
 
 def effective_weights(tensors: Mapping[Path, Array]) -> dict[Path, Array]:
-    """Replace the parts of a computed weight by the weight itself, at the place of the first.
-
-    Parameters
-    ----------
-    tensors : mapping of tuple of str to ndarray
-        All tensors of a network by name, taken apart at the dots.
-    """
+    """Replace the parts of a computed weight by the weight itself, at the place of the first."""
     named = {_older_name(path): array for path, array in tensors.items()}
     effective: dict[Path, Array] = {}
     for path, array in named.items():

@@ -18,7 +18,7 @@ _WRAPPED = ("_orig_mod", "module")
 """Where torch.compile, and DataParallel with its kin, keep the module that they wrap."""
 
 
-def parts_of_torch_module(module: nn.Module) -> list[Part]:
+def parts_of_model(module: nn.Module) -> list[Part]:
     """Return the kernels and normalisations of a module, in the order in which they run.
 
     Where the module's graph cannot be found, the order is that of its state dict.
@@ -34,19 +34,10 @@ def parts_of_torch_module(module: nn.Module) -> list[Part]:
     )
 
 
-def submodule(module: nn.Module, part: str) -> nn.Module:
-    """Return the module inside a module that has a name.
+def layer_inside(module: nn.Module, part: str) -> nn.Module:
+    """Return the one module inside a module that has a name, or raise `UnsupportedModelError`.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-    part : str
-        As `torch.nn.Module.named_modules` spells it; names of wrappers before it may be left out.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When there is no such module, or more than one.
+    The name is as in `torch.nn.Module.named_modules`; wrappers' names before it may be left out.
     """
     modules = dict(unwrapped(module).named_modules())
     if part in modules:
@@ -70,13 +61,7 @@ def unwrapped(module: Any) -> Any:
 
 
 def refuse_sharded(module: nn.Module) -> None:
-    """Refuse a module whose tensors lie on several processes.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When a part of it is fully sharded.
-    """
+    """Raise `UnsupportedModelError` for a module whose tensors lie on several processes."""
     for part in module.modules():
         if type(part).__name__ in ("FullyShardedDataParallel", "XlaFullyShardedDataParallel"):
             raise UnsupportedModelError(
@@ -85,41 +70,24 @@ def refuse_sharded(module: nn.Module) -> None:
             )
 
 
-def _hint(module: nn.Module) -> Hint:
-    from torch import nn
-
-    if type(module).__module__.startswith("torch.ao.nn"):
-        return _hint_of_quantised(module)
-    if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm):
+def _hint(module: Any) -> Hint:
+    # Quantised layers are none of torch.nn's classes, but their bases have the same names.
+    classes = {
+        base.__name__ for base in type(module).__mro__ if base.__module__.startswith("torch.")
+    }
+    if classes & {"_BatchNorm", "_InstanceNorm"}:
         return Hint(epsilon=module.eps)
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+    if "_ConvTransposeNd" in classes:
         return Hint(kind="transposed_conv", groups=module.groups)
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if "_ConvNd" in classes:
         is_depthwise = module.groups > 1 and module.groups == module.in_channels
         return Hint(kind="depthwise_conv" if is_depthwise else "conv")
-    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+    if classes & {"Embedding", "EmbeddingBag"}:
         return Hint(kind="embedding")
-    if isinstance(module, nn.Linear):
+    if "Linear" in classes:
         return Hint(kind="dense")
-    if isinstance(module, nn.PReLU):
+    if "PReLU" in classes:
         return Hint(is_ignored=True)
     if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers' linear layer
         return Hint(kind="dense", is_transposed=True)
-    return Hint()
-
-
-def _hint_of_quantised(module: Any) -> Hint:
-    """Return what is known of a layer of torch.ao.quantization, none of torch.nn's classes."""
-    kind = type(module).__name__
-    if "ConvTranspose" in kind:
-        return Hint(kind="transposed_conv", groups=module.groups)
-    if "Conv" in kind:
-        is_depthwise = module.groups > 1 and module.groups == module.in_channels
-        return Hint(kind="depthwise_conv" if is_depthwise else "conv")
-    if "Embedding" in kind:
-        return Hint(kind="embedding")
-    if "Linear" in kind:
-        return Hint(kind="dense")
-    if "BatchNorm" in kind:
-        return Hint(epsilon=module.eps)
     return Hint()

@@ -17,13 +17,9 @@ _ADDED = {"LoraLayer", "LycorisLayer"}
 def effective_state(module: nn.Module) -> dict[str, Any]:
     """Return a module's state dict with what its wrappers do to the weights.
 
-    Active adapters of peft are added to their layers, as in the forward pass; recurrent layers that
-    torch.ao.quantization has packed are taken apart.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When a layer carries an adapter of another kind, or an object that holds no tensor.
+    Active adapters of peft are added to their layers, as in the forward pass, and recurrent layers
+    that torch.ao.quantization has packed are taken apart; other adapters, and objects that hold no
+    tensor, are an `UnsupportedModelError`.
     """
     state: dict[str, Any] = dict(module.state_dict(keep_vars=True))
     for name, inner in module.named_modules():

@@ -17,6 +17,7 @@ import numpy as np
 from accuracy_from_weights.io.archives import open_zip
 from accuracy_from_weights.weights.files.errors import damaged, unreadable
 from accuracy_from_weights.weights.found_layers import Part
+from accuracy_from_weights.weights.layers import Path
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
 from accuracy_from_weights.weights.order.graph import PASS, Graph, GraphBuilder
 
@@ -69,7 +70,7 @@ def _graph(program: bytes) -> Graph | None:
         return None
 
 
-def _parameters(specs: list[Any]) -> Iterator[tuple[Hashable, tuple[str, ...]]]:
+def _parameters(specs: list[Any]) -> Iterator[tuple[Hashable, Path]]:
     """Yield each parameter and the layer that holds it."""
     for spec in specs:
         for kind in ("parameter", "buffer"):

@@ -28,7 +28,7 @@ from accuracy_from_weights.weights.files.keras_config import (
     named_configs,
 )
 from accuracy_from_weights.weights.found_layers import Part
-from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.layers import Array, Path
 from accuracy_from_weights.weights.naming.keras_names import (
     COMPOSITE_ATTRIBUTES,
     KerasGroup,
@@ -44,7 +44,6 @@ from accuracy_from_weights.weights.naming.keras_variables import (
 )
 from accuracy_from_weights.weights.order.chaining import (
     Block,
-    Path,
     counter,
     n_steps_down,
     parts_of_blocks,
@@ -52,7 +51,7 @@ from accuracy_from_weights.weights.order.chaining import (
 from accuracy_from_weights.weights.order.graph import with_before, with_graph
 from accuracy_from_weights.weights.order.keras_graph import before_by_names, graph_of_steps
 from accuracy_from_weights.weights.order.layer_order import in_order_of_flow
-from accuracy_from_weights.weights.packed import unpacked, unpacked_in_order
+from accuracy_from_weights.weights.quantised import dequantised, dequantised_in_order
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that only hold the layers of a model."""
@@ -165,7 +164,7 @@ def _own_groups(
     name = ".".join(path)
     datasets = file.visit(own)
     stored = [file.read(datasets[key]) for key in sorted(datasets, key=counter)]
-    values = unpacked_in_order(stored, name)
+    values = dequantised_in_order(stored, name)
     arrays = [array for value in values if (array := to_numpy(value, name)) is not None]
     class_name = "EinsumDense" if is_attention else config.class_name
     if not class_name:
@@ -200,7 +199,7 @@ def _listed_groups(
                 item = file.children(item)[name]
             stored[(*names[:-1], names[-1].removesuffix(":0"))] = file.read(item)
         arrays: dict[Path, dict[str, Array]] = {}
-        for names, value in unpacked(stored).items():
+        for names, value in dequantised(stored).items():
             array = to_numpy(value, "/".join(names))
             if array is not None:
                 arrays.setdefault(names[:-1], {})[names[-1]] = array

@@ -20,9 +20,9 @@ from accuracy_from_weights.weights.found_layers import (
     Normalisation,
     Part,
 )
-from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.layers import Array, Path
 from accuracy_from_weights.weights.naming.recurrent import from_keras_gru, recurrent_kernels
-from accuracy_from_weights.weights.order.chaining import Block, Path
+from accuracy_from_weights.weights.order.chaining import Block
 
 COMPOSITE_ATTRIBUTES = (
     "query_dense",
@@ -151,17 +151,14 @@ def _kernel(
     if is_einsum or (bias is not None and bias.ndim > 1):
         kernel = _einsum_kernel(group, kernel, bias, equation)
         kind = "attention" if group.is_attention else "dense"
+        # A bias that is broadcast over a part of the outputs is none a unit, and is left out later.
         bias = None if bias is None else bias.reshape(-1)
-        if bias is not None and bias.size != kernel.shape[0]:
-            bias = None  # broadcast over a part of the outputs: no bias a unit
         return Kernel(name, kind, kernel, bias, kind_is_known=True)
     if _is_transposed(kernel, bias, folded_class):
         kernel, kind = np.moveaxis(kernel, (-2, -1), (0, 1)), "transposed_conv"
     else:
         kernel = np.moveaxis(kernel, (-1, -2), (0, 1))
         kind = "dense" if kernel.ndim == 2 else "conv"
-    if bias is not None and bias.shape != kernel.shape[:1]:
-        bias = None
     return Kernel(name, kind, kernel, bias, kind_is_known=kind == "transposed_conv")
 
 
@@ -170,36 +167,32 @@ def _is_transposed(kernel: Array, bias: Array | None, folded_class: str) -> bool
     if kernel.ndim < 3 or "transpose" not in folded_class:
         return False
     is_flax = folded_class == "convtranspose"
-    if bias is not None and bias.size != kernel.shape[-2 if not is_flax else -1]:
-        return is_flax
-    return not is_flax
+    fits = bias is None or bias.size == kernel.shape[-1 if is_flax else -2]
+    return fits != is_flax
 
 
 def _einsum_kernel(group: KerasGroup, kernel: Array, bias: Array | None, equation: object) -> Array:
     """(out, in) of a kernel whose axes an equation, a bias or a place in attention sorts."""
-    outputs: Iterable[int]
-    if isinstance(equation, str) and _equation_axes(equation, kernel.ndim) is not None:
-        outputs = _equation_axes(equation, kernel.ndim) or ()
-    elif group.is_attention and kernel.ndim > 2:
+    axes = [*range(kernel.ndim)]
+    outputs = _equation_axes(equation, kernel.ndim) if isinstance(equation, str) else []
+    if not outputs and group.is_attention and kernel.ndim > 2:
         match = _PROJECTION.fullmatch(group.path[-1])
         is_output = match is not None and "out" in match.groups()
-        outputs = (kernel.ndim - 1,) if is_output else range(1, kernel.ndim)
-    else:
+        outputs = axes[-1:] if is_output else axes[1:]
+    elif not outputs:
         n = max(bias.ndim, 1) if bias is not None and bias.ndim < kernel.ndim else 1
-        outputs = range(kernel.ndim - n, kernel.ndim)
-    outputs = tuple(outputs)
-    inputs = tuple(axis for axis in range(kernel.ndim) if axis not in outputs)
+        outputs = axes[-n:]
+    inputs = [axis for axis in axes if axis not in outputs]
     n_outputs = prod(kernel.shape[axis] for axis in outputs)
     return kernel.transpose(*outputs, *inputs).reshape(n_outputs, -1)
 
 
-def _equation_axes(equation: str, n_axes: int) -> tuple[int, ...] | None:
+def _equation_axes(equation: str, n_axes: int) -> list[int]:
     """Return the kernel's axes that reach the output of an equation such as ``abc,cde->abde``."""
     match = re.fullmatch(r"([^,]+),([^,]+)->(.+)", equation.replace("...", "").replace(" ", ""))
     if match is None or len(match[2]) != n_axes:
-        return None
-    outputs = tuple(axis for axis, label in enumerate(match[2]) if label in match[3])
-    return outputs or None
+        return []
+    return [axis for axis, label in enumerate(match[2]) if label in match[3]]
 
 
 def _is_depthwise(variables: Mapping[str, Array], folded_class: str) -> bool:
@@ -237,8 +230,8 @@ def _recurrent(name: str, variables: Mapping[str, Array]) -> list[Kernel]:
         bias, recurrent_bias = bias[0], bias[1]
     if recurrent_kernel.shape[0] == 3 * recurrent_kernel.shape[1]:
         kernel, recurrent_kernel = from_keras_gru(kernel), from_keras_gru(recurrent_kernel)
-        bias = None if bias is None else from_keras_gru(bias)
-        recurrent_bias = None if recurrent_bias is None else from_keras_gru(recurrent_bias)
+        biases = (bias, recurrent_bias)
+        bias, recurrent_bias = (None if b is None else from_keras_gru(b) for b in biases)
     return recurrent_kernels(name, kernel, recurrent_kernel, bias, recurrent_bias)
 
 
@@ -256,12 +249,8 @@ def _normalisation(group: KerasGroup, name: str) -> list[Normalisation]:
         if width == 1 or (scale is None and shift is None):
             return []  # a learnt slope or temperature; or statistics of the inputs
         return [Normalisation(name, width, scale, shift)]
-    default = KERAS_EPSILON if "moving_variance" in variables else TORCH_EPSILON
-    epsilon = group.config.get("epsilon", default)
+    epsilon = group.config.get("epsilon")
     if not isinstance(epsilon, int | float):
-        epsilon = default
-    return [
-        Normalisation(
-            name, width, scale, shift, mean, variance, float(epsilon), is_channels_last=True
-        )
-    ]
+        epsilon = KERAS_EPSILON if "moving_variance" in variables else TORCH_EPSILON
+    epsilon = float(epsilon)
+    return [Normalisation(name, width, scale, shift, mean, variance, epsilon, None, True)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.layers import Array, Path
 from accuracy_from_weights.weights.naming.keras_names import (
     VARIABLE_NAMES,
     KerasGroup,
     class_from_name,
 )
-from accuracy_from_weights.weights.order.chaining import Path
 
 _BATCH = ("batchnormalization",)
 _NORMS = ("layernormalization", "groupnormalization", "rmsnormalization")

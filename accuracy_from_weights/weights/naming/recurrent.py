@@ -21,14 +21,7 @@ def recurrent_kernels(
     bias: Array | None,
     recurrent_bias: Array | None,
 ) -> list[Kernel]:
-    """Return both kernels of one direction of a recurrent layer, in PyTorch's layout.
-
-    Parameters
-    ----------
-    kernel : ndarray of shape (gates * units, inputs, *spatial)
-    recurrent_kernel : ndarray of shape (gates * units, units, *spatial)
-    bias, recurrent_bias : ndarray of shape (gates * units,) or None
-    """
+    """Return both kernels of one direction of a recurrent layer, given in PyTorch's layout."""
     bias, recurrent_bias = (
         b if b is not None and b.shape == k.shape[:1] else None
         for b, k in ((bias, kernel), (recurrent_bias, recurrent_kernel))

@@ -8,34 +8,32 @@ from dataclasses import replace
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.adapters import merged
-from accuracy_from_weights.weights.arrays import has_axes, to_numpy
+from accuracy_from_weights.weights.adapters import with_adapters_merged
+from accuracy_from_weights.weights.arrays import known_shape, to_numpy
 from accuracy_from_weights.weights.checkpoints import (
     COLLECTIONS,
-    entry,
     is_split_by_flax,
+    mapping_at,
+    named_arrays,
     network_in,
     no_such_part,
-    under,
-    walk,
+    prefix_of,
 )
-from accuracy_from_weights.weights.device_arrays import brought_together
+from accuracy_from_weights.weights.device_arrays import small_to_host
 from accuracy_from_weights.weights.found_layers import Part
-from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.layers import Array, Path
 from accuracy_from_weights.weights.naming.keras_names import (
     VARIABLE_NAMES,
     KerasGroup,
     blocks_of_keras_groups,
 )
-from accuracy_from_weights.weights.naming.torch_names import NO_HINT, Hint, parts_of_torch_group
+from accuracy_from_weights.weights.naming.torch_names import Hint, parts_of_torch_group
 from accuracy_from_weights.weights.order.block_order import registered_in_flow
-from accuracy_from_weights.weights.order.chaining import Block
+from accuracy_from_weights.weights.order.chaining import Block, parts_of_blocks
 from accuracy_from_weights.weights.order.graph import Graph, with_graph
 from accuracy_from_weights.weights.order.layer_order import in_order_of_flow, is_sorted_by_name
-from accuracy_from_weights.weights.packed import unpacked
 from accuracy_from_weights.weights.parametrised import effective_weights
-
-Path = tuple[str, ...]
+from accuracy_from_weights.weights.quantised import dequantised
 
 _MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer")
 """Parts of a name that wrappers put in, anywhere."""
@@ -71,38 +69,33 @@ def parts_of_mapping(
         names in alphabetical order are taken for unordered, and PyTorch's where their shapes do
         not chain in that order but do in another.
     graph : Graph, optional
-        Of the network, where it is known.
     part : str, optional
-        Name of the network to read, where there are several: a key of the checkpoint, or what the
-        names of its tensors begin with. Default: the only one.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When there are several networks and `part` names none of them, or when a tensor cannot be
-        read.
+        As in `read_weights`, whose errors this raises.
     """
-    named = None if part is None else entry(source, part)
+    named = None if part is None else mapping_at(source, part)
     flat = _flat(source if named is None else named)
-    prefix = _common_prefix([path for path, value in flat if has_axes(value)])
+    prefix = _common_prefix([path for path, value in flat if known_shape(value) != ()])
     if part is not None and named is None:
         prefix = _prefix_of_part(part, [path for path, _ in flat], prefix)
         flat = [(path, value) for path, value in flat if path[: len(prefix)] == prefix]
+    plain = dequantised(small_to_host(_without_ties(flat)))
     tensors = {}
-    for path, value in merged(unpacked(brought_together(_without_ties(flat)))).items():
+    for path, value in with_adapters_merged(plain).items():
         array = to_numpy(value, ".".join(path))
         if array is not None:
             tensors[_without_prefix(path, prefix)] = array
     groups: dict[Path, dict[str, Array]] = {}
     for path, array in effective_weights(tensors).items():
         groups.setdefault(path[:-1], {})[path[-1]] = array
-    hints = {
-        _without_prefix(_without_markers(path), prefix): hint
-        for path, hint in (hints or {}).items()
-    }
-    graph = None if graph is None else _renamed(graph, prefix)
-    blocks = _blocks(groups, hints, order_is_known, graph)
-    return [part for block in blocks for part in block.parts]
+
+    def as_read(path: Path) -> Path:
+        return _without_prefix(_without_markers(path), prefix)
+
+    hints = {as_read(path): hint for path, hint in (hints or {}).items()}
+    if graph is not None:
+        nodes = (n if n.path is None else replace(n, path=as_read(n.path)) for n in graph.nodes)
+        graph = Graph(tuple(nodes))
+    return parts_of_blocks(_blocks(groups, hints, order_is_known, graph))
 
 
 def _blocks(
@@ -111,19 +104,16 @@ def _blocks(
     order_is_known: bool,
     graph: Graph | None,
 ) -> list[Block]:
-    keras_like = {path for path, group in groups.items() if _follows_keras(group)}
-    if len(keras_like) == len(groups):
+    keras = [KerasGroup(path, group) for path, group in groups.items() if _follows_keras(group)]
+    if len(keras) == len(groups):
         order_is_known = order_is_known and not is_sorted_by_name(list(groups))
-    keras_blocks = blocks_of_keras_groups(
-        [KerasGroup(path, groups[path]) for path in groups if path in keras_like]
-    )
-    torch_blocks = [
-        Block(path, tuple(parts_of_torch_group(path, groups[path], hints.get(path, NO_HINT))))
-        for path in groups
-        if path not in keras_like
-    ]
-    blocks = keras_blocks + torch_blocks
-    if keras_blocks and torch_blocks:
+    blocks = blocks_of_keras_groups(keras)
+    of_keras = {group.path for group in keras}
+    for path, group in groups.items():
+        if path not in of_keras:
+            parts = parts_of_torch_group(path, group, hints.get(path, Hint()))
+            blocks.append(Block(path, tuple(parts)))
+    if 0 < len(keras) < len(groups):
         positions = {path: i for i, path in enumerate(groups)}
         blocks.sort(key=lambda block: positions[block.path])
     if graph is None:
@@ -131,17 +121,6 @@ def _blocks(
     else:
         blocks = with_graph(blocks, graph)
     return registered_in_flow(blocks)
-
-
-def _renamed(graph: Graph, prefix: Path) -> Graph:
-    """Return the graph with its layers named as the tensors are."""
-    nodes = (
-        node
-        if node.path is None
-        else replace(node, path=_without_prefix(_without_markers(node.path), prefix))
-        for node in graph.nodes
-    )
-    return Graph(tuple(nodes))
 
 
 def _follows_keras(group: Mapping[str, Array]) -> bool:
@@ -155,7 +134,7 @@ def _flat(source: Mapping[Any, Any]) -> list[tuple[Path, Any]]:
     network = network_in(source)
     is_split = is_split_by_flax(network)
     flat = []
-    for path, value in walk(network):
+    for path, value in named_arrays(network):
         bare = _without_markers(path[1:] if is_split and path[0] in COLLECTIONS else path)
         if bare and not _BUFFERS.fullmatch(bare[-1]):
             flat.append((bare, value))
@@ -192,13 +171,14 @@ def _place(tensor: Any) -> tuple[Any, ...] | None:
 
 def _prefix_of_part(part: str, paths: list[Path], prefix: Path) -> Path:
     """Return what the names of a part's tensors begin with, wrappers' names included."""
-    found = under(part, paths)
-    if found is None:
-        inner = under(part, [_without_prefix(path, prefix) for path in paths])
-        if inner is None:
-            raise no_such_part(part, [_without_prefix(path, prefix) for path in paths])
-        found = prefix + inner
-    return found
+    found = prefix_of(part, paths)
+    if found is not None:
+        return found
+    bare = [_without_prefix(path, prefix) for path in paths]
+    inner = prefix_of(part, bare)
+    if inner is None:
+        raise no_such_part(part, bare)
+    return prefix + inner
 
 
 def _without_markers(path: Path) -> Path:
@@ -224,13 +204,7 @@ def _without_prefix(path: Path, prefix: Path) -> Path:
 
 
 def check_is_mapping(source: object) -> Mapping[Any, Any]:
-    """Return the mapping.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When the object is none.
-    """
+    """Return the mapping, or raise `UnsupportedModelError` for anything else."""
     if isinstance(source, Mapping):
         return source
     raise UnsupportedModelError(

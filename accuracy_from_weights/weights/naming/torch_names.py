@@ -13,13 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accuracy_from_weights.weights.found_layers import TORCH_EPSILON, Kernel, Normalisation, Part
-from accuracy_from_weights.weights.layers import Array
-from accuracy_from_weights.weights.naming.attention import (
-    PROJECTIONS,
-    is_fused,
-    is_projection,
-    split_projections,
-)
+from accuracy_from_weights.weights.layers import Array, Path
 from accuracy_from_weights.weights.naming.recurrent import recurrent_kernels
 
 _RECURRENT = re.compile(r"weight_ih(?P<layer>(?:_l\d+)?(?:_reverse)?)")
@@ -29,6 +23,15 @@ _EMBEDDING = re.compile(
 )
 _SCALE_ALONE = re.compile(r"norm|ln|rms|bn|gamma|scale|^\d+$|^$", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"transpose|deconv|upconv|convt|up_?sample", re.IGNORECASE)
+
+_PROJECTIONS = ("query", "key", "value")
+
+_PROJECTION = re.compile(
+    r"(?:[qkvo]|query|key|value|out)(?:_proj|_dense|_lin)?|to_(?:q|k|v|out)|attention_output|"
+    r"output_dense"
+)
+_FUSED = re.compile(r"qkv(?:_proj)?|wqkv|to_qkv|c_attn|in_proj|query_key_value", re.IGNORECASE)
+_ATTENTION = re.compile(r"att(?:n|ention)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +59,8 @@ class Hint:
     is_ignored: bool = False
 
 
-NO_HINT = Hint()
-
-
-def parts_of_torch_group(
-    path: tuple[str, ...], tensors: Mapping[str, Array], hint: Hint = NO_HINT
-) -> list[Part]:
-    """Return the kernels and normalisations of one module's own tensors.
-
-    Parameters
-    ----------
-    path : tuple of str
-        The module's name, taken apart at the dots.
-    tensors : mapping of str to ndarray
-        Its own tensors by their last name; each has at least one axis and one value.
-    hint : Hint
-        Default: none.
-    """
+def parts_of_torch_group(path: Path, tensors: Mapping[str, Array], hint: Hint) -> list[Part]:
+    """Return the parts of one module's own tensors, each of at least one axis and one value."""
     if hint.is_ignored:
         return []
     name = ".".join(path)
@@ -109,13 +97,12 @@ def _batch_normalisation(name: str, tensors: Mapping[str, Array], hint: Hint) ->
     if mean is None or variance is None or mean.shape != variance.shape or mean.ndim != 1:
         return []
     scale, shift = tensors.get("weight"), tensors.get("bias")
-    for affine in (scale, shift):
-        if affine is not None and affine.shape != mean.shape:
-            return []
+    if any(affine is not None and affine.shape != mean.shape for affine in (scale, shift)):
+        return []
     return [Normalisation(name, mean.size, scale, shift, mean, variance, hint.epsilon)]
 
 
-def _normalisation(path: tuple[str, ...], scale: Array, shift: Array | None) -> list[Part]:
+def _normalisation(path: Path, scale: Array, shift: Array | None) -> list[Part]:
     # One value is no channel's scale but a learnt slope or temperature; more axes than one are
     # a layer normalisation over positions too, which belongs to no kernel.
     if scale.ndim != 1 or scale.size == 1:
@@ -128,22 +115,18 @@ def _normalisation(path: tuple[str, ...], scale: Array, shift: Array | None) -> 
 
 
 def _multihead_attention(name: str, tensors: Mapping[str, Array]) -> list[Kernel]:
-    bias = tensors.get("in_proj_bias")
-    if bias is not None and (bias.ndim != 1 or bias.size % 3 != 0):
-        bias = None
-    fused = tensors.get("in_proj_weight")
+    bias, fused = tensors.get("in_proj_bias"), tensors.get("in_proj_weight")
     if fused is not None:
-        is_fused_kernel = fused.ndim == 2 and fused.shape[0] % 3 == 0
-        if bias is not None and bias.shape != fused.shape[:1]:
-            bias = None
-        return split_projections(name, fused, bias) if is_fused_kernel else []
-    biases = [None, None, None] if bias is None else np.split(bias, 3)
+        is_divisible = fused.ndim == 2 and fused.shape[0] % 3 == 0
+        return _split_projections(name, fused, bias) if is_divisible else []
+    biases: list[Array | None] = [None, None, None]
+    if bias is not None and bias.ndim == 1 and bias.size % 3 == 0:
+        biases = [*np.split(bias, 3)]
     parts = []
-    for word, part in zip(PROJECTIONS, biases, strict=True):
+    for word, part in zip(_PROJECTIONS, biases, strict=True):
         kernel = tensors.get(f"{word[0]}_proj_weight")
         if kernel is not None and kernel.ndim == 2:
-            fitting = part if part is not None and part.shape == kernel.shape[:1] else None
-            parts.append(Kernel(f"{name}.{word}", "attention", kernel, fitting, True))
+            parts.append(Kernel(f"{name}.{word}", "attention", kernel, part, True))
     return parts
 
 
@@ -165,9 +148,7 @@ def _recurrent(name: str, tensors: Mapping[str, Array]) -> list[Kernel]:
     return parts
 
 
-def _kernels(
-    path: tuple[str, ...], leaf: str, kernel: Array, bias: Array | None, hint: Hint
-) -> list[Kernel]:
+def _kernels(path: Path, leaf: str, kernel: Array, bias: Array | None, hint: Hint) -> list[Kernel]:
     name = ".".join(path) if leaf == "weight" else ".".join((*path, leaf))
     if hint.kind == "embedding" or (hint.kind is None and _is_embedding(path, kernel, bias)):
         return [Kernel(name, "embedding", kernel.T, kind_is_known=True)]
@@ -175,28 +156,20 @@ def _kernels(
         kernel = _swapped(kernel, hint.groups)
         kind = "dense" if kernel.ndim == 2 else "transposed_conv"
         hint = Hint(kind=kind)
-    if bias is not None and bias.shape != kernel.shape[:1]:
-        bias = None
     kind = hint.kind or ("dense" if kernel.ndim == 2 else "conv")
-    if kind == "dense" and is_projection(path):
-        if is_fused(path) and kernel.shape[0] == 3 * kernel.shape[1]:
-            return split_projections(name, kernel, bias)
+    if kind == "dense" and _is_projection(path):
+        if _is_fused(path) and kernel.shape[0] == 3 * kernel.shape[1]:
+            return _split_projections(name, kernel, bias)
         kind = "attention"
     return [Kernel(name, kind, kernel, bias, kind_is_known=hint.kind is not None)]
 
 
-def _is_embedding(path: tuple[str, ...], kernel: Array, bias: Array | None) -> bool:
-    return (
-        kernel.ndim == 2
-        and bias is None
-        and bool(path)
-        and _EMBEDDING.fullmatch(path[-1].lower()) is not None
-    )
+def _is_embedding(path: Path, kernel: Array, bias: Array | None) -> bool:
+    is_named = bool(path) and _EMBEDDING.fullmatch(path[-1].lower()) is not None
+    return is_named and kernel.ndim == 2 and bias is None
 
 
-def _is_stored_transposed(
-    path: tuple[str, ...], kernel: Array, bias: Array | None, hint: Hint
-) -> bool:
+def _is_stored_transposed(path: Path, kernel: Array, bias: Array | None, hint: Hint) -> bool:
     """Return whether the weight is (in, out, ...): transposed convolutions, GPT-2's linears.
 
     A state dict does not say so. A bias that fits the second axis only does; without one the
@@ -217,3 +190,37 @@ def _swapped(kernel: Array, groups: int) -> Array:
     inputs, outputs, *spatial = kernel.shape
     grouped = kernel.reshape(groups, inputs // groups, outputs, *spatial).swapaxes(1, 2)
     return grouped.reshape(groups * outputs, inputs // groups, *spatial)
+
+
+def _is_projection(path: Path) -> bool:
+    """Return whether a linear layer's name is that of one of attention's four projections.
+
+    Names such as ``out`` are common elsewhere, so the name of a block above must say attention;
+    only ``q_proj``, ``k_proj`` and ``v_proj`` speak for themselves.
+    """
+    if not path:
+        return False
+    if re.fullmatch(r"[qkv]_proj", path[-1]) or _is_fused(path):
+        return True
+    if path[-1].isdigit():  # Sequential(Linear, Dropout), as in to_out.0
+        path = path[:-1]
+    above = any(_ATTENTION.search(part) for part in path[:-1])
+    return above and _PROJECTION.fullmatch(path[-1].lower()) is not None
+
+
+def _is_fused(path: Path) -> bool:
+    """Return whether the name is one that is used for query, key and value in one kernel."""
+    return bool(path) and _FUSED.fullmatch(path[-1]) is not None
+
+
+def _split_projections(name: str, kernel: Array, bias: Array | None) -> list[Kernel]:
+    """Return three kernels, as views, of one of shape (3 * out, in) for query, key and value."""
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        bias = None
+    width = kernel.shape[0] // 3
+    parts = []
+    for i, word in enumerate(_PROJECTIONS):
+        rows = slice(i * width, (i + 1) * width)
+        own = None if bias is None else bias[rows]
+        parts.append(Kernel(f"{name}.{word}", "attention", kernel[rows], own, kind_is_known=True))
+    return parts

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from accuracy_from_weights.weights.found_layers import Kernel
+from accuracy_from_weights.weights.layers import Path
 from accuracy_from_weights.weights.order.chaining import Block
-
-Path = tuple[str, ...]
-
 
 _BEFORE_PARTS = (
     ("input_layernorm", "self_attn", "post_attention_layernorm"),
@@ -23,13 +21,7 @@ _BEFORE_PARTS = (
 
 
 def registered_in_flow(blocks: Sequence[Block]) -> list[Block]:
-    """Move the normalisations of known transformer blocks to where the data meets them.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        In the order of registration.
-    """
+    """Move the normalisations of known transformer blocks to where the data meets them."""
     by_path = {block.path: block for block in blocks}
     moved: dict[Path, Path] = {}
     for path in by_path:

@@ -12,17 +12,15 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from accuracy_from_weights.weights.found_layers import Kernel, Normalisation, Part
-
-Path: TypeAlias = tuple[str, ...]
+from accuracy_from_weights.weights.layers import Path
 
 _RANKS = ("embedding", "conv", "depthwise_conv", "transposed_conv", "recurrent", "attention")
 """Of layers that chain equally well, the earlier kind comes first; dense ones are the last."""
 
 
-_HABITS = (
+_NAME_RANKS = (
     r"stem|inputs?|inc|patch_embed\w*|(?:.*_)?(?:token|word|tok)s?(?:_emb\w*)?|wte|embed_tokens",
     r"(?:.*_)?pos(?:ition|itional)?(?:_emb\w*)?|wpe|embed_positions",
     r"embeddings?|embed|q_proj|query|to_q|self|self_attn|gate_proj|encoder|down",
@@ -43,14 +41,14 @@ _MAX_STEPS = 2000
 _PICTURE = 4
 """Channels of a picture, at most."""
 
-_NO_HABIT = _HABITS.index(r".*")
+_NO_RANK = _NAME_RANKS.index(r".*")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Block:
     """The parts of one layer, under its name."""
 
-    path: tuple[str, ...]
+    path: Path
     parts: tuple[Part, ...]
 
 
@@ -72,11 +70,11 @@ class Unit:
         return is_single and self.rank > 0 and not self.is_normalisation
 
     @property
-    def habit(self) -> int:
+    def name_rank(self) -> int:
         """How early, by its name, people mean it to come."""
         name = family(self.name).lower()
-        found = (i for i, names in enumerate(_HABITS) if re.fullmatch(names, name))
-        return next((i for i in found if i != _NO_HABIT), _NO_HABIT)
+        found = (i for i, names in enumerate(_NAME_RANKS) if re.fullmatch(names, name))
+        return next((i for i in found if i != _NO_RANK), _NO_RANK)
 
     @property
     def is_depthwise(self) -> bool:
@@ -144,7 +142,7 @@ def n_steps_down(names: Iterable[str]) -> int:
     return sum(a > b for found in numbers.values() for a, b in itertools.pairwise(found))
 
 
-def faults(units: Sequence[Unit]) -> tuple[int, int, int]:
+def ordering_faults(units: Sequence[Unit]) -> tuple[int, int, int]:
     """Count what is wrong with an order: units that do not follow, side steps, counters' steps."""
     level = Level.of(units)
     following: list[Unit | None] = []
@@ -168,13 +166,10 @@ def faults(units: Sequence[Unit]) -> tuple[int, int, int]:
     return misfits, side_steps, n_steps_down(unit.name for unit in units)
 
 
-def searched(units: Sequence[Unit]) -> list[Unit]:
+def backtracked(units: Sequence[Unit]) -> list[Unit]:
     """Return an order in which every unit follows from the one before, if one is found soon.
 
-    Parameters
-    ----------
-    units : sequence of Unit
-        In the order that is preferred where several chain equally well.
+    Where several chain equally well, the order given is preferred.
     """
     level = Level.of(units)
     n_left = _MAX_STEPS
@@ -199,7 +194,7 @@ def searched(units: Sequence[Unit]) -> list[Unit]:
     return extended([], list(units)) or list(units)
 
 
-def last_norms(units: Sequence[Unit]) -> list[Unit]:
+def final_norms(units: Sequence[Unit]) -> list[Unit]:
     """Normalisations beside blocks that no single layer beside them feeds.
 
     Pre-norm transformers and pre-activation ResNets need one after the last block. The one of
@@ -234,14 +229,14 @@ def unit_of(name: str, blocks: Sequence[Block]) -> Unit:
     return Unit(name, tuple(blocks), rank, n_in, n_out, False)
 
 
-def merged(units: Sequence[Unit], is_pre_norm: bool) -> list[Unit]:
+def merged_families(units: Sequence[Unit], is_pre_norm: bool) -> list[Unit]:
     """Merge families of names, each in the order of its counters, by chaining shapes."""
     families: dict[str, list[Unit]] = {}
     for unit in units:
         families.setdefault(family(unit.name), []).append(unit)
     queues = [sorted(members, key=lambda unit: counter(unit.name)) for members in families.values()]
     level = Level.of(units)
-    waiting = set() if is_pre_norm else {id(unit) for unit in last_norms(units)}
+    waiting = set() if is_pre_norm else {id(unit) for unit in final_norms(units)}
     ordered: list[Unit] = []
     last: Unit | None = None  # the last unit with a kernel
     n_composite = sum(len(unit.blocks) > 1 for unit in units)
@@ -286,7 +281,7 @@ def _cost(
     misfit = _misfit(unit, last, ordered, level)
     # Where nothing chains (after a concatenation), counters go on across families.
     number = counter(unit.name)[0] if misfit >= _NO_CHAIN else 0
-    return misfit, unit.habit, number, unit.rank
+    return misfit, unit.name_rank, number, unit.rank
 
 
 def _misfit(unit: Unit, last: Unit | None, ordered: Sequence[Unit], level: Level) -> int:

@@ -24,8 +24,9 @@ layers read change. A normalisation that finds no kernel of its width is left ou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,35 +38,23 @@ _MEANS_ENOUGH = 8
 """Channels of which no running mean is negative by chance: one in 2^8 layers, at most."""
 
 
-@dataclass(slots=True)
-class _Run:
-    """Kernels in a row and the normalisations right after them."""
-
-    kernels: list[Kernel] = field(default_factory=list)
-    normalisations: list[Normalisation] = field(default_factory=list)
-
-
 def layers_from_parts(parts: Iterable[Part]) -> tuple[Layer, ...]:
-    """Fold every batch normalisation, attach every other one, and give the layers in order.
-
-    Parameters
-    ----------
-    parts : iterable of Kernel and Normalisation
-        In the order of data flow.
-
-    Returns
-    -------
-    tuple of Layer
-    """
-    layers: list[Layer] = []
+    """Fold every batch normalisation into a layer and attach every other one, in order."""
     sound = [part for part in map(_sound, parts) if part is not None]
-    for run in _runs(_folded_forward(_with_depthwise(sound))):
-        layers.extend(_joined(run))
-    return tuple(layers)
+    layers: list[Layer] = []
+    # Kernels in a row, and the normalisations right after them.
+    kernels: list[Kernel] = []
+    for _, run in itertools.groupby(_folded_forward(_with_depthwise(sound)), type):
+        row = list(run)
+        norms = [part for part in row if isinstance(part, Normalisation)]
+        if norms:
+            layers += _joined(kernels, norms)
+        kernels = [part for part in row if isinstance(part, Kernel)]
+    return (*layers, *_joined(kernels, []))
 
 
 def _sound(part: Part) -> Part | None:
-    """Leave out what no network computes with, and what files of other kinds only look like."""
+    """Leave out what no network computes with, such as a bias of another width than the outputs."""
     if isinstance(part, Normalisation):
         return part
     if part.kernel.ndim < 2 or part.kernel.size == 0:
@@ -122,11 +111,9 @@ def _follows_activation(normalisation: Normalisation, kernel: Kernel | None) -> 
     if outer == other_outer and own.isdigit() and other.isdigit():
         return int(own) > int(other) + 1
     means = normalisation.mean
-    return (
-        means is not None
-        and means.size >= _MEANS_ENOUGH
-        and bool((means >= 0).all() and (means > 0).any())
-    )
+    if means is None or means.size < _MEANS_ENOUGH:
+        return False
+    return bool((means >= 0).all() and (means > 0).any())
 
 
 def _with_scaled_inputs(kernel: Kernel, normalisation: Normalisation) -> Kernel:
@@ -138,10 +125,8 @@ def _with_scaled_inputs(kernel: Kernel, normalisation: Normalisation) -> Kernel:
         gain, shift = (np.repeat(a, n_out // width) for a in (gain, shift))
     elif n_in == width or (kernel.kernel.ndim == 2 and n_in % width == 0):
         axis = 1
-        if normalisation.is_channels_last:
-            gain, shift = (np.tile(a, n_in // width) for a in (gain, shift))
-        else:
-            gain, shift = (np.repeat(a, n_in // width) for a in (gain, shift))
+        spread = np.tile if normalisation.is_channels_last else np.repeat
+        gain, shift = (spread(a, n_in // width) for a in (gain, shift))
     else:
         return kernel
     stored = np.asarray(kernel.kernel)
@@ -155,42 +140,29 @@ def _with_scaled_inputs(kernel: Kernel, normalisation: Normalisation) -> Kernel:
     return replace(kernel, kernel=scaled, bias=bias.astype(stored.dtype))
 
 
-def _runs(parts: Iterable[Part]) -> list[_Run]:
-    runs = [_Run()]
-    for part in parts:
-        if isinstance(part, Normalisation):
-            runs[-1].normalisations.append(part)
-        else:
-            if runs[-1].normalisations:
-                runs.append(_Run())
-            runs[-1].kernels.append(part)
-    return runs
-
-
-def _joined(run: _Run) -> list[Layer]:
-    layers = [Layer(k.name, k.kind, k.kernel, k.bias) for k in run.kernels]
+def _joined(kernels: Sequence[Kernel], normalisations: Sequence[Normalisation]) -> list[Layer]:
+    """Return layers of kernels in a row and the normalisations right after them."""
+    layers = [Layer(k.name, k.kind, k.kernel, k.bias) for k in kernels]
     # What a recurrent layer gives out is not what its kernel gives out, so that nothing can be
     # folded into it, nor through it into the kernels before.
-    first = max((i + 1 for i, k in enumerate(run.kernels) if k.kind == "recurrent"), default=0)
-    for width in {n.n_channels for n in run.normalisations}:
+    first = max((i + 1 for i, k in enumerate(kernels) if k.kind == "recurrent"), default=0)
+    for width in {n.n_channels for n in normalisations}:
         slots = [i for i in range(first, len(layers)) if layers[i].shape[0] == width]
-        same = [n for n in run.normalisations if n.n_channels == width]
+        same = [n for n in normalisations if n.n_channels == width]
         if slots:
             # Aligned at the end. Of more normalisations than kernels, all that are left over
             # meet the last kernel.
             slots = slots[-len(same) :]
             slots += slots[-1:] * (len(same) - len(slots))
         for slot, normalisation in zip(slots, same, strict=False):
-            layers[slot] = _normalised(layers[slot], normalisation)
+            if normalisation.variance is not None:
+                layers[slot] = _folded(layers[slot], normalisation)
+            else:
+                # Of two layer normalisations in a row (the last block's and the network's own) the
+                # second undoes what the first has scaled, so that the second counts.
+                scale, shift = normalisation.scale, normalisation.shift
+                layers[slot] = replace(layers[slot], norm_scale=scale, norm_shift=shift)
     return layers
-
-
-def _normalised(layer: Layer, normalisation: Normalisation) -> Layer:
-    if normalisation.variance is not None:
-        return _folded(layer, normalisation)
-    # Of two layer normalisations in a row (the last block's and the network's own) the second
-    # undoes what the first has scaled, so that the second counts.
-    return replace(layer, norm_scale=normalisation.scale, norm_shift=normalisation.shift)
 
 
 def _folded(layer: Layer, normalisation: Normalisation) -> Layer:
@@ -210,13 +182,7 @@ def _folded(layer: Layer, normalisation: Normalisation) -> Layer:
 def _affine(
     normalisation: Normalisation, values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a batch normalisation multiplies by, and what it makes of some values.
-
-    Parameters
-    ----------
-    normalisation : Normalisation
-    values : ndarray of shape (n_channels,)
-    """
+    """Return what a batch normalisation multiplies by, and what it makes of a value a channel."""
     with np.errstate(all="ignore"):
         variance = np.asarray(normalisation.variance, np.float64)
         scale = 1.0 / np.sqrt(variance + normalisation.epsilon)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from accuracy_from_weights.weights.found_layers import Normalisation
-from accuracy_from_weights.weights.order.chaining import Block, Path
+from accuracy_from_weights.weights.layers import Path
+from accuracy_from_weights.weights.order.chaining import Block
 
 Tensors: TypeAlias = Sequence[Hashable]
 """Names of tensors, as a graph's source spells them."""

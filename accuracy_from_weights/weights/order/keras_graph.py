@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accuracy_from_weights.weights.layers import Path
 from accuracy_from_weights.weights.order.graph import (
     ACTIVATION,
     LAYER,
@@ -14,7 +15,6 @@ from accuracy_from_weights.weights.order.graph import (
     UNKNOWN,
     Graph,
     Node,
-    Path,
     operation_of,
 )
 
@@ -55,11 +55,7 @@ class Step:
 def graph_of_steps(steps: Sequence[Step], has_keys: bool = False) -> Graph:
     """Return the graph of a model's layers, each listed behind those that feed it.
 
-    Parameters
-    ----------
-    steps : sequence of Step
-    has_keys : bool, default=False
-        Whether paths consist of keys, as in Keras 3's files, rather than of names.
+    Paths consist of the layers' names, or of the keys that Keras 3's files use.
     """
     nodes: list[Node] = []
     _add(nodes, steps, (), (), has_keys)
@@ -107,20 +103,11 @@ def _operation(step: Step) -> str:
 
 
 def before_by_names(names: Sequence[str]) -> dict[str, str]:
-    """Return what lies before each batch normalisation of a model without a configuration.
+    """Return what lies before each batch normalisation of a model, where layers' names tell.
 
-    Keras stores layers without weights too. Where none of a model's layers is an activation,
-    activations are taken to be part of the layers, as in ``Conv2D(..., activation="relu")``.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of all layers, made from their classes, in the order in which they run.
-
-    Returns
-    -------
-    dict of str to str
-        ``"pass"`` or ``"activation"``, where it can be told.
+    Keras stores layers without weights too, named by their classes. Where none of a model's layers
+    is an activation, activations are taken to be part of the layers, as in
+    ``Conv2D(..., activation="relu")``.
     """
     classes = [re.sub(r"_\d+$", "", name) for name in names]
     kinds = [_operation(Step(class_name, class_name)) for class_name in classes]

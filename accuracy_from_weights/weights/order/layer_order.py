@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from accuracy_from_weights.weights.layers import Path
 from accuracy_from_weights.weights.order.chaining import (
     Block,
-    Path,
     Unit,
-    faults,
-    last_norms,
-    merged,
-    searched,
+    backtracked,
+    final_norms,
+    merged_families,
+    ordering_faults,
     unit_of,
 )
 
@@ -32,20 +32,15 @@ def in_order_of_flow(
 ) -> list[Block]:
     """Sort layers by data flow, as far as names and shapes tell.
 
-    Parameters
-    ----------
-    blocks : sequence of Block
-    order_is_given : bool, default=False
-        Whether the order may be the data's: then it stays, level by level, unless another one
-        chains better or agrees better with the counters in the names.
-    known : collection of tuple of str, optional
-        Names of the models and layers whose parts are in order already.
+    An order that is given may be the data's: it stays, level by level, unless another one chains
+    better or agrees better with the counters in the names. Known are the models and layers whose
+    parts are in order already.
     """
     given = None if order_is_given else {*known}
     return _ordered([block for block in blocks if block.parts], 0, False, given)
 
 
-def is_sorted_by_name(paths: Sequence[tuple[str, ...]]) -> bool:
+def is_sorted_by_name(paths: Sequence[Path]) -> bool:
     """Return whether the order is alphabetical, so that nobody has put the layers in order."""
     return len(paths) > 1 and list(paths) == sorted(paths)
 
@@ -63,7 +58,7 @@ def _ordered(
         else:
             members.setdefault(block.path[depth], []).append(block)
             places.setdefault(block.path[depth], place)
-    is_pre = is_pre_norm or bool(last_norms([unit_of(*item) for item in members.items()]))
+    is_pre = is_pre_norm or bool(final_norms([unit_of(*item) for item in members.items()]))
 
     def unit(name: str, inside: Sequence[Block], inner_depth: int) -> Unit:
         if len(inside) > 1:
@@ -85,11 +80,11 @@ def _ordered(
     if known and blocks[0].path[:depth] in known:
         return [block for item in first + units for block in item.blocks]
     candidates = [given] if known is None else []
-    candidates.append(first + merged(units, is_pre_norm))
+    candidates.append(first + merged_families(units, is_pre_norm))
     if rows:
         listed = {id(item) for row in rows for item in row}
         others = [item for item in units if id(item) not in listed]
-        in_turns = [[item for row in rows for item in merged(row, is_pre_norm)]]
+        in_turns = [[item for row in rows for item in merged_families(row, is_pre_norm)]]
         if known is None:
             in_turns.insert(0, [item for row in rows for item in row])
         # A head is often registered before the lists that run before it, and a stem before both.
@@ -98,27 +93,18 @@ def _ordered(
             for turns in in_turns
             for k in (*range(1, len(others) + 1), 0)[:_PLACES]
         ]
-    best = min(candidates, key=faults)
-    if faults(best)[0]:
-        best = min([best, first + searched(units)], key=faults)
+    best = min(candidates, key=ordering_faults)
+    if ordering_faults(best)[0]:
+        best = min([best, first + backtracked(units)], key=ordering_faults)
     return [block for item in best for block in item.blocks]
 
 
 def _side_by_side(
     members: Mapping[str, Sequence[Block]], depth: int
 ) -> dict[str, dict[int, list[Block]]]:
-    """Return lists of equal length beside each other, such as of patch embeddings and of stages.
+    """Return the items, by number, of lists of equal length beside each other, if there are two.
 
-    Parameters
-    ----------
-    members : mapping of str to sequence of Block
-    depth : int
-        At which the members' names stand in the paths.
-
-    Returns
-    -------
-    dict of str to dict of int to list of Block
-        The items of each list by their numbers; nothing where there are not two such lists.
+    Such lists hold patch embeddings and stages, for example.
     """
     lists: dict[str, dict[int, list[Block]]] = {}
     for name, inside in members.items():

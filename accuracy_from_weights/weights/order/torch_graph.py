@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from accuracy_from_weights.weights.layers import Path
 from accuracy_from_weights.weights.order.graph import (
     ACTIVATION,
     LAYER,
@@ -27,7 +28,6 @@ from accuracy_from_weights.weights.order.graph import (
     UNKNOWN,
     Graph,
     GraphBuilder,
-    Path,
     operation_of,
 )
 

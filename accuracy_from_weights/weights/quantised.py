@@ -19,9 +19,8 @@ import numpy as np
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.weights.arrays import Float8Array, known_shape, to_numpy
-from accuracy_from_weights.weights.layers import Array
+from accuracy_from_weights.weights.layers import Array, Path
 
-Path = tuple[str, ...]
 Dequantise: TypeAlias = Callable[[Array, Array, Array | None], Array | None]
 """Of codes, scale and the code of zero: the values, or None where the shapes do not fit."""
 
@@ -44,23 +43,12 @@ _OF_ANY_FORMAT = re.compile("|".join(pattern for pattern, _ in _FORMATS))
 _WEIGHT = re.compile(r"(?:.*_)?(?:weights?(?:_\w+)?|kernel|embeddings?)|w\d*", re.IGNORECASE)
 _NO_WEIGHT = re.compile(r".*(?:mask|scale|zero_point|zero|shape|format|scale_inv|scales)")
 _INTEGER = re.compile(r"(?:torch\.)?u?int\d+")
-_FLOAT8 = re.compile(r"(?:torch\.)?float8\w*")
 _BLOCK = 128
 """Rows and columns that share a scale where a checkpoint holds ``weight_scale_inv``."""
 
 
-def unpacked(tensors: Mapping[Path, Any]) -> dict[Path, Any]:
-    """Replace quantised weights by their values, and refuse those that cannot be.
-
-    Parameters
-    ----------
-    tensors : mapping of tuple of str to tensor
-        All tensors of a network by name, taken apart at the dots.
-
-    Returns
-    -------
-    dict of tuple of str to tensor
-        In the same order; what was quantised is a float32 array, and scales are left out.
+def dequantised(tensors: Mapping[Path, Any]) -> dict[Path, Any]:
+    """Replace quantised weights by their values, as float32, and leave out their scales.
 
     Raises
     ------
@@ -83,20 +71,11 @@ def unpacked(tensors: Mapping[Path, Any]) -> dict[Path, Any]:
     return {path: value for path, value in values.items() if path not in used}
 
 
-def unpacked_in_order(arrays: Sequence[Any], name: str) -> list[Any]:
+def dequantised_in_order(arrays: Sequence[Any], name: str) -> list[Any]:
     """Dequantise the variables of a Keras layer that a file only numbers.
 
-    Parameters
-    ----------
-    arrays : sequence of ndarray
-        In Keras's order: the kernel first, and its scale last.
-    name : str
-        The layer's, for messages.
-
-    Raises
-    ------
-    UnsupportedModelError
-        When the kernel is of integers in another format than Keras's int8.
+    The kernel comes first and its scale last; of integers in another format than Keras's int8 it
+    is an `UnsupportedModelError`.
     """
     if not any(_is_quantised(array) for array in arrays):
         return list(arrays)
@@ -105,7 +84,7 @@ def unpacked_in_order(arrays: Sequence[Any], name: str) -> list[Any]:
     is_embedding = arrays[-1].shape == arrays[0].shape[:1] and "embed" in name.lower()
     leaf = "embeddings" if is_embedding else "kernel"
     named: dict[Path, Any] = {(name, leaf): arrays[0], (name, f"{leaf}_scale"): arrays[-1]}
-    return [*unpacked(named).values(), *arrays[1:-1]]
+    return [*dequantised(named).values(), *arrays[1:-1]]
 
 
 def _ordinary_name(path: Path) -> Path:
@@ -129,11 +108,11 @@ def _refuse_formats(tensors: Mapping[Path, Any]) -> None:
 
 
 def _is_quantised(tensor: Any) -> bool:
-    dtype = str(getattr(tensor, "dtype", ""))
-    is_coded = _INTEGER.fullmatch(dtype) or _FLOAT8.fullmatch(dtype)
-    return len(known_shape(tensor) or ()) > 1 and (
-        bool(is_coded) or isinstance(tensor, Float8Array)
+    is_coded = re.fullmatch(
+        r"(?:torch\.)?(?:u?int\d+|float8\w*)", str(getattr(tensor, "dtype", ""))
     )
+    has_axes = len(known_shape(tensor) or ()) > 1
+    return has_axes and (bool(is_coded) or isinstance(tensor, Float8Array))
 
 
 def _dequantised(path: Path, tensor: Any, tensors: Mapping[Path, Any], used: set[Path]) -> Any:
@@ -145,7 +124,9 @@ def _dequantised(path: Path, tensor: Any, tensors: Mapping[Path, Any], used: set
             return tensor  # 8-bit floats without a scale are values
         raise integers_without_scale(name, tensor.dtype)
     scale = _numbers(tensors[place], name)
-    zeros = [p for p in _zeros(path) if p in tensors]
+    *around, leaf = path
+    names = ("_shift",) if leaf == "_data" else (f"{leaf}_zero_point", f"{leaf}_zp", f"{leaf}_zero")
+    zeros = [p for name in names if (p := (*around, name)) in tensors]
     zero = _numbers(tensors[zeros[0]], name) if zeros else None
     values = None if scale is None else dequantise(codes, scale, zero)
     if values is None:
@@ -160,21 +141,13 @@ def _scales(path: Path) -> list[tuple[Path, Dequantise]]:
     if leaf == "_data":
         return [((*around, "_scale"), _by_groups)]
     if leaf in ("kernel", "embeddings"):
-        return [
-            ((*around, f"{leaf}_scale"), _as_keras if leaf == "kernel" else _as_keras_embedding)
-        ]
+        apply = _as_keras if leaf == "kernel" else _as_keras_embedding
+        return [((*around, f"{leaf}_scale"), apply)]
     return [
         ((*around, f"{leaf}_scale"), _by_groups),
         ((*around, f"{leaf}_scale_inv"), _by_blocks),
         ((*around, "SCB"), _by_rows),
     ]
-
-
-def _zeros(path: Path) -> list[Path]:
-    """Return where the code of zero may lie."""
-    *around, leaf = path
-    names = ("_shift",) if leaf == "_data" else (f"{leaf}_zero_point", f"{leaf}_zp", f"{leaf}_zero")
-    return [(*around, name) for name in names]
 
 
 def _numbers(tensor: Any, name: str) -> Array | None:
