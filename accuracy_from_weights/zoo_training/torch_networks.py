@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
 
 from accuracy_from_weights.zoo.rebuilding.torch_modules import PlainModule
@@ -31,8 +32,12 @@ def _empty_module(recipe: NetworkRecipe, form: InputForm, n_classes: int) -> Pla
         return PlainModule(recipe.architecture, form, n_classes)
 
 
-def _shapes(module: nn.Module) -> dict[str, Shape]:
-    return {name: tuple(value.shape) for name, value in module.named_parameters()}
+@functools.lru_cache(maxsize=1024)
+def shapes_of(architecture: Architecture, form: InputForm, n_classes: int) -> Mapping[str, Shape]:
+    """Return the shapes of a network's parameters by their names in its state dict."""
+    with torch.device("meta"):
+        parameters = PlainModule(architecture, form, n_classes).named_parameters()
+        return {name: tuple(values.shape) for name, values in parameters}
 
 
 def largest_form(forms: Sequence[InputForm]) -> InputForm:
@@ -63,7 +68,7 @@ class TorchNetworks:
         self.form = largest_form([recipe.task.form for recipe in recipes])
         self.n_classes = max(recipe.task.n_classes for recipe in recipes)
         self._own = [
-            _empty_shapes(recipe.architecture, recipe.task.form, recipe.task.n_classes)
+            shapes_of(recipe.architecture, recipe.task.form, recipe.task.n_classes)
             for recipe in recipes
         ]
         self._module = _empty_module(recipes[0], self.form, self.n_classes).to(device)
@@ -105,7 +110,7 @@ class TorchNetworks:
                 if isinstance(layer, RecurrentLayer):
                     layer.unrolled = True
         self._drops = False
-        self._apply = vmap(self._one, in_dims=(0, 0, 0, 0))
+        self._apply = vmap(self._one)
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -139,25 +144,15 @@ class TorchNetworks:
         Tensor of shape (k, b, n_classes)
         """
         if len(self) == 1:
-            logits = self._run(x[0], [mask[0] for mask in masks]).unsqueeze(0)
+            self._set_masks([mask[0] for mask in masks])
+            logits: Tensor = self._module(x[0]).unsqueeze(0)
         else:
-            logits = self._apply(self._parameters, self._buffers, x, tuple(masks))
+            logits = self._apply((self._parameters, self._buffers), x, tuple(masks))
         return logits if self._absent is None else logits + self._absent
 
-    def _one(
-        self,
-        parameters: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        x: Tensor,
-        masks: tuple[Tensor, ...],
-    ) -> Tensor:
+    def _one(self, weights: Any, x: Tensor, masks: tuple[Tensor, ...]) -> Tensor:
         self._set_masks(masks)
-        logits: Tensor = functional_call(self._module, (parameters, buffers), (x,))
-        return logits
-
-    def _run(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        self._set_masks(masks)
-        logits: Tensor = self._module(x)
+        logits: Tensor = functional_call(self._module, weights, (x,))
         return logits
 
     def _set_masks(self, masks: Sequence[Tensor]) -> None:
@@ -201,11 +196,3 @@ class TorchNetworks:
             {name: self._cut(name, row, tensors[name]).numpy().copy() for name in names}
             for row in range(len(self))
         ]
-
-
-@functools.lru_cache(maxsize=1024)
-def _empty_shapes(
-    architecture: Architecture, form: InputForm, n_classes: int
-) -> Mapping[str, Shape]:
-    with torch.device("meta"):
-        return _shapes(PlainModule(architecture, form, n_classes))

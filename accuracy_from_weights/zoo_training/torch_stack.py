@@ -77,9 +77,7 @@ class ConvStack:
         n_networks: int,
         device: torch.device,
     ) -> None:
-        self.architecture = architecture
         self.device = device
-        self.n_networks = n_networks
         self.n_classes = n_classes
         self._tanh = architecture.activation == "tanh"
         layers: list[StackLayer] = []
@@ -88,23 +86,21 @@ class ConvStack:
             architecture.widths, architecture.strides, architecture.sizes(form.size), strict=True
         ):
             kernel = architecture.kernel_size
-            layer = StackLayer(start, kernel * kernel * depth, width, side, depth, kernel, stride)
-            layers.append(layer)
-            start, depth = layer.stop, width
+            n_in = kernel * kernel * depth
+            layers.append(StackLayer(start, n_in, width, side, depth, kernel, stride))
+            start, depth = layers[-1].stop, width
         layers.append(StackLayer(start, depth, n_classes))
         self.layers = tuple(layers)
-        self.n_parameters = layers[-1].stop
-        shape = (n_networks, self.n_parameters)
+        shape = (n_networks, layers[-1].stop)
         self.weights = torch.zeros(shape, device=device)
         self.gradients = torch.zeros(shape, device=device)
-        self.is_kernel = torch.zeros(self.n_parameters, dtype=torch.bool, device=device)
+        self.is_kernel = torch.zeros(shape[1], dtype=torch.bool, device=device)
         for layer in layers:
-            self.is_kernel[layer.start : layer.start + layer.n_in * layer.n_out] = True
+            layer.part_of(self.is_kernel[None])[1].fill_(True)
         self._scaled = torch.empty(shape, device=device)
         self._buffers: dict[tuple[int, int], Buffers] = {}
         self._plans: dict[tuple[int, int, int], Plan] = {}
-        self._thresholds = [0] * n_networks
-        self.set_dropout(self._thresholds)
+        self.set_dropout([0] * n_networks)
 
     # -- weights in and out ------------------------------------------------------------------
 
@@ -136,15 +132,6 @@ class ConvStack:
             state[f"{name}.bias"] = both[-1].copy()
         return state
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one network's parameters by PyTorch's names."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name, layer in zip(self._names(), self.layers, strict=True):
-            window = (layer.channels, layer.kernel, layer.kernel)
-            shapes[f"{name}.weight"] = (layer.n_out, *(window if layer.channels else (layer.n_in,)))
-            shapes[f"{name}.bias"] = (layer.n_out,)
-        return shapes
-
     def _names(self) -> list[str]:
         return [f"blocks.{i}.conv" for i in range(len(self.layers) - 1)] + ["head"]
 
@@ -157,7 +144,6 @@ class ConvStack:
 
     def set_dropout(self, thresholds: Sequence[int]) -> None:
         """Set the dropout rate of each network, in 256ths: 64 removes a quarter of the values."""
-        self._thresholds = list(thresholds)
         keep = torch.tensor([[256.0 / (256.0 - t)] for t in thresholds], device=self.device)
         self._train_scale = self._scales(keep)
         self._test_scale = self._scales(torch.ones_like(keep))
@@ -168,10 +154,8 @@ class ConvStack:
         """Return the weights' factors: dropout, the mean, and 2 for tanh x = 2 sigmoid(2x) - 1."""
         scale = torch.ones_like(self.weights)
         for layer in self.layers[1:]:
-            scale[:, layer.start : layer.start + layer.n_in * layer.n_out] = keep
-        head = self.layers[-1]
-        stop = head.start + head.n_in * head.n_out
-        scale[:, head.start : stop] /= self.layers[-2].positions
+            layer.part_of(scale)[1].copy_(keep[:, None])
+        self.layers[-1].part_of(scale)[1].div_(self.layers[-2].positions)
         if self._tanh:
             scale[:, : self.layers[0].stop] = 2.0
         return scale
@@ -219,14 +203,7 @@ class ConvStack:
     def gather(self, rows: slice, table: Tensor, indices: Tensor) -> Any:
         """Return the patches of ``b`` images of its own for each of ``k`` networks, for `forward`.
 
-        Parameters
-        ----------
-        rows : slice
-            The ``k`` networks.
-        table : Tensor
-            As `patch_table` returns it.
-        indices : Tensor of shape (k, b), int64
-            Rows of `table`.
+        ``indices`` of shape (k, b) are rows of a table that `patch_table` returned.
         """
         plan = self._plan(rows, indices.shape[1])
         torch.index_select(table, 0, indices.reshape(-1), out=plan.rows_of_first)

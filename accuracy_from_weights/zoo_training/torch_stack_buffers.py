@@ -48,6 +48,14 @@ class StackLayer:
         """Number of places in one map of its output."""
         return self.side * self.side
 
+    def part_of(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return views of the layer's part of ``k`` networks' weights.
+
+        Kernel and bias in one, (k, n_in + 1, n_out), the kernel, and the bias, (k, 1, n_out).
+        """
+        both = matrix[:, self.start : self.stop].unflatten(1, (self.n_in + 1, self.n_out))
+        return both, both[:, :-1], both[:, -1:]
+
 
 class Buffers:
     """Memory for ``k`` networks and ``b`` images each, reused from step to step."""
@@ -73,45 +81,22 @@ class Buffers:
 class LayerViews:
     """Views of a layer's weights and gradients, kept since making them takes a tenth of a step.
 
-    Attributes
-    ----------
-    kernel, bias : Tensor of shape (k, n_in, n_out) and (k, 1, n_out)
-        Of the scaled weights. ``kernel_t`` is the transposed kernel.
-    kernel_gradient, bias_gradient : Tensor
-        Of the gradients, in the same shapes.
-    both, both_gradient : Tensor of shape (k, n_in + 1, n_out)
-        Kernel and bias in one.
+    ``both``, ``kernel`` and ``bias`` are of the scaled weights, as `StackLayer.part_of` returns
+    them; ``..._gradient`` are the same of the gradients.
     """
 
     def __init__(self, layer: StackLayer, scaled: Tensor, gradients: Tensor) -> None:
-        def view(source: Tensor, n_rows: int) -> Tensor:
-            flat = source[:, layer.start : layer.start + n_rows * layer.n_out]
-            return flat.unflatten(1, (n_rows, layer.n_out))
-
-        self.both, self.both_gradient = (view(x, layer.n_in + 1) for x in (scaled, gradients))
-        self.kernel, self.kernel_gradient = (view(x, layer.n_in) for x in (scaled, gradients))
+        self.both, self.kernel, self.bias = layer.part_of(scaled)
+        self.both_gradient, self.kernel_gradient, self.bias_gradient = layer.part_of(gradients)
         self.kernel_t = self.kernel.mT
-        self.bias, self.bias_gradient = self.both[:, -1:], self.both_gradient[:, -1:]
 
 
 class ConvolutionViews(LayerViews):
     """Views of a convolution's weights, gradients, values and patches.
 
-    Attributes
-    ----------
-    values, gradient : Tensor of shape (k, b, side, side, n_out)
-        After the activation and dropout; ``flat`` and ``flat_gradient`` are (k, b * positions,
-        n_out).
-    mask : Tensor of shape (k, b * positions * n_out)
-    patches : Tensor of shape (k, b * positions, n_in)
-        Patches of the layer below, as rows of a matrix.
-    windows : Tensor
-        View of the values of the layer below from which the patches are copied.
-    edges : list of Tensor
-        Parts of the gradient of the layer below that no patch covers.
-    runs : list of (Tensor, Tensor, bool)
-        Copies that sum the patches' gradients in the layer below: target, source, and whether the
-        copy is the first one into its target.
+    Values, after the activation and dropout, their gradient and dropout's mask have the shape
+    (k, b, side, side, n_out); ``flat`` ones are matrices, (k, b * positions, n_out). The patches of
+    the layer below are rows of matrices, (k, b * positions, n_in), and copied from its windows.
     """
 
     def __init__(
@@ -139,10 +124,12 @@ class ConvolutionViews(LayerViews):
         self._plan_scatter(layer, buffers.gradients[i - 1])
 
     def _plan_scatter(self, layer: StackLayer, below: Tensor) -> None:
+        """Find the edges that no patch covers, and the copies that sum the patches' gradients."""
         k, b, side, _, channels = below.shape
         line = side * channels
         covered = layer.stride * layer.side
         self.edges = [x for x in (below[:, :, covered:], below[:, :, :, covered:]) if x.numel()]
+        # Target, source, and whether the copy is the first one into its target.
         self.runs: list[tuple[Tensor, Tensor, bool]] = []
         # Runs of at most `stride` pixels do not overlap; the first run over a place sets it.
         for row in range(layer.kernel):

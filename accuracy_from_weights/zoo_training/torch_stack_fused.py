@@ -22,26 +22,15 @@ from accuracy_from_weights.zoo_training.torch_stack import ConvStack
 class FusedStack(ConvStack):
     """A `ConvStack` whose convolutions read patches straight from the images, without copies.
 
-    Parameters
-    ----------
-    kernels : module
-        As `torch_philox.triton_kernels` returns it.
-    architecture, form, n_classes, n_networks, device
-        As of `ConvStack`.
+    The first argument are the kernels, as `torch_philox.triton_kernels` returns them; the others
+    are those of `ConvStack`.
     """
 
-    def __init__(
-        self,
-        kernels: ModuleType,
-        architecture: Architecture,
-        form: InputForm,
-        n_classes: int,
-        n_networks: int,
-        device: torch.device,
-    ) -> None:
-        super().__init__(architecture, form, n_classes, n_networks, device)
+    def __init__(self, kernels: ModuleType, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._kernels = kernels
-        self._sums = torch.zeros((kernels.SPLITS, n_networks, self.layers[-1].start), device=device)
+        shape = (kernels.SPLITS, len(self.weights), self.layers[-1].start)
+        self._sums = torch.zeros(shape, device=self.device)
 
     def _scales(self, keep: Tensor) -> Tensor:
         scale = super()._scales(keep)
@@ -74,7 +63,7 @@ class FusedStack(ConvStack):
             values.append(out)
             x, source = out, None
         pooled = x.flatten(2, 3).sum(2)
-        kernel, bias = self._head(scaled)
+        _, kernel, bias = self.layers[-1].part_of(scaled)
         logits = torch.baddbmm(bias, pooled, kernel)
         self._passed = values, dropout, pooled, logits
         return logits
@@ -87,8 +76,8 @@ class FusedStack(ConvStack):
         scaled, gradients, sums = self._scaled[rows], self.gradients[rows], self._sums[:, rows]
         head = self.layers[-1]
         upper = (logits.softmax(-1) - targets).mul_(weight)
-        kernel, _ = self._head(scaled)
-        kernel_gradient, bias_gradient = self._head(gradients)
+        kernel = head.part_of(scaled)[1]
+        _, kernel_gradient, bias_gradient = head.part_of(gradients)
         kernel_gradient.copy_(pooled.mT @ upper)
         bias_gradient.copy_(upper.sum(1, keepdim=True))
         below = (upper @ kernel.mT)[:, :, None, None, :]
@@ -113,12 +102,6 @@ class FusedStack(ConvStack):
             gradient = lower
         gradients[:, : head.start] = sums.sum(0)
 
-    def _head(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the dense layer's part of a matrix of weights: its kernel and its bias."""
-        head = self.layers[-1]
-        both = matrix[:, head.start : head.stop].unflatten(1, (head.n_in + 1, head.n_out))
-        return both[:, :-1], both[:, -1:]
-
 
 def stack_of(
     architecture: Architecture,
@@ -128,10 +111,11 @@ def stack_of(
     device: torch.device,
 ) -> ConvStack:
     """Build the fastest stack that works on a device."""
+    arguments = architecture, form, n_classes, n_networks, device
     kernels = triton_kernels(device)
     if kernels is None or not _agrees(kernels, device):
-        return ConvStack(architecture, form, n_classes, n_networks, device)
-    return FusedStack(kernels, architecture, form, n_classes, n_networks, device)
+        return ConvStack(*arguments)
+    return FusedStack(kernels, *arguments)
 
 
 @functools.cache

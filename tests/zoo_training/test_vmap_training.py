@@ -172,5 +172,5 @@ def test_a_step_stays_on_its_device_and_asks_it_for_no_value(name: str, k: int) 
     tasks = [task_of(r.task.form, r.task.n_classes, 90, r.index) for r in recipes]
     training = VmapTraining(recipes, tasks, torch.device("meta"))
     training._networks.train()
-    training._step()
+    training._train_step()
     assert training._networks.weights.is_meta
