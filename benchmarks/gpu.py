@@ -47,7 +47,7 @@ from accuracy_from_weights.zoo_training.torch_backend import single_thread_witho
 from accuracy_from_weights.zoo_training.torch_philox import (
     draw_kept,
     padded_bytes,
-    triton_kernels,
+    triton_runs,
 )
 from accuracy_from_weights.zoo_training.torch_vmap_training import VmapTraining
 from accuracy_from_weights.zoo_training.training import ImageData, train_networks
@@ -143,7 +143,7 @@ def random_streams(device: torch.device, tiny: bool) -> Iterator[Row]:
         drawn = np.stack([dropout_bytes(key, step, n_bytes) for key in keys])
         expected = torch.from_numpy(drawn) >= thresholds.cpu()
         same &= torch.equal(kept[:, :n_bytes].cpu().bool(), expected)
-    by = "plain operations" if triton_kernels(device) is None else "fused kernels"
+    by = "fused kernels" if triton_runs(device) else "plain operations"
     yield f"dropout's random bytes, by {by}", "those of NumPy" if same else "WRONG"
 
 

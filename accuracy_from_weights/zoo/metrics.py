@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ZooMetrics:
-    """Accuracies, losses, runs and hyperparameters of n checkpoints; arrays of shape (n,).
+    """What is known of n checkpoints: arrays of shape (n,).
 
     Attributes
     ----------
@@ -44,13 +44,9 @@ class ZooMetrics:
         The training run that the checkpoint belongs to.
     steps : ndarray of float
         Epochs trained.
-    test_accuracy, train_accuracy : ndarray of float
-        Fractions in [0, 1]; NaN where unknown.
-    test_loss, train_loss : ndarray of float
-        Nats; NaN where unknown.
-    log_accuracy, log_loss : ndarray of float
-        What a training loop reports of its epoch for free; NaN where unknown. The authors publish
-        none.
+    test_accuracy, ..., log_loss : ndarray of float
+        Fractions in [0, 1], and nats; NaN where unknown. The log is what a training loop reports of
+        its epoch for free; the authors publish none.
     recipe : dict of str to ndarray
         Hyperparameters, numbers or strings, by name without ``config.``.
     digest : str
@@ -76,12 +72,8 @@ def read_metrics(folder: Path) -> ZooMetrics:
     """Read the metrics of a folder in the published format.
 
     The columns ``test_accuracy`` and ``step`` are needed. Where ``modeldir``, which names the run,
-    is missing, the runs are found from the recipes and the steps, with a warning.
-
-    Raises
-    ------
-    ZooError
-        When the file is missing or damaged, a needed column is missing, or no accuracy is known.
+    is missing, the runs are found from the recipes and the steps, with a warning. A file that is
+    missing or damaged, lacks a column, or knows no accuracy raises `ZooError`.
     """
     path = next((folder / name for name in METRICS_FILES if (folder / name).is_file()), None)
     if path is None:

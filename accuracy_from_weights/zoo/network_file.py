@@ -79,14 +79,10 @@ def from_training(network: TrainedNetwork, made_by: dict[str, str]) -> StoredNet
 
 
 def encode(network: StoredNetwork, dtype: str = "float32") -> bytes:
-    """Return the bytes of a network's file.
+    """Return the bytes of a network's file, its weights as float32 or float16.
 
-    Weights beyond the range of half precision keep the whole network in its own precision.
-
-    Raises
-    ------
-    ZooError
-        When `dtype` is neither float32 nor float16.
+    Weights beyond the range of half precision keep the whole network in its own precision. Another
+    `dtype` raises `ZooError`.
     """
     if dtype not in ("float32", "float16"):
         raise ZooError(f"Weights cannot be stored as {dtype!r}. Choose float32 or float16.")
@@ -104,13 +100,7 @@ def encode(network: StoredNetwork, dtype: str = "float32") -> bytes:
 
 
 def decode(path: Path) -> StoredNetwork:
-    """Read a network's file.
-
-    Raises
-    ------
-    ZooError
-        When it is missing or damaged.
-    """
+    """Read a network's file; `ZooError` when it is missing or damaged."""
     with _opened(path) as file:
         header = _header(file)
         weights = {
@@ -127,10 +117,7 @@ def decode(path: Path) -> StoredNetwork:
 def write_state_dict(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Write the last checkpoint of a network's weights as a plain ``.npz`` state dict.
 
-    Raises
-    ------
-    ZooError
-        When the name does not end in ``.npz`` or the file cannot be written.
+    A name that does not end in ``.npz``, or a file that cannot be written, raises `ZooError`.
     """
     if path.suffix != ".npz":
         raise ZooError(f"The state dict's name must end in .npz, and {path} does not.")
@@ -142,13 +129,7 @@ def write_state_dict(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Read the header of a network's file: recipe, history, versions.
-
-    Raises
-    ------
-    ZooError
-        When the file is missing or damaged.
-    """
+    """Read recipe, history and versions from a network's file; `ZooError` as `decode`."""
     with _opened(path) as file:
         return _header(file)
 

@@ -23,15 +23,8 @@ def pack(name: str, column: Column, rounded: bool = False) -> dict[str, Column]:
 
     Strings, which repeat, become a short list and places in it. Single precision matrices are cut
     into planes of first, second, third and fourth bytes, feature by feature: the bytes of a plane
-    are alike, and deflate saves a sixth more.
-
-    Parameters
-    ----------
-    name : str
-    column : ndarray
-    rounded : bool, default False
-        Round single precision matrices to `KEPT_BITS` bits, a relative error of at most 1/256;
-        stored, they take a third of the room.
+    are alike, and deflate saves a sixth more. ``rounded`` rounds them to `KEPT_BITS` bits, a
+    relative error of at most 1/256; stored, they take a third of the room.
     """
     if column.dtype.kind == "U":
         values, places = np.unique(column, return_inverse=True)

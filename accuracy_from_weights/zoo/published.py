@@ -78,11 +78,7 @@ def is_published_folder(folder: Path) -> bool:
 def open_published(folder: str | Path) -> PublishedZoo:
     """Open a folder in the published format and check its files against each other.
 
-    Raises
-    ------
-    ZooError
-        When a file is missing or damaged, when layout, weights and metrics do not fit together,
-        or when the metrics hold no test accuracies.
+    Files that are missing, damaged, do not fit together, or know no test accuracy raise `ZooError`.
     """
     folder = Path(folder)
     for name in (WEIGHTS_FILE, LAYOUT_FILE):
@@ -139,11 +135,8 @@ def hash_rows(folder: Path, start: int, stop: int) -> bytes:
 def read_layout(path: Path) -> tuple[Variable, ...]:
     """Read ``layout.csv``: the variables in the order of their columns.
 
-    Raises
-    ------
-    ZooError
-        When a column or a number is missing, when size and shape of a variable disagree, when
-        variables overlap or leave a gap, or when one is neither kernel nor bias.
+    `ZooError` is raised where a column or a number is missing, size and shape of a variable
+    disagree, variables overlap or leave a gap, or one is neither kernel nor bias.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -205,10 +198,7 @@ def _check_roles(path: Path, variables: list[Variable]) -> None:
 def layout_of(stack: NetworkStack) -> tuple[Variable, ...]:
     """Return the columns of each layer's parameters, each bias before its kernel.
 
-    Raises
-    ------
-    ZooError
-        When a layer is neither dense nor a plain convolution.
+    A layer that is neither dense nor a plain convolution raises `ZooError`.
     """
     counts: dict[str, int] = {}
     variables: list[Variable] = []

@@ -89,10 +89,7 @@ def is_source(folder: Path) -> bool:
 def open_source(folder: Path) -> ZooSource:
     """Open a zoo that this package built, or one in the published format.
 
-    Raises
-    ------
-    ZooError
-        When it is neither, is damaged, or holds no network.
+    What is neither, is damaged, or holds no network raises `ZooError`.
     """
     return _open_store(folder) if ZooStore.is_store(folder) else _open_published(folder)
 
@@ -164,11 +161,8 @@ class _StorePiece:
         store = ZooStore(self.folder)
         for index, first_row in self.networks:
             network = store.read(index)
-            networks = runnable_stored(network, first_row)
-            if networks is not None:
-                yield networks
-            elif not network.header["recipe"]:
-                yield from _runnable_imported(network, first_row)
+            of_kind = runnable_stored if network.header["recipe"] else _runnable_imported
+            yield from of_kind(network, first_row)
 
     def digest(self) -> bytes:
         store = ZooStore(self.folder)

@@ -58,10 +58,7 @@ class ZooStore:
     def plan(self) -> dict[str, Any]:
         """Return what is being built, as given to `begin`.
 
-        Raises
-        ------
-        ZooError
-            When the folder holds no zoo, or one of a later format.
+        A folder that holds no zoo, or one of a later format, raises `ZooError`.
         """
         path = self.folder / PLAN_FILE
         try:
@@ -85,10 +82,7 @@ class ZooStore:
     def writing(self) -> Iterator[Writer]:
         """Yield what writes networks, and hold the folder's lock until the block is done.
 
-        Raises
-        ------
-        ZooError
-            On entering, when another process is writing to the folder.
+        On entering, another process that is writing to the folder raises `ZooError`.
         """
         try:
             self.networks.mkdir(parents=True, exist_ok=True)
@@ -124,23 +118,11 @@ class ZooStore:
         return self.networks / f"{index:06d}.npz"
 
     def read(self, index: int) -> StoredNetwork:
-        """Read one network.
-
-        Raises
-        ------
-        ZooError
-            When its file is missing or damaged.
-        """
+        """Read one network; `ZooError` when its file is missing or damaged."""
         return decode(self.path(index))
 
     def headers(self) -> Iterator[dict[str, Any]]:
-        """Yield the header of each network, in the order of `indices`.
-
-        Raises
-        ------
-        ZooError
-            When a file is damaged.
-        """
+        """Yield the header of each network in rising order; `ZooError` when a file is damaged."""
         for index in self.indices():
             yield read_header(self.path(index))
 
@@ -152,13 +134,7 @@ class Writer:
         self.store = store
 
     def begin(self, plan: dict[str, Any]) -> None:
-        """Record what is being built, or check that the folder already holds the same.
-
-        Raises
-        ------
-        ZooError
-            When the folder holds a zoo of another plan.
-        """
+        """Record what is being built; `ZooError` when the folder holds a zoo of another plan."""
         plan = json.loads(json.dumps({"format_version": FORMAT_VERSION, **plan}))
         if ZooStore.is_store(self.store.folder):
             found = self.store.plan()
@@ -193,17 +169,9 @@ class Writer:
     def add(self, network: StoredNetwork, dtype: str = "float32") -> None:
         """Write one network under its index; when this returns, it is on the disk.
 
-        Parameters
-        ----------
-        network : StoredNetwork
-        dtype : {"float32", "float16"}
-            Type of the stored weights. Half precision halves the files; a network with weights
-            beyond its range keeps its own precision.
-
-        Raises
-        ------
-        ZooError
-            When the disk is full or the file cannot be written; nothing of it is left then.
+        Half precision halves the files; a network with weights beyond its range keeps its own
+        precision. A full disk, or a file that cannot be written, raises `ZooError`, and nothing of
+        it is left then.
         """
         self._write(self.store.path(int(network.header["index"])), encode(network, dtype))
 

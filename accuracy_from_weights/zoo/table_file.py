@@ -21,22 +21,11 @@ _HEAD = "head"
 def write_table(
     path: Path, head: dict[str, Any], columns: dict[str, Column], compact: bool
 ) -> None:
-    """Write columns to a file that appears whole or not at all.
+    """Write a head, which JSON can hold, and columns to a file that appears whole or not at all.
 
-    Parameters
-    ----------
-    path : Path
-    head : dict
-        What JSON can hold.
-    columns : dict of str to ndarray
-    compact : bool
-        Round single precision matrices and compress by LZMA, which numpy reads as well as deflate
-        and which takes a tenth less room and ten times as long.
-
-    Raises
-    ------
-    ZooError
-        When it cannot be written.
+    ``compact`` rounds single precision matrices and compresses by LZMA, which numpy reads as well
+    as deflate and which takes a tenth less room and ten times as long. A file that cannot be
+    written raises `ZooError`.
     """
     content = json.dumps({"table_version": TABLE_VERSION, **head}).encode()
     arrays: dict[str, Any] = {_HEAD: np.frombuffer(content, np.uint8)}
@@ -55,10 +44,7 @@ def write_table(
 def read_table(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the head and the columns that `write_table` wrote.
 
-    Raises
-    ------
-    UnreadableFileError
-        When the file is missing, damaged, no table, or of a later version.
+    A file that is missing, damaged, no table, or of a later version raises `UnreadableFileError`.
     """
     try:
         with open_archive(path) as archive:
@@ -85,14 +71,7 @@ def no_table(path: Path, error: Exception) -> UnreadableFileError:
 
 
 def check_columns(columns: dict[str, Column | None], recipe: dict[str, Column]) -> None:
-    """Raise ValueError where columns of a file are not what a table's are.
-
-    Parameters
-    ----------
-    columns : dict of str to ndarray or None
-        By the names of `table.ZooTable`.
-    recipe : dict of str to ndarray
-    """
+    """Raise ValueError where columns of a file are not those of a `table.ZooTable`."""
     present = {name: column for name, column in columns.items() if column is not None}
     wanted = {"runs": (1, "U"), "datasets": (1, "U")}
     wanted |= dict.fromkeys(("features", "paper_statistics", "probes", "sample"), (2, "f"))

@@ -16,12 +16,7 @@ TRAIN_EVALUATED = 1_000
 
 
 class CheckpointKeeper:
-    """The checkpoints of one network so far.
-
-    Parameters
-    ----------
-    recipe : NetworkRecipe
-    """
+    """The checkpoints of one network so far."""
 
     def __init__(self, recipe: NetworkRecipe) -> None:
         self._recipe = recipe

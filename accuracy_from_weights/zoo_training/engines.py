@@ -35,18 +35,10 @@ class DataReference(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """An open pool of workers that runs tasks.
+    """An open pool of workers that runs tasks, by a backend of joblib.
 
-    Attributes
-    ----------
-    n_jobs : int
-        For joblib; -1 where the cluster decides.
-    data : DataReference
-    lost_worker : tuple of exception types
-        Raised when a worker died; its task can then be given to another one.
-    backend : str
-        joblib's name of the backend.
-    backend_options : dict
+    ``n_jobs`` is -1 where the cluster decides. ``lost_worker`` is raised when a worker died; its
+    task can then be given to another one.
     """
 
     n_jobs: int

@@ -33,10 +33,7 @@ def is_idx_folder(folder: Path) -> bool:
 def read_idx_folder(folder: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
     """Read images (n, height, width) and labels (n,), those to train on before those to test on.
 
-    Raises
-    ------
-    UnreadableFileError
-        When a file is missing or damaged.
+    A file that is missing or damaged raises `UnreadableFileError`.
     """
     parts = []
     for stem in _STEMS:
@@ -53,12 +50,7 @@ def read_idx(path: Path) -> Bytes:
     """Read one idx file of unsigned bytes, packed with gzip or not.
 
     The format: two zero bytes, a type, the number of axes, their lengths as big-endian 32-bit
-    integers, the values.
-
-    Raises
-    ------
-    UnreadableFileError
-        When the file is no idx file or shorter or longer than its head says.
+    integers, the values. A file that holds something else raises `UnreadableFileError`.
     """
     try:
         content = path.read_bytes()

@@ -30,23 +30,12 @@ def is_kernel(name: str, shape: Shape) -> bool:
 def initial_state(
     recipe: NetworkRecipe, shapes: Mapping[str, Shape]
 ) -> dict[str, NDArray[np.float32]]:
-    """Draw a network's initial parameters.
+    """Draw a network's initial parameters, by their names in a PyTorch state dict.
 
-    Kernels are drawn by the recipe's initialiser. With ``"torch_default"`` and
-    ``"keras_default"`` biases, embeddings and recurrent layers, too, begin as they do in that
+    Kernels, (out, in, *spatial), are drawn by the recipe's initialiser. With ``"torch_default"``
+    and ``"keras_default"`` biases, embeddings and recurrent layers, too, begin as they do in that
     framework; with all others biases are 0, embeddings standard normal and recurrent kernels
-    orthogonal. Scales are 1.
-
-    Parameters
-    ----------
-    recipe : NetworkRecipe
-    shapes : mapping of str to tuple of int
-        Of all parameters, by their names in a PyTorch state dict; kernels are
-        (out, in, *spatial). Each parameter's values depend on its name and shape alone.
-
-    Returns
-    -------
-    dict of str to ndarray
+    orthogonal. Scales are 1. Each parameter's values depend on its name and shape alone.
     """
     state: dict[str, NDArray[np.float32]] = {}
     for name, shape in shapes.items():
@@ -102,21 +91,10 @@ def _matrix(
 def initial_kernel(
     rng: np.random.Generator, shape: Shape, initialiser: str, init_std: float
 ) -> NDArray[np.float32]:
-    """Draw an initial kernel the way Keras does.
+    """Draw an initial kernel, (out, in, *spatial), the way Keras does.
 
-    Parameters
-    ----------
-    rng : Generator
-    shape : tuple of int
-        (out, in, *spatial); ``in`` counts the inputs that one output sees.
-    initialiser : str
-        One of `recipe.INITIALISERS`.
-    init_std : float
-        Standard deviation of RandomNormal and TruncatedNormal.
-
-    Returns
-    -------
-    ndarray of shape ``shape``, float32
+    ``in`` counts the inputs that one output sees; ``init_std`` is the standard deviation of
+    RandomNormal and TruncatedNormal.
     """
     n = math.prod(shape)
     receptive = math.prod(shape[2:])

@@ -21,9 +21,9 @@ from accuracy_from_weights.zoo.recipes.architecture import (
 _EPSILON = 1e-5
 
 
-_Change = Callable[[Any], Any]
-# A variable, PyTorch's name for it, the ways from PyTorch's layout and to it.
-_Named = tuple[Any, str, _Change, _Change]
+_Axes = tuple[int, ...] | None
+# A variable, PyTorch's name for it, the order of axes from PyTorch's layout and to it.
+_Named = tuple[Any, str, _Axes, _Axes]
 
 
 class _Position(layers.Layer):
@@ -41,20 +41,7 @@ class _Position(layers.Layer):
 class KerasNetwork:
     """A Keras model of an architecture; it takes images with the channels last, gives logits.
 
-    Parameters
-    ----------
-    architecture : Architecture
-    form : InputForm
-        Of images.
-    n_classes : int
-    l2, dropout : float
-        See `NetworkRecipe`.
-    seed : int
-        Of dropout.
-
-    Attributes
-    ----------
-    model : keras.Model
+    For ``l2`` and ``dropout`` see `NetworkRecipe`; the seed is that of dropout.
     """
 
     def __init__(
@@ -73,7 +60,7 @@ class KerasNetwork:
         # Keras takes seeds of 31 bits.
         self._seeds = iter(np.random.SeedSequence(seed).generate_state(64) >> 1)
         self._layers: dict[str, Any] = {}
-        self._activation: _Change = {
+        self._activation: Callable[[Any], Any] = {
             "relu": ops.relu,
             "tanh": ops.tanh,
             "gelu": lambda x: ops.gelu(x, approximate=False),
@@ -88,7 +75,7 @@ class KerasNetwork:
                 x = self._norm(f"blocks.{i}.norm", self._dense(f"blocks.{i}.dense", width, x))
                 x = self._drop(self._activation(x))
         else:
-            x = self._convolutions(inputs, form.channels)
+            x = self._convolutions(inputs)
             if architecture.head == "flatten":
                 x = self._flat(x)
             else:
@@ -101,14 +88,16 @@ class KerasNetwork:
         """Set the parameters from a PyTorch state; buffers that it lacks keep their values."""
         for variable, name, from_torch, _ in self._named():
             if name in state:
-                variable.assign(from_torch(np.asarray(state[name])))
+                values = np.asarray(state[name])
+                variable.assign(values.transpose(from_torch) if from_torch else values)
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights with the names and layout of the PyTorch module's state dict."""
-        return {
-            name: np.array(to_torch(keras.ops.convert_to_numpy(variable)), np.float32, order="C")
-            for variable, name, _, to_torch in self._named()
-        }
+        state = {}
+        for variable, name, _, to_torch in self._named():
+            values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+            state[name] = np.array(values.transpose(to_torch) if to_torch else values, order="C")
+        return state
 
     @property
     def without_decay(self) -> list[Any]:
@@ -120,33 +109,24 @@ class KerasNetwork:
         ]
 
     def _named(self) -> list[_Named]:
-        """Variables with PyTorch's name and the ways from its layout and to it."""
-
-        def same(array: Any) -> Any:
-            return array
-
-        def axes(*order: int) -> _Change:
-            return lambda array: np.transpose(array, order)
-
+        """Variables with PyTorch's name and the orders of axes from its layout and to it."""
+        orders = {
+            layers.Dense: ((1, 0), (1, 0)),
+            layers.DepthwiseConv2D: ((2, 3, 0, 1), (2, 3, 0, 1)),
+            layers.Conv2D: ((2, 3, 1, 0), (3, 2, 0, 1)),
+        }
         named: list[_Named] = []
         for name, layer in self._layers.items():
-            if isinstance(layer, _Position):
-                named.append((layer.position, POSITION, same, same))
-                continue
-            if isinstance(layer, layers.Dense):
-                named.append((layer.kernel, f"{name}.weight", axes(1, 0), axes(1, 0)))
-            elif isinstance(layer, layers.DepthwiseConv2D):
-                named.append((layer.kernel, f"{name}.weight", axes(2, 3, 0, 1), axes(2, 3, 0, 1)))
-            elif isinstance(layer, layers.Conv2D):
-                named.append((layer.kernel, f"{name}.weight", axes(2, 3, 1, 0), axes(3, 2, 0, 1)))
+            if type(layer) in orders:
+                named.append((layer.kernel, f"{name}.weight", *orders[type(layer)]))
+                named.append((layer.bias, f"{name}.bias", None, None))
+            elif isinstance(layer, _Position):
+                named.append((layer.position, POSITION, None, None))
             else:
-                named.append((layer.gamma, f"{name}.weight", same, same))
-                named.append((layer.beta, f"{name}.bias", same, same))
+                own = {"weight": layer.gamma, "bias": layer.beta}
                 if isinstance(layer, layers.BatchNormalization):
-                    named.append((layer.moving_mean, f"{name}.running_mean", same, same))
-                    named.append((layer.moving_variance, f"{name}.running_var", same, same))
-                continue
-            named.append((layer.bias, f"{name}.bias", same, same))
+                    own |= {"running_mean": layer.moving_mean, "running_var": layer.moving_variance}
+                named += [(value, f"{name}.{part}", None, None) for part, value in own.items()]
         return named
 
     # -- layers ------------------------------------------------------------------------------
@@ -158,7 +138,7 @@ class KerasNetwork:
     def _dense(self, name: str, width: int, x: Any) -> Any:
         return self._add(name, layers.Dense(width, kernel_regularizer=self._l2), x)
 
-    def _conv(self, name: str, width: int, side: int, stride: int, pad: int, x: Any) -> Any:
+    def _conv(self, name: str, x: Any, width: int, side: int, stride: int = 1, pad: int = 0) -> Any:
         if pad:
             # Keras' own "same" pads one side more than the other when the stride is 2.
             x = layers.ZeroPadding2D(pad)(x)
@@ -196,43 +176,32 @@ class KerasNetwork:
 
     # -- blocks ------------------------------------------------------------------------------
 
-    def _convolutions(self, x: Any, depth: int) -> Any:
-        architecture = self._architecture
-        for i, (width, stride) in enumerate(
-            zip(architecture.widths, architecture.strides, strict=True)
-        ):
-            step = 1 if architecture.pooling != "none" else stride
-            if i == 0 or architecture.kind == "cnn":
-                side = architecture.kernel_size
-                pad = side // 2 if architecture.padding == "same" else 0
-                x = self._conv(f"blocks.{i}.conv", width, side, step, pad, x)
-                x = self._activation(self._norm(f"blocks.{i}.norm", x))
-            elif architecture.kind == "resnet":
-                x = self._residual(f"blocks.{i}", depth, width, stride, step, x)
+    def _convolutions(self, x: Any) -> Any:
+        a = self._architecture
+        side = a.kernel_size
+        pad = side // 2 if a.padding == "same" else 0
+        for i, (width, stride) in enumerate(zip(a.widths, a.strides, strict=True)):
+            block = f"blocks.{i}"
+            step = 1 if a.pooling != "none" else stride
+            if i == 0 or a.kind == "cnn":
+                y = self._norm(
+                    f"{block}.norm", self._conv(f"{block}.conv", x, width, side, step, pad)
+                )
+            elif a.kind == "resnet":
+                y = self._conv(f"{block}.conv1", x, width, side, step, side // 2)
+                y = self._activation(self._norm(f"{block}.norm1", y))
+                y = self._conv(f"{block}.conv2", y, width, side, pad=side // 2)
+                y = self._norm(f"{block}.norm2", y)
+                if a.has_shortcut(x.shape[-1], width, stride):
+                    x = self._conv(f"{block}.shortcut", x, width, 1, step)
+                y = y + x
             else:
-                x = self._separable(f"blocks.{i}", width, step, x)
-            x = self._drop(self._pool(stride, x))
-            depth = width
+                y = layers.ZeroPadding2D(pad)(x) if pad else x
+                depthwise = layers.DepthwiseConv2D(side, step, depthwise_regularizer=self._l2)
+                y = self._add(f"{block}.depthwise", depthwise, y)
+                y = self._norm(f"{block}.norm", self._conv(f"{block}.pointwise", y, width, 1))
+            x = self._drop(self._pool(stride, self._activation(y)))
         return x
-
-    def _residual(self, block: str, depth: int, width: int, stride: int, step: int, x: Any) -> Any:
-        side = self._architecture.kernel_size
-        inner = self._conv(f"{block}.conv1", width, side, step, side // 2, x)
-        inner = self._activation(self._norm(f"{block}.norm1", inner))
-        inner = self._conv(f"{block}.conv2", width, side, 1, side // 2, inner)
-        inner = self._norm(f"{block}.norm2", inner)
-        if self._architecture.has_shortcut(depth, width, stride):
-            x = self._conv(f"{block}.shortcut", width, 1, step, 0, x)
-        return self._activation(inner + x)
-
-    def _separable(self, block: str, width: int, step: int, x: Any) -> Any:
-        side = self._architecture.kernel_size
-        if self._architecture.padding == "same":
-            x = layers.ZeroPadding2D(side // 2)(x)
-        depthwise = layers.DepthwiseConv2D(side, step, depthwise_regularizer=self._l2)
-        x = self._add(f"{block}.depthwise", depthwise, x)
-        x = self._conv(f"{block}.pointwise", width, 1, 1, 0, x)
-        return self._activation(self._norm(f"{block}.norm", x))
 
     def _transformer(self, x: Any) -> Any:
         architecture = self._architecture
@@ -240,7 +209,7 @@ class KerasNetwork:
         tokens = (x.shape[1] // patch) ** 2
         # The position comes first among a PyTorch module's weights.
         self._layers[POSITION] = _Position()
-        x = self._conv("patches", width, patch, patch, 0, x)
+        x = self._conv("patches", x, width, patch, patch)
         x = self._layers[POSITION](layers.Reshape((tokens, width))(x))
         for i in range(len(architecture.widths)):
             block = f"blocks.{i}"

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 WORDS_IN_BLOCK = 4
 """Words of 64 bits that belong to one value of the counter."""
+MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
+WEYL = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
+"""Constants of the rounds, for those who compute the words without NumPy."""
 
 _WEIGHTS, _DROPOUT, _ORDER, _PICK, _NOISE = range(5)
 
@@ -63,21 +66,10 @@ def epoch_order(key: NDArray[np.uint64], epoch: int, n: int) -> NDArray[np.int64
 
 
 def dropout_bytes(key: NDArray[np.uint64], step: int, n_bytes: int) -> NDArray[np.uint8]:
-    """Return the random bytes of one training step.
+    """Return the random bytes of one training step, counted from 0.
 
     A value is kept where its byte is at least the recipe's ``dropout_threshold``. Values stand in
     the order of the layers; within a layer by example, place, channel.
-
-    Parameters
-    ----------
-    key : ndarray of shape (2,)
-    step : int
-        Counted from 0.
-    n_bytes : int
-
-    Returns
-    -------
-    ndarray of shape (n_bytes,), uint8
     """
     n_words = -(-n_bytes // 8)
     words = random_words(key, step * blocks_of(n_words), n_words)

@@ -47,13 +47,7 @@ def pool_key(task: Task) -> tuple[object, ...]:
 
 
 def prepare_data(task: Task, data: TrainingData) -> PreparedData:
-    """Pick, resize and relabel the examples of a task.
-
-    Raises
-    ------
-    ZooError
-        When no image of the classes kept is left.
-    """
+    """Pick, resize and relabel a task's examples; `ZooError` when none is left."""
     source = data.task(task) if isinstance(data, UniverseData) else data
     pool, pool_labels = _prepare(task, source.x_train, source.y_train, source.n_classes, task.pool)
     test, test_labels = _prepare(task, source.x_test, source.y_test, source.n_classes, task.n_test)
@@ -63,15 +57,7 @@ def prepare_data(task: Task, data: TrainingData) -> PreparedData:
 def training_examples(
     task: Task, data: PreparedData
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pick one network's training examples.
-
-    Returns
-    -------
-    indices : ndarray of shape (n_train,), int64
-        Places in the pool.
-    labels : ndarray of shape (n_train,), int64
-        Their labels, noise included.
-    """
+    """Pick one network's training examples: places in the pool, and labels, noise included."""
     indices = pick_examples(len(data.pool), task.n_train, task.data_seed)
     labels = data.pool_labels[indices]
     return indices, add_label_noise(labels, data.n_classes, task.label_noise, task.data_seed)
@@ -80,18 +66,8 @@ def training_examples(
 def examples_of(task: Task, data: TrainingData) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
     """Return the examples that a stored network was trained on, with the labels it was given.
 
-    Parameters
-    ----------
-    task : Task
-        Of the network's recipe.
-    data : ImageData or UniverseData
-
-    Returns
-    -------
-    x : ndarray of shape (n_train, *task.form.shape)
-        As the network takes them; in random order.
-    y : ndarray of shape (n_train,), int64
-        Noise included.
+    Inputs, (n_train, *task.form.shape), are as the network takes them and in random order; labels,
+    (n_train,), int64, include the noise.
     """
     prepared = prepare_data(task, data)
     indices, labels = training_examples(task, prepared)

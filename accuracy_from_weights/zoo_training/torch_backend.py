@@ -26,13 +26,7 @@ __all__ = ["check_device", "networks_at_once", "single_thread_without_tf32", "tr
 
 
 def check_device(device: str) -> None:
-    """Check that PyTorch can compute on a device.
-
-    Raises
-    ------
-    ZooError
-        When it cannot.
-    """
+    """Raise `ZooError` where PyTorch cannot compute on a device."""
     try:
         torch.zeros(1, device=device).add_(1)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

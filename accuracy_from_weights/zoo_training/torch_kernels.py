@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -30,70 +29,6 @@ TUNING: dict[str, Any] = {
 """Rows and columns that a program works on at once, its warps, how many loads it has under way, and
 the precision of products."""
 
-_MULTIPLIER_0 = tl.constexpr(0xD2E7470EE14C6C93)
-_MULTIPLIER_1 = tl.constexpr(0xCA5A826395121157)
-_WEYL_0 = tl.constexpr(0x9E3779B97F4A7C15)
-_WEYL_1 = tl.constexpr(0xBB67AE8584CAA73B)
-_BLOCK_BYTES = 32
-
-
-@triton.jit
-def _kept_kernel(keys, thresholds, step, kept, blocks_of_step, n_blocks, BLOCK: tl.constexpr):
-    network = tl.program_id(1)
-    block = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    threshold = tl.load(thresholds + network).to(tl.uint64)
-    k0 = tl.load(keys + 2 * network).to(tl.uint64, bitcast=True)
-    k1 = tl.load(keys + 2 * network + 1).to(tl.uint64, bitcast=True)
-    # NumPy counts before it draws.
-    c0 = (tl.load(step) * blocks_of_step + 1 + block).to(tl.uint64)
-    c1 = tl.zeros((BLOCK,), tl.uint64)
-    c2 = tl.zeros((BLOCK,), tl.uint64)
-    c3 = tl.zeros((BLOCK,), tl.uint64)
-    multiplier_0 = tl.full((BLOCK,), _MULTIPLIER_0, tl.uint64)
-    multiplier_1 = tl.full((BLOCK,), _MULTIPLIER_1, tl.uint64)
-    for _ in tl.static_range(10):
-        high_0 = tl.umulhi(c0, multiplier_0)
-        low_0 = c0 * multiplier_0
-        high_1 = tl.umulhi(c2, multiplier_1)
-        low_1 = c2 * multiplier_1
-        c0 = high_1 ^ c1 ^ k0
-        c1 = low_1
-        c2 = high_0 ^ c3 ^ k1
-        c3 = low_0
-        k0 = k0 + tl.full((), _WEYL_0, tl.uint64)
-        k1 = k1 + tl.full((), _WEYL_1, tl.uint64)
-    out = kept + (network.to(tl.int64) * n_blocks + block) * 4
-    for word in tl.static_range(4):
-        if word == 0:
-            drawn = c0
-        elif word == 1:
-            drawn = c1
-        elif word == 2:
-            drawn = c2
-        else:
-            drawn = c3
-        packed = tl.zeros((BLOCK,), tl.uint64)
-        for byte in tl.static_range(8):
-            value = (drawn >> (8 * byte)) & 0xFF
-            packed = packed | ((value >= threshold).to(tl.uint64) << (8 * byte))
-        tl.store(out + word, packed.to(tl.int64, bitcast=True), mask=block < n_blocks)
-
-
-def draw_kept(keys: Tensor, thresholds: Tensor, step: Tensor, kept: Tensor) -> None:
-    """Set 1 where a step's random byte is at least its network's threshold, else 0.
-
-    Parameters
-    ----------
-    keys : Tensor of shape (k, 2), int64
-    thresholds : Tensor of shape (k, 1), uint8
-    step : Tensor of one int64
-    kept : Tensor of shape (k, n_bytes), uint8
-        Where ``n_bytes`` is a multiple of 32.
-    """
-    n_blocks = kept.shape[1] // _BLOCK_BYTES
-    grid = (triton.cdiv(n_blocks, 128), len(kept))
-    _kept_kernel[grid](keys, thresholds, step, kept.view(torch.int64), n_blocks, n_blocks, 128)
-
 
 @triton.jit
 def _tanh(x):
@@ -107,6 +42,21 @@ def _tanh(x):
     shrunk = tl.exp(-2.0 * tl.abs(x))
     large = (1.0 - shrunk) / (1.0 + shrunk)
     return tl.where(tl.abs(x) < 0.625, small, tl.where(x < 0, -large, large))
+
+
+@triton.jit
+def _corners(
+    rows, inside, network, index, index_stride, n_images, SIDE, DEPTH, OUT, STRIDE, INDEXED
+):
+    """Find where the patches begin that belong to places of the images."""
+    image = rows // (OUT * OUT)
+    place = rows % (OUT * OUT)
+    if INDEXED:
+        source = tl.load(index + network * index_stride + image, mask=inside, other=0)
+    else:
+        source = network * n_images + image
+    corner = ((place // OUT) * SIDE + place % OUT) * STRIDE * DEPTH
+    return source * (SIDE * SIDE * DEPTH) + corner
 
 
 @triton.jit
@@ -139,14 +89,9 @@ def _forward_kernel(
     n_in: tl.constexpr = KERNEL * KERNEL * DEPTH
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = rows < n_images * places
-    image = rows // places
-    place = rows % places
-    if INDEXED:
-        source = tl.load(index + network * index_stride + image, mask=inside, other=0)
-    else:
-        source = network * n_images + image
-    corner = ((place // OUT) * SIDE + place % OUT) * STRIDE * DEPTH
-    source = source * (SIDE * SIDE * DEPTH) + corner
+    source = _corners(
+        rows, inside, network, index, index_stride, n_images, SIDE, DEPTH, OUT, STRIDE, INDEXED
+    )
     filters = tl.arange(0, WIDTH_2)
     kernel = weights + network * weights_stride
     total = tl.zeros((ROWS, WIDTH_2), tl.float32)
@@ -184,19 +129,11 @@ def forward(
     out: Tensor,
     tanh: bool,
 ) -> None:
-    """Compute a convolution's values.
+    """Compute a convolution's values, activated by tanh or by relu.
 
-    Parameters
-    ----------
-    layer : StackLayer
-    x : Tensor of shape (k, b, side, side, depth), or (n, side, side, depth) with an index
-    index : Tensor of shape (k, b), int64, or None
-        Each network's images.
-    weights : Tensor of shape (k, >= layer.stop)
-    kept : Tensor of shape (k, b * positions * n_out), uint8, or None
-    out : Tensor of shape (k, b, layer.side, layer.side, n_out)
-    tanh : bool
-        Else relu.
+    ``x`` has the shape (k, b, side, side, depth), or (n, side, side, depth) where ``index``, (k, b)
+    and int64, names each network's images. ``weights`` are (k, >= layer.stop), what dropout keeps
+    is (k, b * positions * n_out) and uint8, ``out`` is (k, b, layer.side, layer.side, n_out).
     """
     k, b = out.shape[:2]
     grid = (triton.cdiv(b * layer.positions, TUNING["rows"]), k)
@@ -210,21 +147,12 @@ def forward(
         0 if index is None else index.stride(0),
         weights.stride(0),
         0 if kept is None else kept.stride(0),
-        SIDE=x.shape[-2],
-        DEPTH=layer.channels,
-        WIDTH=layer.n_out,
-        OUT=layer.side,
-        KERNEL=layer.kernel,
-        STRIDE=layer.stride,
         INDEXED=index is not None,
         DROPOUT=kept is not None,
         TANH=tanh,
         ROWS=TUNING["rows"],
         INNER=TUNING["inner"],
-        WIDTH_2=_power_of_two(layer.n_out),
-        PRECISION=TUNING["precision"],
-        num_warps=TUNING["warps"],
-        num_stages=TUNING["stages"],
+        **_constants(layer, x),
     )
 
 
@@ -264,14 +192,9 @@ def _weights_kernel(
     for start in range(split * ROWS, n_rows, SPLITS * ROWS):
         rows = start + tl.arange(0, ROWS)
         inside = rows < n_rows
-        image = rows // places
-        place = rows % places
-        if INDEXED:
-            source = tl.load(index + network * index_stride + image, mask=inside, other=0)
-        else:
-            source = network * n_images + image
-        corner = ((place // OUT) * SIDE + place % OUT) * STRIDE * DEPTH
-        source = source * (SIDE * SIDE * DEPTH) + corner
+        source = _corners(
+            rows, inside, network, index, index_stride, n_images, SIDE, DEPTH, OUT, STRIDE, INDEXED
+        )
         patches = tl.load(
             x + source[None, :] + offset[:, None],
             mask=inside[None, :] & (taps < n_in)[:, None],
@@ -301,13 +224,8 @@ def backward_weights(
 ) -> None:
     """Compute the gradients of a convolution's kernel and bias, in `SPLITS` sums.
 
-    Parameters
-    ----------
-    layer, x, index
-        As in `forward`.
-    gradient : Tensor of shape (k, b, layer.side, layer.side, n_out)
-        Of the sums that the activation is given.
-    sums : Tensor of shape (SPLITS, k, >= layer.stop)
+    ``gradient``, of the shape of the values, is that of the sums which the activation is given;
+    ``sums`` are (SPLITS, k, >= layer.stop).
     """
     k, b = gradient.shape[:2]
     taps = min(TUNING["taps"], _power_of_two(layer.n_in + 1))
@@ -321,20 +239,11 @@ def backward_weights(
         0 if index is None else index.stride(0),
         sums.stride(0),
         sums.stride(1),
-        SIDE=x.shape[-2],
-        DEPTH=layer.channels,
-        WIDTH=layer.n_out,
-        OUT=layer.side,
-        KERNEL=layer.kernel,
-        STRIDE=layer.stride,
         INDEXED=index is not None,
         SPLITS=SPLITS,
         ROWS=TUNING["rows"] // 2,
         TAPS=taps,
-        WIDTH_2=_power_of_two(layer.n_out),
-        PRECISION=TUNING["precision"],
-        num_warps=TUNING["warps"],
-        num_stages=TUNING["stages"],
+        **_constants(layer, x),
     )
 
 
@@ -424,15 +333,8 @@ def backward_values(
 ) -> None:
     """Compute the gradient of the sums that the activation below a convolution was given.
 
-    Parameters
-    ----------
-    layer : StackLayer
-    gradient : Tensor of shape (k, b, layer.side, layer.side, n_out)
-    weights : Tensor of shape (k, >= layer.stop)
-    values, out : Tensor of shape (k, b, side, side, depth)
-        Of the layer below.
-    kept : Tensor of shape (k, b * side * side * depth), uint8, or None
-    tanh : bool
+    ``values``, ``kept`` and ``out`` are the layer's below, with the shape (k, b, side, side,
+    depth); the other arguments are as in `forward` and `backward_weights`.
     """
     k, b, side = values.shape[:3]
     some = triton.cdiv(side, layer.stride)
@@ -446,21 +348,28 @@ def backward_values(
         b,
         weights.stride(0),
         0 if kept is None else kept.stride(0),
-        SIDE=side,
-        DEPTH=layer.channels,
-        WIDTH=layer.n_out,
-        OUT=layer.side,
-        KERNEL=layer.kernel,
-        STRIDE=layer.stride,
         DROPOUT=kept is not None,
         TANH=tanh,
         ROWS=TUNING["rows"],
-        WIDTH_2=_power_of_two(layer.n_out),
         DEPTH_2=_power_of_two(layer.channels),
-        PRECISION=TUNING["precision"],
-        num_warps=TUNING["warps"],
-        num_stages=TUNING["stages"],
+        **_constants(layer, values),
     )
+
+
+def _constants(layer: StackLayer, below: Tensor) -> dict[str, Any]:
+    """Return what all kernels are compiled for: a layer's geometry, and options of Triton."""
+    return {
+        "SIDE": below.shape[-2],
+        "DEPTH": layer.channels,
+        "WIDTH": layer.n_out,
+        "WIDTH_2": _power_of_two(layer.n_out),
+        "OUT": layer.side,
+        "KERNEL": layer.kernel,
+        "STRIDE": layer.stride,
+        "PRECISION": TUNING["precision"],
+        "num_warps": TUNING["warps"],
+        "num_stages": TUNING["stages"],
+    }
 
 
 def _power_of_two(n: int) -> int:

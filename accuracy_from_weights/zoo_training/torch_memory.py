@@ -18,17 +18,10 @@ _SHARE_OF_FREE = 0.6
 
 
 def networks_at_once(device: str) -> int:
-    """Return how many networks of the usual size to train at once on a device.
+    """Return how many networks of the usual size to train at once on a device of PyTorch.
 
-    Parameters
-    ----------
-    device : str
-        A device of PyTorch. All but CUDA GPUs get 1.
-
-    Returns
-    -------
-    int
-        A power of two, so that a zoo's plan is the same on all cards of one size.
+    All devices but CUDA GPUs get 1, these a power of two, so that a zoo's plan is the same on all
+    cards of one size.
     """
     where = torch.device(device)
     if where.type != "cuda":

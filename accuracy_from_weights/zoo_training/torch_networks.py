@@ -51,11 +51,6 @@ class TorchNetworks:
 
     One network is run as it is, several through `torch.func.vmap`.
 
-    Parameters
-    ----------
-    recipes : sequence of NetworkRecipe
-    device : torch.device
-
     Attributes
     ----------
     form : InputForm
@@ -131,17 +126,10 @@ class TorchNetworks:
         self._module.train(training)
 
     def logits(self, x: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
-        """Compute logits.
+        """Compute logits, (k, b, n_classes), of inputs, (k, b, *form.shape).
 
-        Parameters
-        ----------
-        x : Tensor of shape (k, b, *form.shape)
-        masks : sequence of Tensor of shape (k, b, ...)
-            Dropout's factors, one for each of `dropout_shapes`; none switches dropout off.
-
-        Returns
-        -------
-        Tensor of shape (k, b, n_classes)
+        ``masks`` are dropout's factors, (k, b, ...), one for each of `dropout_shapes`; none
+        switches dropout off.
         """
         if len(self) == 1:
             self._set_masks([mask[0] for mask in masks])

@@ -22,16 +22,9 @@ _RHO = 0.9
 class StackedOptimiser:
     """Steps of SGD, momentum, Adam and RMSprop for networks whose weights are rows of a matrix.
 
-    Parameters
-    ----------
-    recipes : sequence of NetworkRecipe
-        One for each row; rows of one optimiser stand together.
-    weights : Tensor of shape (n_networks, n_parameters)
-        Changed in place.
-    is_kernel : Tensor of shape (n_parameters,), bool
-        Where L2 and weight decay apply.
-    n_steps : int
-        Steps of the whole training, for the learning rates' schedules.
+    The weights, (n_networks, n_parameters), are changed in place. There is a recipe for each row;
+    rows of one optimiser stand together. L2 and weight decay apply where ``is_kernel``,
+    (n_parameters,), holds. ``n_steps`` are the whole training's, for the learning rates' schedules.
     """
 
     def __init__(

@@ -13,14 +13,8 @@ _BEFORE_RECORDING = 3
 class Replayed:
     """A function that works on the same tensors at each call; on a GPU it becomes one launch.
 
-    Small networks take longer to launch from Python than to compute.
-
-    Parameters
-    ----------
-    function : callable
-        Without arguments. It may neither wait for the device nor depend on numbers that Python
-        counts.
-    device : torch.device
+    Small networks take longer to launch from Python than to compute. The function may neither wait
+    for the device nor depend on numbers that Python counts.
     """
 
     def __init__(self, function: Callable[[], None], device: torch.device) -> None:

@@ -51,16 +51,7 @@ def can_stack(recipe: NetworkRecipe) -> bool:
 
 
 class ConvStack:
-    """Weights, gradients and buffers of ``n_networks`` plain convolutional networks.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        One for which `can_stack` holds.
-    form : InputForm
-        Of images.
-    n_classes, n_networks : int
-    device : torch.device
+    """Weights, gradients and buffers of ``n_networks`` plain convolutional networks for images.
 
     Attributes
     ----------
@@ -165,13 +156,7 @@ class ConvStack:
     def patch_table(self, images: Tensor) -> Tensor:
         """Lay out the first layer's patches of images, each with a 1 for the bias.
 
-        Parameters
-        ----------
-        images : Tensor of shape (n, channels, size, size)
-
-        Returns
-        -------
-        Tensor of shape (n, positions * (n_in + 1))
+        Images, (n, channels, size, size), become a table, (n, positions * (n_in + 1)).
         """
         first = self.layers[0]
         table = torch.ones(len(images), first.positions, first.n_in + 1, device=self.device)
@@ -215,21 +200,11 @@ class ConvStack:
         return part.view(1, len(part) * first.positions, first.n_in + 1).expand(k, -1, -1)
 
     def forward(self, rows: slice, first: Any, dropout: Sequence[Tensor] | None) -> Tensor:
-        """Compute the logits of ``b`` images for each of the networks in ``rows``.
+        """Compute the logits of ``b`` images for each of the ``k`` networks in ``rows``.
 
-        Parameters
-        ----------
-        rows : slice
-            The ``k`` networks.
-        first : Tensor of shape (k, b * positions, n_in + 1)
-            Patches of the first layer.
-        dropout : sequence of Tensor of shape (k, b * dropout_values[i]), uint8, or None
-            For each layer 1 for what dropout keeps and 0 for the rest.
-
-        Returns
-        -------
-        Tensor of shape (k, b, n_classes)
-            Overwritten by the next call.
+        ``first``, (k, b * positions, n_in + 1), are patches of the first layer. ``dropout`` has for
+        each layer 1 for what is kept and 0 for the rest, (k, b * dropout_values[i]), uint8. The
+        logits, of shape (k, b, n_classes), are overwritten by the next call.
         """
         plan = self._plan(rows, first.shape[1] // self.layers[0].positions)
         for i, layer in enumerate(plan.convolutions):
@@ -259,18 +234,9 @@ class ConvStack:
     ) -> None:
         """Compute the gradients of the mean cross-entropy after `forward` of the same images.
 
-        Parameters
-        ----------
-        rows, first
-            As given to `forward`.
-        targets : Tensor of shape (k, b, n_classes)
-            1 at the image's class, else 0.
-        dropped : bool
-            Whether `forward` had dropout.
-        weight : float
-            What one image counts: 1 over the size of the mini-batch.
-        add : bool
-            Whether to add to the gradients of an earlier part of the mini-batch.
+        ``targets``, (k, b, n_classes), are 1 at the image's class, else 0; ``weight`` is what one
+        image counts, 1 over the size of the mini-batch. ``add`` adds to the gradients of an earlier
+        part of it.
         """
         plan = self._plan(rows, targets.shape[1])
         buffers = plan.buffers

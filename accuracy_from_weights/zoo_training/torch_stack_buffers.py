@@ -16,18 +16,9 @@ FIRST = 0
 class StackLayer:
     """Geometry of a convolution or of the dense layer, and where its weights lie.
 
-    Attributes
-    ----------
-    start : int
-        Index of its first weight in a network's row.
-    n_in, n_out : int
-        Inputs of one output (of a convolution, kernel * kernel * channels), and outputs.
-    side : int
-        Rows, and columns, of its output.
-    channels : int
-        Of its input; 0 for the dense layer.
-    kernel, stride : int
-        In pixels.
+    The first of its weights in a network's row is ``start``. One output has ``n_in`` inputs (of a
+    convolution, kernel * kernel * channels); ``side`` counts the rows, and columns, of the output,
+    ``channels`` are the input's (0 for the dense layer), ``kernel`` and ``stride`` are in pixels.
     """
 
     start: int

@@ -15,15 +15,14 @@ from accuracy_from_weights.zoo.recipes.architecture import (
     InputForm,
     paper_architecture,
 )
-from accuracy_from_weights.zoo_training.torch_philox import triton_kernels
+from accuracy_from_weights.zoo_training.torch_philox import triton_runs
 from accuracy_from_weights.zoo_training.torch_stack import ConvStack
 
 
 class FusedStack(ConvStack):
     """A `ConvStack` whose convolutions read patches straight from the images, without copies.
 
-    The first argument are the kernels, as `torch_philox.triton_kernels` returns them; the others
-    are those of `ConvStack`.
+    The first argument is the module `torch_kernels`; the others are those of `ConvStack`.
     """
 
     def __init__(self, kernels: ModuleType, *arguments: Any) -> None:
@@ -112,10 +111,12 @@ def stack_of(
 ) -> ConvStack:
     """Build the fastest stack that works on a device."""
     arguments = architecture, form, n_classes, n_networks, device
-    kernels = triton_kernels(device)
-    if kernels is None or not _agrees(kernels, device):
-        return ConvStack(*arguments)
-    return FusedStack(kernels, *arguments)
+    if triton_runs(device):
+        from accuracy_from_weights.zoo_training import torch_kernels
+
+        if _agrees(torch_kernels, device):
+            return FusedStack(torch_kernels, *arguments)
+    return ConvStack(*arguments)
 
 
 @functools.cache

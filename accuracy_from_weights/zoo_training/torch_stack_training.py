@@ -38,13 +38,7 @@ class PatchTables:
 class StackTraining(TorchTraining):
     """One training run of plain convolutional networks on one task.
 
-    Parameters
-    ----------
-    recipes, device
-        As of `TorchTraining`.
-    images : PreparedData
-    tables : PatchTables or None
-        Of the same images, laid out for an earlier group; None lays them out.
+    ``tables`` are those of the same images that an earlier group laid out; None lays them out.
     """
 
     def __init__(

@@ -26,12 +26,7 @@ _EVALUATED_AT_ONCE_ELSEWHERE = 32_768
 class VmapTraining(TorchTraining):
     """One training run of networks of any kind; each has its own task and schedule.
 
-    Parameters
-    ----------
-    recipes, device
-        As of `TorchTraining`.
-    tasks : sequence of PreparedData
-        One for each recipe; networks on one task share the object.
+    There is a task for each recipe; networks on one task share the object.
     """
 
     def __init__(

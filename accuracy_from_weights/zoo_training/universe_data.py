@@ -35,16 +35,10 @@ class UniverseData:
     """Stands for all tasks; each is made from its seed when it is asked for."""
 
     def facts(self, seed: int, kind: str | None = None, least_aim: float = 0.0) -> DataFacts:
-        """Return what a recipe may know of the task of a seed.
+        """Return what a recipe may know of a seed's task; by default the seed decides its kind.
 
-        Parameters
-        ----------
-        seed : int
-        kind : {"image", "table", "tokens", "signal"}, optional
-            By default the seed decides.
-        least_aim : float, default 0.0
-            Below 1. If the task aims at a lower accuracy above chance, the next seed whose task
-            does not takes its place.
+        If the task aims at a lower accuracy above chance than ``least_aim``, below 1, the next seed
+        whose task does not takes its place.
         """
         while least_aim and aim_of(seed, kind) < least_aim:
             seed += 1
@@ -64,10 +58,7 @@ class UniverseData:
     def task(self, task: Task) -> TaskData:
         """Make the task that a recipe names.
 
-        Raises
-        ------
-        ZooError
-            When the recipe is for a data set, or for another version of the universe.
+        A recipe for a data set, or for another version of the universe, raises `ZooError`.
         """
         if task.universe_seed is None:
             raise ZooError(

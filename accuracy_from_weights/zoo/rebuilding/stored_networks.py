@@ -35,13 +35,12 @@ _COMMON_SIZE = 28
 
 @dataclass(frozen=True, eq=False)
 class RunnableNetworks:
-    """Networks of one architecture that can be run.
+    """``k`` networks of one architecture that can be run.
 
     Attributes
     ----------
     rows : ndarray of shape (k,)
         Their rows in the zoo.
-    architecture : Architecture
     form : InputForm
         What they take.
     tensors : dict of str to ndarray of shape (k, ...)
@@ -77,33 +76,18 @@ def is_paper_architecture(stack: NetworkStack) -> bool:
     return shapes[:3] == convolutions and shapes[3][1] == 16
 
 
-def runnable_stored(network: StoredNetwork, first_row: int) -> RunnableNetworks | None:
-    """Return the checkpoints of a stored network as networks that can be run.
+def runnable_stored(network: StoredNetwork, first_row: int) -> Iterator[RunnableNetworks]:
+    """Yield the checkpoints of a stored network, unless its recipe is one of a later version.
 
-    Parameters
-    ----------
-    network : StoredNetwork
-    first_row : int
-        Row of its first checkpoint in the zoo; the others follow.
-
-    Returns
-    -------
-    RunnableNetworks or None
-        None when no recipe is recorded, as in a zoo that was imported.
+    They stand from ``first_row`` of the zoo on.
     """
-    if not network.header.get("recipe"):
-        return None
     try:
         recipe = NetworkRecipe.from_dict(network.header["recipe"])
     except ZooError:  # of a later version, with choices that this one does not know
-        return None
-    return RunnableNetworks(
-        rows=np.arange(first_row, first_row + len(network.header["steps"])),
-        architecture=recipe.architecture,
-        form=recipe.task.form,
-        tensors=network.weights,
-        task=recipe.task,
-    )
+        return
+    rows = np.arange(first_row, first_row + len(network.header["steps"]))
+    task = recipe.task
+    yield RunnableNetworks(rows, recipe.architecture, task.form, network.weights, task)
 
 
 def runnable_stack(
@@ -111,21 +95,9 @@ def runnable_stack(
 ) -> Iterator[RunnableNetworks]:
     """Yield those of the paper's networks whose activation is known, so that they can be run.
 
-    Parameters
-    ----------
-    stack : NetworkStack
-        Of k networks.
-    rows : ndarray of shape (k,)
-        Their rows in the zoo.
-    recipe : mapping of str to ndarray of shape (k,)
-        Their hyperparameters, named as in the published zoo.
-    dataset : str
-        Its name tells the size of the images where the hyperparameters do not.
-
-    Yields
-    ------
-    RunnableNetworks
-        One for each activation and size of images.
+    Each part of the stack has one activation and size of images. ``rows`` of the zoo, (k,), and the
+    columns of the recipe, named as in the published zoo, belong to the stack's k networks. The data
+    set's name tells the size of the images where the recipe does not.
     """
     activations = recipe.get("activation")
     if activations is None or not is_paper_architecture(stack):

@@ -27,18 +27,9 @@ _NOT_KEPT = "num_batches_tracked"
 
 
 def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
-    """Return the probe features of networks of one architecture.
+    """Return the probe features of k networks: (k, len(PROBE_NAMES)), float32.
 
-    Parameters
-    ----------
-    networks : RunnableNetworks
-        k of them.
-
-    Returns
-    -------
-    ndarray of shape (k, len(PROBE_NAMES)), float32
-        NaN throughout where an answer is not finite, or the tensors are not those of the
-        architecture.
+    NaN throughout where an answer is not finite, or the tensors are not those of the architecture.
     """
     spec = _spec(networks)
     inputs = np.concatenate(synthetic_inputs(spec))
@@ -52,20 +43,11 @@ def probe_networks(networks: RunnableNetworks) -> NDArray[np.float32]:
 def sample_networks(
     networks: RunnableNetworks, x: NDArray[np.generic], y: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return features of how networks of one architecture answer examples they were trained on.
+    """Return features of how k networks answer examples they were trained on.
 
-    Parameters
-    ----------
-    networks : RunnableNetworks
-        k of them, such as the checkpoints of one training.
-    x : ndarray of shape (n, *networks.form.shape)
-    y : ndarray of shape (n,)
-        Classes from 0 on. At most 256 examples are used, and fewer than 16 are too few.
-
-    Returns
-    -------
-    ndarray of shape (k, len(SAMPLE_NAMES)), float32
-        NaN as for `probe_networks`, and throughout where there are too few examples.
+    Inputs are (n, *networks.form.shape), classes (n,) from 0 on; at most 256 examples are used. The
+    features are (k, len(SAMPLE_NAMES)), float32: NaN as for `probe_networks`, and throughout where
+    there are fewer than 16 examples.
     """
     numbers = np.full((len(networks.rows), len(SAMPLE_NAMES)), np.nan, np.float32)
     if len(y) < SMALLEST_SAMPLE:

@@ -9,17 +9,9 @@ from torch import Tensor, nn
 class RecurrentLayer(nn.Module):
     """One LSTM or GRU layer; its weights have the names and the layout of ``nn.LSTM``.
 
-    Parameters
-    ----------
-    kind : {"lstm", "gru"}
-    features, width : int
-        Of the inputs and of the state.
-
-    Attributes
-    ----------
-    unrolled : bool
-        Whether to compute step by step with plain operations, which `torch.func.vmap` can stack;
-        by default PyTorch's own kernel runs.
+    It takes vectors of ``features`` numbers, and its state has ``width``. ``unrolled`` computes
+    step by step with plain operations, which `torch.func.vmap` can stack; by default PyTorch's own
+    kernel runs.
     """
 
     def __init__(self, kind: str, features: int, width: int) -> None:

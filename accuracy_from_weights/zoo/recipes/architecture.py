@@ -181,10 +181,7 @@ class Architecture:
     def sizes(self, size: int) -> tuple[int, ...]:
         """Return the height of a convolutional network's maps after each block, in pixels.
 
-        Raises
-        ------
-        ZooError
-            When the images are too small for the architecture.
+        Images that are too small for the architecture raise `ZooError`.
         """
         sizes = []
         left = size

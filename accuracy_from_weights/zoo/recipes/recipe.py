@@ -206,13 +206,7 @@ class NetworkRecipe:
         return np.full(n_steps, self.learning_rate)
 
     def check_fits(self, facts: DataFacts) -> None:
-        """Check that the recipe can be trained on a data set.
-
-        Raises
-        ------
-        ZooError
-            When the data set is another one, or too small.
-        """
+        """Raise `ZooError` where a data set is another one than the recipe's, or too small."""
         task = self.task
         if task.dataset != facts.name:
             raise ZooError(
@@ -236,10 +230,7 @@ class NetworkRecipe:
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkRecipe:
         """Turn the values of `to_dict` back into a recipe.
 
-        Raises
-        ------
-        ZooError
-            When values are missing, unknown or outside their range.
+        Values that are missing, unknown or outside their range raise `ZooError`.
         """
         parts = dict(values)
         task = parts.get("task")

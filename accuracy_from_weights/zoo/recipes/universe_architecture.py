@@ -51,16 +51,10 @@ def draw_idiom(rng: Draw) -> str:
 
 
 def draw_architecture(rng: Draw, form: InputForm, idiom: str, costliest: float) -> Architecture:
-    """Draw an architecture.
+    """Draw an architecture for inputs of a form, put together as one of `IDIOMS`.
 
-    Parameters
-    ----------
-    rng : Generator
-    form : InputForm
-        Of the inputs.
-    idiom : {"torch", "keras", "mixed"}
-    costliest : float
-        The most multiplications that one example may take; layers are narrowed until it does.
+    ``costliest`` are the most multiplications that one example may take; layers are narrowed until
+    it does.
     """
     kinds = dict(_KINDS[form.kind])
     if form.kind == "image" and form.size < _SMALLEST_OF_PAPER:

@@ -180,11 +180,7 @@ class WildRecipe(RecipeDistribution):
 def _draw_classes(rng: np.random.Generator, n_old: int) -> tuple[str, tuple[int, ...]]:
     """Draw 2 to 20 classes: some of the old ones, groups of them, or twice as many by a change.
 
-    Returns
-    -------
-    transform : str
-    label_map : tuple of int
-        See `Task`.
+    The transform and the label map are those of a `Task`.
     """
     transform = str(rng.choice(("none", "rotate", "invert"), p=(0.65, 0.2, 0.15)))
     n_available = n_old * (1 if transform == "none" else 2)

@@ -29,11 +29,9 @@ def frequencies(size: int) -> tuple[Floats, Floats]:
 def smooth_fields(
     rng: np.random.Generator, shape: tuple[int, ...], size: int, exponent: float
 ) -> Floats:
-    """Draw random fields whose amplitude falls with a power of the frequency, at unit variance.
+    """Draw fields, (*shape, size, size), whose amplitude falls with a power of the frequency.
 
-    Returns
-    -------
-    ndarray of shape (*shape, size, size), float32
+    They have unit variance.
     """
     across, down = frequencies(size)
     fall = (np.hypot(across, down) + 1.0 / size) ** -np.float32(exponent)
@@ -66,13 +64,7 @@ def blurred(images: Floats, width: float) -> Floats:
 def affine(
     rng: np.random.Generator, n: int, turn: float, scale: float, shift: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw how each image is turned, scaled, sheared and shifted.
-
-    Returns
-    -------
-    matrix : ndarray of shape (n, 2, 2)
-    offset : ndarray of shape (n, 2)
-    """
+    """Draw how images are turned, scaled, sheared, (n, 2, 2), and shifted, (n, 2)."""
     angle, size = turn * rng.standard_normal(n), np.exp(scale * rng.standard_normal(n))
     shear = scale * rng.standard_normal(n)
     cos, sin = np.cos(angle) * size, np.sin(angle) * size
@@ -83,16 +75,7 @@ def affine(
 def dabs(points: NDArray[np.float64], size: int) -> Floats:
     """Set a dab of ink at points, spread over the four pixels around each.
 
-    Parameters
-    ----------
-    points : ndarray of shape (n, k, 2)
-        x and y in [-1, 1]; those outside are lost.
-    size : int
-        Pixels of a side.
-
-    Returns
-    -------
-    ndarray of shape (n, size, size), float32
+    Points, (n, k, 2), are x and y in [-1, 1]; those outside are lost. The ink is (n, size, size).
     """
     n = len(points)
     wide = size + 2
@@ -114,20 +97,10 @@ def outlines(
     turn: NDArray[np.float64],
     size: int,
 ) -> Floats:
-    """Return how deep inside a shape each pixel lies, given its radius at every angle.
+    """Return how deep inside a shape each pixel lies: (n, size, size), float32.
 
-    Parameters
-    ----------
-    radii : ndarray of shape (n, angles)
-    centre : ndarray of shape (n, 2)
-    turn : ndarray of shape (n,)
-        Radians.
-    size : int
-
-    Returns
-    -------
-    ndarray of shape (n, size, size), float32
-        Radius of the outline less the pixel's distance from the centre: positive inside.
+    That is the radius of the outline, given at every angle as (n, angles), less the pixel's
+    distance from the centre, (n, 2). Shapes are turned by so many radians, (n,).
     """
     x, y = grid(size)
     n, n_angles = radii.shape

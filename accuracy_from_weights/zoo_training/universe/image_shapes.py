@@ -26,9 +26,7 @@ _POINTS = 22
 def strokes(draft: Draft, size: int) -> Floats:
     """Write characters of one to three curved strokes; a class may have several ways of writing.
 
-    Returns
-    -------
-    ndarray of shape (n, size, size), float32 in [0, 1]
+    The ink, (n, size, size), is float32 in [0, 1], as that of all families here.
     """
     rng = draft.rng
     apart, within = draft.separation(0.15, 14.0)

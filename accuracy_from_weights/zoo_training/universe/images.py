@@ -46,12 +46,7 @@ def most_examples(form: Mapping[str, object]) -> int:
 
 
 def make_examples(draft: Draft) -> NDArray[np.uint8]:
-    """Draw images.
-
-    Returns
-    -------
-    ndarray of shape (n, channels, size, size), uint8
-    """
+    """Draw images: (n, channels, size, size), uint8."""
     size, channels = (int(str(draft.facts[name])) for name in ("size", "channels"))
     if draft.family in SHAPE_FAMILIES:
         ink = SHAPE_FAMILIES[draft.family](draft, size)

@@ -34,13 +34,7 @@ def most_examples(form: Mapping[str, object]) -> int:
 
 
 def make_examples(draft: Draft) -> Floats:
-    """Draw signals.
-
-    Returns
-    -------
-    ndarray of shape (n, channels, length), float32
-        Each channel about standardised over the task.
-    """
+    """Draw signals, (n, channels, length), float32; each channel is about standardised."""
     rng = draft.rng
     channels, length = (int(str(draft.facts[name])) for name in ("channels", "length"))
     x = _FAMILIES[draft.family](draft, channels, length)

@@ -41,12 +41,7 @@ def most_examples(form: Mapping[str, object]) -> int:
 
 
 def make_examples(draft: Draft) -> Floats:
-    """Draw the rows of a table.
-
-    Returns
-    -------
-    ndarray of shape (n, columns), float32
-    """
+    """Draw the rows of a table: (n, columns), float32."""
     width = int(str(draft.facts["relevant_columns"]))
     if draft.family in _FROM_LABELS:
         values = _FROM_LABELS[draft.family](draft, width)

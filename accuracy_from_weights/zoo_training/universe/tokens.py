@@ -41,12 +41,9 @@ def most_examples(form: Mapping[str, object]) -> int:
 
 
 def make_examples(draft: Draft) -> Integers:
-    """Draw sequences, ended by padding where they differ in length.
+    """Draw sequences, (n, length), int64, ended by padding where they differ in length.
 
-    Returns
-    -------
-    ndarray of shape (n, length), int64
-        Tokens from 1 on; 0 is padding.
+    Tokens count from 1 on; 0 is padding.
     """
     length, vocabulary = (int(str(draft.facts[name])) for name in ("length", "vocabulary"))
     lengths = np.full(draft.n, length)
