@@ -43,18 +43,11 @@ def export_zoo(
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> None:
-    """Write a zoo in the published format.
+    """Write a zoo that this package built in the published format.
 
-    Parameters
-    ----------
-    zoo : str or Path
-        A folder that this package built.
-    folder : str or Path
-        Where to write ``weights.npy``, ``metrics.csv.gz`` and ``layout.csv``. A zoo in it is
-        replaced once the new one is complete.
-    dtype : {"float32", "float16"}, default "float32"
-    progress : callable, optional
-        Called with the checkpoints written and their number in all.
+    A zoo that is in the folder is replaced once the new one is complete: ``weights.npy``, in
+    float32 or float16, ``metrics.csv.gz`` and ``layout.csv``. ``progress`` is called with the
+    checkpoints written and their number in all.
 
     Raises
     ------
@@ -111,15 +104,8 @@ def import_zoo(
 ) -> ZooStore:
     """Convert a zoo in the published format to this package's format.
 
-    Stopped at any moment, the same call goes on.
-
-    Parameters
-    ----------
-    published : str or Path
-    folder : str or Path
-    dtype : {"float32", "float16"}, default "float32"
-    progress : callable, optional
-        Called with the networks written and their number in all.
+    Stopped at any moment, the same call goes on. ``progress`` is called with the networks written
+    and their number in all.
 
     Raises
     ------

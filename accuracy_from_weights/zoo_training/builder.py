@@ -257,4 +257,4 @@ def _train_batch(
     data: DataReference, recipes: list[NetworkRecipe], backend: str, device: str
 ) -> list[TrainedNetwork]:
     """Train a batch of networks in a worker."""
-    return list(train_networks(recipes, data.get(), device=device, backend=backend))
+    return list(train_networks(recipes, data(), device=device, backend=backend))

@@ -7,6 +7,7 @@ the zoo needs its folder.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import threading
@@ -14,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import joblib
 
@@ -25,12 +26,8 @@ ENGINES = ("local", "dask", "ray")
 _DASK_PLUGIN = "accuracy-from-weights-images"
 
 
-class DataReference(Protocol):
-    """Reference to the training data, which travels to a worker once and not with each task."""
-
-    def get(self) -> TrainingData:
-        """Return the training data, on the worker."""
-        ...
+DataReference = Callable[[], TrainingData]
+"""Returns the training data, which travels to a worker once and not with each task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,22 +66,10 @@ def open_engine(
 ) -> Iterator[Engine]:
     """Connect to a cluster, or start one on this machine, and hand it the training data.
 
-    Parameters
-    ----------
-    engine : {"local", "dask", "ray"}
-    data : TrainingData
-    n_jobs : int, default 1
-        Processes on this machine; -1 for one per core. A cluster at an address has its own number.
-    address : str, optional
-        Of a Dask scheduler or a Ray head; without one, a cluster of `n_jobs` workers is started on
-        this machine.
-
-    Raises
-    ------
-    ZooError
-        When the engine is unknown or the cluster does not answer.
-    MissingDependencyError
-        When the engine's library is not installed.
+    ``n_jobs`` are processes on this machine, -1 one per core; a cluster at an address has its own
+    number. The address is that of a Dask scheduler or a Ray head; without one, a cluster of so many
+    workers is started on this machine. An unknown engine, or a cluster that does not answer, raises
+    `ZooError`.
     """
     if engine not in ENGINES:
         raise ZooError(f"There is no engine {engine!r}. Choose one of {', '.join(ENGINES)}.")
@@ -101,22 +86,17 @@ def open_engine(
         yield opened
 
 
-@dataclass(frozen=True)
-class _Local:
-    """The training data itself; joblib maps large arrays into the memory of all processes."""
-
-    data: TrainingData
-    builder: int
-
-    def get(self) -> TrainingData:
-        _end_with(self.builder)
-        return self.data
-
-
 def _local(data: TrainingData, n_jobs: int) -> Engine:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    return Engine(n_jobs, _Local(data, os.getpid()), (BrokenProcessPool,), "loky", {})
+    # joblib maps large arrays into the memory of all processes.
+    reference = functools.partial(_data_of_builder, data, os.getpid())
+    return Engine(n_jobs, reference, (BrokenProcessPool,), "loky", {})
+
+
+def _data_of_builder(data: TrainingData, builder: int) -> TrainingData:
+    _end_with(builder)
+    return data
 
 
 _watched: set[int] = set()
@@ -139,18 +119,13 @@ def _end_with(builder: int) -> None:
     threading.Thread(target=watch, name="builder-watch", daemon=True).start()
 
 
-@dataclass(frozen=True)
-class _OnDaskWorker:
-    """The training data that each Dask worker was given when it joined."""
+def _data_of_dask_worker() -> TrainingData:
+    """Return the training data that each Dask worker was given when it joined."""
+    from distributed import get_worker
 
-    plugin: str
-
-    def get(self) -> TrainingData:
-        from distributed import get_worker
-
-        plugin: Any = get_worker().plugins[self.plugin]
-        data: TrainingData = plugin.data
-        return data
+    plugin: Any = get_worker().plugins[_DASK_PLUGIN]
+    data: TrainingData = plugin.data
+    return data
 
 
 @contextlib.contextmanager
@@ -177,20 +152,15 @@ def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[E
     with client:
         client.register_plugin(Images(data))
         lost = (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError)
-        yield Engine(-1, _OnDaskWorker(_DASK_PLUGIN), lost, "dask", {"client": client})
+        yield Engine(-1, _data_of_dask_worker, lost, "dask", {"client": client})
 
 
-@dataclass(frozen=True)
-class _InRayStore:
-    """The training data in Ray's store of shared objects."""
+def _data_in_ray_store(reference: Any) -> TrainingData:
+    """Return the training data in Ray's store of shared objects."""
+    import ray
 
-    reference: Any
-
-    def get(self) -> TrainingData:
-        import ray
-
-        data: TrainingData = ray.get(self.reference)
-        return data
+    data: TrainingData = ray.get(reference)
+    return data
 
 
 @contextlib.contextmanager
@@ -219,7 +189,7 @@ def _ray(data: TrainingData, n_workers: int, address: str | None) -> Iterator[En
         except (OSError, ValueError, RuntimeError) as error:
             raise _no_answer("Ray", address, error) from error
     try:
-        reference = _InRayStore(ray.put(data))
+        reference = functools.partial(_data_in_ray_store, ray.put(data))
         n_jobs = max(1, int(ray.cluster_resources().get("CPU", 1)))
         lost = (ray.exceptions.RayError,)
         yield Engine(n_jobs, reference, lost, "accuracy-from-weights-ray", {})

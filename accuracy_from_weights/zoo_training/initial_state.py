@@ -73,7 +73,7 @@ def _vector(
 def _matrix(
     rng: np.random.Generator, name: str, shapes: Mapping[str, Shape], recipe: NetworkRecipe
 ) -> NDArray[np.floating]:
-    """Draw a kernel or an embedding."""
+    """Draw a kernel the way Keras and PyTorch do, or an embedding."""
     shape, initialiser = shapes[name], recipe.initialiser
     if name.startswith("embedding"):
         if initialiser == "keras_default":
@@ -85,26 +85,16 @@ def _matrix(
         return rng.uniform(-1.0, 1.0, shape) / math.sqrt(math.prod(seen[1:]))
     if "weight_hh" in name:
         return _orthogonal(rng, shape)
-    return initial_kernel(rng, shape, initialiser, recipe.init_std)
-
-
-def initial_kernel(
-    rng: np.random.Generator, shape: Shape, initialiser: str, init_std: float
-) -> NDArray[np.float32]:
-    """Draw an initial kernel, (out, in, *spatial), the way Keras does.
-
-    ``in`` counts the inputs that one output sees; ``init_std`` is the standard deviation of
-    RandomNormal and TruncatedNormal.
-    """
     n = math.prod(shape)
     receptive = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
     if initialiser == "orthogonal":
         return _orthogonal(rng, shape)
+    values: NDArray[np.floating]
     if initialiser == "RandomNormal":
-        values = init_std * rng.standard_normal(n)
+        values = recipe.init_std * rng.standard_normal(n)
     elif initialiser == "TruncatedNormal":
-        values = init_std * _cut_normal(rng, n)
+        values = recipe.init_std * _cut_normal(rng, n)
     elif initialiser == "glorot_normal":
         values = math.sqrt(2.0 / (fan_in + fan_out)) / _CUT_NORMAL_STD * _cut_normal(rng, n)
     elif initialiser == "he_normal":
@@ -113,14 +103,12 @@ def initial_kernel(
         values = math.sqrt(6.0 / (fan_in + fan_out)) * rng.uniform(-1.0, 1.0, n)
     elif initialiser == "he_uniform":
         values = math.sqrt(6.0 / fan_in) * rng.uniform(-1.0, 1.0, n)
-    elif initialiser == "torch_default":
-        values = rng.uniform(-1.0, 1.0, n) / math.sqrt(fan_in)
     else:
         raise ZooError(
             f"{initialiser!r} is no initialiser that this version knows. Install a newer "
             "accuracy-from-weights."
         )
-    return values.reshape(shape).astype(np.float32)
+    return values.reshape(shape)
 
 
 def _cut_normal(rng: np.random.Generator, n: int) -> NDArray[np.float64]:

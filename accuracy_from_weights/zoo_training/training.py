@@ -100,12 +100,8 @@ TrainingData = ImageData | UniverseData
 def load_backend(backend: str, device: str) -> Any:
     """Import the module that trains with a framework, and check that the device is there.
 
-    Raises
-    ------
-    ZooError
-        When the backend is unknown, or PyTorch cannot use the device.
-    MissingDependencyError
-        When the backend's framework is not installed.
+    An unknown backend, or a device that PyTorch cannot use, raises `ZooError`; a framework that is
+    not installed raises `MissingDependencyError`.
     """
     if backend not in _BACKENDS:
         raise ZooError(f"{backend!r} is no backend; use one of {sorted(_BACKENDS)}.")

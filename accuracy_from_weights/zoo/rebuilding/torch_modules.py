@@ -72,16 +72,26 @@ class _Block(nn.Module):
         return self.activation(norm(x))
 
 
-class _ConvolutionBlock(_Block):
+class _Convolutions(_Block):
+    """Part of a convolutional network: the strides, the padding and the pooling of a block."""
+
+    def __init__(self, a: Architecture, dims: int, stride: int) -> None:
+        super().__init__(a, dims)
+        self._step = 1 if a.pooling != "none" else stride
+        self._pad = a.kernel_size // 2 if a.padding == "same" else 0
+        self.pool: nn.Module = nn.Identity()
+        if stride > 1 and a.pooling != "none":
+            self.pool = (_MAX_POOLS if a.pooling == "max" else _AVERAGE_POOLS)[dims](2)
+
+
+class _ConvolutionBlock(_Convolutions):
     """Convolution, normalisation and activation, pooling, dropout."""
 
     def __init__(self, a: Architecture, dims: int, depth: int, width: int, stride: int) -> None:
-        super().__init__(a, dims)
-        pad = a.kernel_size // 2 if a.padding == "same" else 0
-        step = 1 if a.pooling != "none" else stride
-        self.conv = _CONVOLUTIONS[dims](depth, width, a.kernel_size, step, pad, bias=a.has_bias)
+        super().__init__(a, dims, stride)
+        kind, side = _CONVOLUTIONS[dims], a.kernel_size
+        self.conv = kind(depth, width, side, self._step, self._pad, bias=a.has_bias)
         self.norm = self._normalisation(width)
-        self.pool = _pool(a, dims, stride)
 
     def only_evaluate(self) -> None:
         super().only_evaluate()
@@ -105,21 +115,19 @@ class _DenseBlock(_Block):
         return self.drop(self._activated(self.norm, self.dense(x)))
 
 
-class _ResidualBlock(_Block):
+class _ResidualBlock(_Convolutions):
     """Two convolutions with a skip connection, a 1 by 1 convolution where the shapes differ."""
 
     def __init__(self, a: Architecture, dims: int, depth: int, width: int, stride: int) -> None:
-        super().__init__(a, dims)
+        super().__init__(a, dims, stride)
         side, kind = a.kernel_size, _CONVOLUTIONS[dims]
-        step = 1 if a.pooling != "none" else stride
-        self.conv1 = kind(depth, width, side, step, side // 2, bias=a.has_bias)
+        self.conv1 = kind(depth, width, side, self._step, side // 2, bias=a.has_bias)
         self.norm1 = self._normalisation(width)
         self.conv2 = kind(width, width, side, 1, side // 2, bias=a.has_bias)
         self.norm2 = self._normalisation(width)
-        self.pool = _pool(a, dims, stride)
         self.shortcut: nn.Module = nn.Identity()
         if a.has_shortcut(depth, width, stride):
-            self.shortcut = kind(depth, width, 1, step)
+            self.shortcut = kind(depth, width, 1, self._step)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self._activated(self.norm1, self.conv1(x))
@@ -127,17 +135,15 @@ class _ResidualBlock(_Block):
         return self.drop(self.pool(self.activation(inner)))
 
 
-class _SeparableBlock(_Block):
+class _SeparableBlock(_Convolutions):
     """A depthwise convolution, then a 1 by 1 convolution across channels."""
 
     def __init__(self, a: Architecture, dims: int, depth: int, width: int, stride: int) -> None:
-        super().__init__(a, dims)
-        pad, kind = a.kernel_size // 2 if a.padding == "same" else 0, _CONVOLUTIONS[dims]
-        step = 1 if a.pooling != "none" else stride
-        self.depthwise = kind(depth, depth, a.kernel_size, step, pad, groups=depth)
+        super().__init__(a, dims, stride)
+        kind, side = _CONVOLUTIONS[dims], a.kernel_size
+        self.depthwise = kind(depth, depth, side, self._step, self._pad, groups=depth)
         self.pointwise = kind(depth, width, 1, bias=a.has_bias)
         self.norm = self._normalisation(width)
-        self.pool = _pool(a, dims, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self._activated(self.norm, self.pointwise(self.depthwise(x)))
@@ -182,12 +188,6 @@ class _RecurrentBlock(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.rnn(x))
-
-
-def _pool(a: Architecture, dims: int, stride: int) -> nn.Module:
-    if stride == 1 or a.pooling == "none":
-        return nn.Identity()
-    return _MAX_POOLS[dims](2) if a.pooling == "max" else _AVERAGE_POOLS[dims](2)
 
 
 class PlainModule(nn.Module):
@@ -309,7 +309,6 @@ class PlainModule(nn.Module):
             x = x.mT
         if self._head == "last":
             return x[..., -1]
-        x = x.flatten(1) if self._head == "flatten" else x.flatten(2)
         if self._head == "flatten":
-            return x
-        return x.amax(2) if self._head == "max" else x.mean(2)
+            return x.flatten(1)
+        return x.flatten(2).amax(2) if self._head == "max" else x.flatten(2).mean(2)

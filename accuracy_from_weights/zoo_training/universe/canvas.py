@@ -123,13 +123,11 @@ def soft_step(depth: Floats, size: int) -> Floats:
 
 
 def rolled(images: Floats, shift: Integers) -> Floats:
-    """Shift each image, shape (n, ..., size, size), by whole pixels (n, 2), around the edges."""
+    """Shift images, (n, channels, size, size), by whole pixels, (n, 2), around the edges."""
     size = images.shape[-1]
     steps = np.arange(size)
     rows = (steps - shift[:, 0, None]) % size
     columns = (steps - shift[:, 1, None]) % size
-    if images.ndim == 3:
-        return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]]
     channels = np.arange(images.shape[1])[:, None, None]
     return images[
         np.arange(len(images))[:, None, None, None],
