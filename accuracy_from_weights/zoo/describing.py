@@ -37,7 +37,8 @@ def describe_pieces(
 ) -> dict[str, Any]:
     """Describe checkpoints of a zoo.
 
-    Only features are gathered here; weights are in memory one piece a process.
+    Only features are gathered here; weights are in memory one piece a process, and the result does
+    not depend on the number of processes.
 
     Parameters
     ----------
@@ -46,13 +47,10 @@ def describe_pieces(
     kept : ndarray of bool, shape (n,)
         Which checkpoints to describe; rows of NaN stand for others.
     n_jobs : int, default 1
-        Processes; -1 for one a core. The result does not depend on it.
     count : callable, optional
         Called with the number of checkpoints of each piece that are described.
-    probes : bool, default False
-        Whether to run the networks, too, on synthetic inputs.
-    examples : callable, optional
-        Asks each network about some of the examples that it was trained on.
+    probes, examples
+        As of `reading.read_zoo`.
 
     Returns
     -------
@@ -61,11 +59,6 @@ def describe_pieces(
         ``sample``, matrices with a row for each checkpoint (rows of NaN where a network is not the
         paper's or it is not known how to run it, None where there is no other row), and
         ``fingerprint``, the SHA-256 over metrics and weights.
-
-    Raises
-    ------
-    MissingDependencyError
-        When probes are asked for and PyTorch is not installed.
     """
     if probes or examples is not None:
         with needs("Running a zoo's networks needs PyTorch", extra="torch"):

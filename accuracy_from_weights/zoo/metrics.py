@@ -108,12 +108,11 @@ def read_metrics(folder: Path) -> ZooMetrics:
     return ZooMetrics(runs, steps, **measured, recipe=recipe, digest=digest)
 
 
-def write_metrics(path: Path, header: list[str], rows: Iterator[list[object]]) -> int:
-    """Write metrics, gzip-compressed, the rows numbered as the authors' are; return their number.
+def write_metrics(path: Path, header: list[str], rows: Iterator[list[object]]) -> None:
+    """Write metrics, gzip-compressed, the rows numbered as the authors' are.
 
     The same rows always give the same bytes: the time of writing is left out.
     """
-    count = 0
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
@@ -121,10 +120,8 @@ def write_metrics(path: Path, header: list[str], rows: Iterator[list[object]]) -
     ):
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["", *header])
-        for row in rows:
-            writer.writerow([count, *row])
-            count += 1
-    return count
+        for number, row in enumerate(rows):
+            writer.writerow([number, *row])
 
 
 def _read_columns(path: Path) -> tuple[dict[str, NDArray[np.bytes_]], str]:

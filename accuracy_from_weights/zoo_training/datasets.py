@@ -15,7 +15,8 @@ from accuracy_from_weights.zoo_training.idx import is_idx_folder, read_idx_folde
 from accuracy_from_weights.zoo_training.training import ImageData
 
 Images = NDArray[np.generic]
-_Parts = tuple[Images, Images, Images, Images]
+_Parts = tuple[Images, ...]
+"""Images and labels to train on, then those to test on."""
 
 DEBIAN_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 """Where Debian packages (here ``dataset-fashion-mnist``) put their idx files."""
@@ -154,12 +155,11 @@ def _read_npz(path: Path) -> _Parts:
                 raise ZooError(
                     f"{path} lacks the arrays {', '.join(missing)}; it needs {', '.join(_ARRAYS)}."
                 )
-            x_train, y_train, x_test, y_test = (archive[name] for name in _ARRAYS)
+            return tuple(archive[name] for name in _ARRAYS)
     except DamagedArchiveError as error:
         raise UnreadableFileError(
             f"{path} is not a complete .npz file of plain arrays: {error}."
         ) from error
-    return x_train, y_train, x_test, y_test
 
 
 def _download(source: str, name: str) -> _Parts:
@@ -202,8 +202,8 @@ def _download(source: str, name: str) -> _Parts:
 
 def _from_keras(name: str) -> _Parts:
     module = importlib.import_module(f"keras.datasets.{name}")
-    (x_train, y_train), (x_test, y_test) = module.load_data()
-    return x_train, y_train, x_test, y_test
+    train, test = module.load_data()
+    return *train, *test
 
 
 def _from_torchvision(name: str) -> _Parts:
@@ -216,8 +216,7 @@ def _from_torchvision(name: str) -> _Parts:
         x = np.asarray(data.data)
         labels = data.labels if name == "SVHN" else data.targets
         parts += [x.transpose(0, 2, 3, 1) if name == "SVHN" else x, np.asarray(labels)]
-    x_train, y_train, x_test, y_test = parts
-    return x_train, y_train, x_test, y_test
+    return tuple(parts)
 
 
 def _number_classes(

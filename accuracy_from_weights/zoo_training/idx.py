@@ -30,7 +30,7 @@ def is_idx_folder(folder: Path) -> bool:
     return folder.is_dir() and all(_file(folder, stem) for stem in _STEMS)
 
 
-def read_idx_folder(folder: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+def read_idx_folder(folder: Path) -> tuple[Bytes, ...]:
     """Read images (n, height, width) and labels (n,), those to train on before those to test on.
 
     A file that is missing or damaged raises `UnreadableFileError`.
@@ -43,7 +43,7 @@ def read_idx_folder(folder: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
                 f"{folder} holds no file {stem}-idx*-ubyte, packed with gzip or not."
             )
         parts.append(read_idx(path))
-    return parts[0], parts[1], parts[2], parts[3]
+    return tuple(parts)
 
 
 def read_idx(path: Path) -> Bytes:

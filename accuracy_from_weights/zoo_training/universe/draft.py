@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ class Draft:
     ease: float
     aim: float = 0.0
     unknowable: float = 0.0
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -92,16 +93,9 @@ class Draft:
         """Return how far classes lie apart, and how much examples of one class differ.
 
         Both are relative to the range of what is varied. The ratio of the two follows from the
-        ease; which of them is large is left to chance.
-
-        Parameters
-        ----------
-        hardest, easiest : float
-            The ratio of two classes at ease 0 and 1.
-        widest : float, default 0.3
-            Upper limit of the spread within a class.
-        dimensions : int, default 8
-            How many numbers are varied: the fewer, the closer lie many classes.
+        ease, from ``hardest`` at 0 to ``easiest`` at 1; which of them is large is left to chance.
+        ``widest`` limits the spread within a class. The fewer ``dimensions`` are varied, the closer
+        lie many classes.
         """
         ratio = self.between(hardest, easiest) * self.crowding(dimensions)
         apart = min(self.uniform(0.4, 1.0), ratio * widest)
@@ -112,13 +106,9 @@ class Draft:
         return (self.n_classes / 2) ** (1 / max(dimensions, 1))
 
     def spread(self, apart: float, *shape: int) -> NDArray[np.float64]:
-        """Draw one array of numbers in [0, 1] for each class, each number spread over the classes.
+        """Draw numbers in [0, 1] for each class, (n_classes, *shape), each spread over the classes.
 
         A Latin hypercube: no two classes agree in any number, except where `apart` is small.
-
-        Returns
-        -------
-        ndarray of shape (n_classes, *shape)
         """
         rank = np.argsort(self.rng.random((self.n_classes, *shape)), axis=0)
         own = (rank + self.rng.uniform(0.25, 0.75, rank.shape)) / self.n_classes
@@ -138,27 +128,17 @@ class Draft:
     def candidates(self, most: float = 2.0) -> int:
         """Return how many examples a teacher is shown: more in easy tasks, for it to choose from.
 
-        Parameters
-        ----------
-        most : float, default 2.0
-            As a multiple of the examples wanted, at ease 1.
+        At ease 1 there are ``most`` times the examples wanted.
         """
         return round(self.n * (1.0 + (most - 1.0) * self.ease))
 
     def choose_by_scores(self, scores: NDArray[np.float64], noise: float) -> Integers:
         """Let the highest of each candidate's scores name its class, at about the shares wanted.
 
-        Parameters
-        ----------
-        scores : ndarray of shape (candidates, n_classes)
-            In double precision, so that machines hardly ever disagree about the highest.
-        noise : float
-            Standard deviation of what is added to scores of unit variance.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            The candidates kept: of each class, those whose two highest scores differ most.
+        The scores, (candidates, n_classes), are in double precision, so that machines hardly ever
+        disagree about the highest. ``noise`` is the standard deviation of what is added to scores
+        of unit variance. Returned are the candidates kept, (n,): of each class, those whose two
+        highest scores differ most.
         """
         scores = scores - scores.mean(axis=1, keepdims=True)
         scores = (scores - scores.mean(axis=0)) / scores.std()
@@ -192,15 +172,7 @@ def draw_class_count(rng: np.random.Generator, kind: str, family: str) -> int:
 
 
 def draw_sizes(rng: np.random.Generator, n_classes: int, most: int) -> tuple[int, int]:
-    """Draw how many examples there are to train on and to test on.
-
-    Parameters
-    ----------
-    rng : Generator
-    n_classes : int
-    most : int
-        Limit of both together, where single examples are large.
-    """
+    """Draw how many examples there are to train on and to test on, at most ``most`` together."""
     n_test = 2000 if n_classes > 20 else int(rng.integers(1000, 2001))
     low = max(_FEWEST_EXAMPLES, 12 * n_classes)
     high = max(low, min(_MOST_EXAMPLES, most - n_test))

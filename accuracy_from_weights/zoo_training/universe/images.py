@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ _MOST_VALUES = 9_000_000
 """All pixels of a task together: larger images come in smaller numbers."""
 
 
-def draw_form(rng: np.random.Generator) -> dict[str, object]:
+def draw_form(rng: np.random.Generator) -> dict[str, Any]:
     """Draw the size of images and whether they have colours."""
     return {
         "size": int(rng.choice(_SIZES, p=_SIZE_SHARES)),
@@ -40,14 +41,14 @@ def draw_form(rng: np.random.Generator) -> dict[str, object]:
     }
 
 
-def most_examples(form: Mapping[str, object]) -> int:
+def most_examples(form: Mapping[str, Any]) -> int:
     """Return how many images a task may have: fewer where they are large."""
-    return _MOST_VALUES // (int(str(form["size"])) ** 2 * int(str(form["channels"])))
+    return _MOST_VALUES // (form["size"] ** 2 * form["channels"])
 
 
 def make_examples(draft: Draft) -> NDArray[np.uint8]:
     """Draw images: (n, channels, size, size), uint8."""
-    size, channels = (int(str(draft.facts[name])) for name in ("size", "channels"))
+    size, channels = draft.facts["size"], draft.facts["channels"]
     if draft.family in SHAPE_FAMILIES:
         ink = SHAPE_FAMILIES[draft.family](draft, size)
         x = _coloured(draft, ink, channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ FAMILIES = {
 """How often each family is drawn."""
 
 
-def draw_form(rng: np.random.Generator) -> dict[str, object]:
+def draw_form(rng: np.random.Generator) -> dict[str, Any]:
     """Draw the number of channels and of samples in time."""
     return {
         "channels": int(rng.choice([1, 2, 3], p=[0.5, 0.2, 0.3])),
@@ -28,15 +29,15 @@ def draw_form(rng: np.random.Generator) -> dict[str, object]:
     }
 
 
-def most_examples(form: Mapping[str, object]) -> int:
+def most_examples(form: Mapping[str, Any]) -> int:
     """Return how many signals a task may have: fewer where they are long."""
-    return 1_200_000 // (int(str(form["length"])) * int(str(form["channels"])))
+    return 1_200_000 // (form["length"] * form["channels"])
 
 
 def make_examples(draft: Draft) -> Floats:
     """Draw signals, (n, channels, length), float32; each channel is about standardised."""
     rng = draft.rng
-    channels, length = (int(str(draft.facts[name])) for name in ("channels", "length"))
+    channels, length = draft.facts["channels"], draft.facts["length"]
     x = _FAMILIES[draft.family](draft, channels, length)
     x = x / (x.std() + 1e-9)
     hard = 1.1 - draft.ease

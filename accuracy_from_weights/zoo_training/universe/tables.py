@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ FAMILIES = {
 _MOST_COLUMNS = 120
 
 
-def draw_form(rng: np.random.Generator) -> dict[str, object]:
+def draw_form(rng: np.random.Generator) -> dict[str, Any]:
     """Draw how many columns matter, how many do not, and how many hold categories."""
     relevant = round(math.exp(rng.uniform(math.log(2), math.log(30))))
     return {
@@ -35,14 +36,14 @@ def draw_form(rng: np.random.Generator) -> dict[str, object]:
     }
 
 
-def most_examples(form: Mapping[str, object]) -> int:
+def most_examples(form: Mapping[str, Any]) -> int:
     """Return how many rows a table may have: no limit of its own."""
     return 10_000
 
 
 def make_examples(draft: Draft) -> Floats:
     """Draw the rows of a table: (n, columns), float32."""
-    width = int(str(draft.facts["relevant_columns"]))
+    width = draft.facts["relevant_columns"]
     if draft.family in _FROM_LABELS:
         values = _FROM_LABELS[draft.family](draft, width)
         columns = [_delivered(draft, column) for column in values.T]
@@ -185,7 +186,7 @@ def _cells(draft: Draft, values: Doubles) -> Doubles:
 
 def _categories(draft: Draft, column: Doubles) -> NDArray[np.int64] | None:
     """Turn a column into categories, as often as the task has them."""
-    if not draft.chance(float(str(draft.facts["categorical_share"]))):
+    if not draft.chance(draft.facts["categorical_share"]):
         return None
     rng = draft.rng
     n_levels = int(rng.integers(2, 9))
@@ -222,7 +223,7 @@ def _irrelevant(draft: Draft, values: Doubles) -> list[Doubles]:
     """Draw columns that say nothing, or only again what others say."""
     rng = draft.rng
     columns = []
-    for _ in range(int(str(draft.facts["irrelevant_columns"]))):
+    for _ in range(draft.facts["irrelevant_columns"]):
         column = rng.standard_normal(draft.n)
         if draft.chance(0.25):
             column = values @ rng.standard_normal(values.shape[1]) + 0.3 * column

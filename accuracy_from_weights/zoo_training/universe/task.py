@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +30,7 @@ _UNKNOWABLE = 0.15
 """How often some labels are nobody's to know."""
 
 
-class _Kind(Protocol):
-    """What the module of a kind offers."""
-
-    FAMILIES: dict[str, float]
-
-    def draw_form(self, rng: np.random.Generator) -> dict[str, object]: ...
-
-    def most_examples(self, form: Mapping[str, object]) -> int: ...
-
-    def make_examples(self, draft: Draft) -> NDArray[np.generic]: ...
-
-
-_KINDS: dict[str, _Kind] = {"image": images, "table": tables, "tokens": tokens, "signal": signals}
+_KINDS: dict[str, Any] = {"image": images, "table": tables, "tokens": tokens, "signal": signals}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +61,7 @@ class TaskData:
     y_test: Integers
     n_classes: int
     vocabulary: int | None
-    facts: dict[str, object]
+    facts: dict[str, Any]
 
 
 def make_task(seed: int, kind: str | None = None) -> TaskData:
@@ -212,7 +199,6 @@ def _split(draft: Draft, kind: str, x: NDArray[np.generic]) -> TaskData:
         "n_test": len(x) - n_train,
         "largest_class": round(largest, 4),
     }
-    vocabulary = facts.get("vocabulary")
     return TaskData(
         kind=kind,
         x_train=x[:n_train],
@@ -220,6 +206,6 @@ def _split(draft: Draft, kind: str, x: NDArray[np.generic]) -> TaskData:
         x_test=x[n_train:],
         y_test=labels[n_train:],
         n_classes=len(known),
-        vocabulary=vocabulary if isinstance(vocabulary, int) else None,
+        vocabulary=facts.get("vocabulary"),
         facts=facts,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ _GROUPS = 16
 """Chains move between so many groups of tokens at most."""
 
 
-def draw_form(rng: np.random.Generator) -> dict[str, object]:
+def draw_form(rng: np.random.Generator) -> dict[str, Any]:
     """Draw the vocabulary, the longest sequence, and whether sequences differ in length."""
     return {
         "vocabulary": round(math.exp(rng.uniform(math.log(8), math.log(200)))),
@@ -35,9 +36,9 @@ def draw_form(rng: np.random.Generator) -> dict[str, object]:
     }
 
 
-def most_examples(form: Mapping[str, object]) -> int:
+def most_examples(form: Mapping[str, Any]) -> int:
     """Return how many sequences a task may have: fewer where they are long."""
-    return 350_000 // int(str(form["length"]))
+    return 350_000 // form["length"]
 
 
 def make_examples(draft: Draft) -> Integers:
@@ -45,7 +46,7 @@ def make_examples(draft: Draft) -> Integers:
 
     Tokens count from 1 on; 0 is padding.
     """
-    length, vocabulary = (int(str(draft.facts[name])) for name in ("length", "vocabulary"))
+    length, vocabulary = draft.facts["length"], draft.facts["vocabulary"]
     lengths = np.full(draft.n, length)
     if draft.facts["padded"]:
         shortest = max(6, round(length * draft.uniform(0.3, 0.8)))
