@@ -7,6 +7,7 @@ to read, and holds no weights itself.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,28 +209,24 @@ def _metrics_of(
     """Return the metrics of all networks; each recipe is repeated for its checkpoints."""
 
     def history(name: str) -> Floats:
-        values = [value for header in headers for value in header["history"][name]]
-        return np.array([np.nan if value is None else value for value in values])
+        return np.array([value for header in headers for value in header["history"][name]], float)
 
-    names = list(dict.fromkeys(name for header in headers for name in header["hyperparameters"]))
+    settings = [header["hyperparameters"] for header in headers]
     recipe = {
-        name: np.repeat(
-            column_of([header["hyperparameters"].get(name) for header in headers]), counts
-        )
-        for name in names
+        name: np.repeat(column_of([own.get(name) for own in settings]), counts)
+        for name in dict.fromkeys(itertools.chain(*settings))
     }
     # Two zoos of one data set may be read together: seed and family keep their runs apart.
     family = plan.get("recipe", {}).get("family", "")
     runs = [
         header.get("run")
-        or f"{header['hyperparameters'].get('dataset', '')}/{family}-{plan.get('seed', 0)}/"
-        f"{header['index']:06d}"
-        for header in headers
+        or f"{own.get('dataset', '')}/{family}-{plan.get('seed', 0)}/{header['index']:06d}"
+        for header, own in zip(headers, settings, strict=True)
     ]
     digest = hashlib.sha256(repr(sorted(plan.items())).encode()).hexdigest()
     return ZooMetrics(
         runs=np.repeat(np.array(runs), counts),
-        steps=np.array([float(step) for header in headers for step in header["steps"]]),
+        steps=np.array([step for header in headers for step in header["steps"]], float),
         **{name: history(name) for name in MEASURED},
         recipe=recipe,
         digest=digest,
@@ -240,4 +237,4 @@ def column_of(values: list[Any]) -> NDArray[np.generic]:
     """Return hyperparameters as numbers (NaN if missing) or strings (empty if missing)."""
     if any(isinstance(value, str) for value in values):
         return np.array(["" if value is None else str(value) for value in values])
-    return np.array([np.nan if value is None else float(value) for value in values])
+    return np.array(values, float)

@@ -298,19 +298,14 @@ def thinned_rows(runs: NDArray[np.str_], steps: Floats, most: int) -> NDArray[np
 def concatenate(tables: Sequence[ZooTable], names: Sequence[str] | None = None) -> ZooTable:
     """Return one table of all rows of several tables.
 
-    Parameters
-    ----------
-    tables : sequence of ZooTable
-        At least one.
-    names : sequence of str, optional
-        A name for each, put before its runs where two of them call their runs by the same names.
-        Defaults to their numbers.
+    Each table's name, by default its number, is put before its runs where two of them call their
+    runs by the same names. Tables without probes, or the paper's statistics, have rows of NaN in
+    their place.
 
     Raises
     ------
     ZooError
-        When their features or probes are not the same ones. Tables without probes, or the paper's
-        statistics, have rows of NaN in their place.
+        When their features or probes are not the same ones.
     """
     first = tables[0]
     probe_names = [table.probe_names for table in tables if table.probes is not None]

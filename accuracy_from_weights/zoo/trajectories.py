@@ -11,19 +11,11 @@ _ROUNDING = 1e-6
 
 
 def progress_of(table: ZooTable) -> NDArray[np.float64]:
-    """Return the share of its run's planned training that each checkpoint has done.
+    """Return the share of its run's planned training that each checkpoint has done: (n,).
 
-    Parameters
-    ----------
-    table : ZooTable
-        The epochs planned are its hyperparameter ``epochs``; where that is missing, the step of
-        the run's last checkpoint.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Fractions in [0, 1]; 1 for runs of which nothing but the untrained network is known, NaN
-        where steps are unknown.
+    The epochs planned are a table's hyperparameter ``epochs``; where that is missing, the step of
+    the run's last checkpoint. Runs of which nothing but the untrained network is known have 1,
+    checkpoints of unknown steps NaN.
     """
     _, run = np.unique(table.runs, return_inverse=True)
     last = np.zeros(run.max() + 1)

@@ -123,7 +123,7 @@ def train_networks(
     """Train networks, several at once where they have one architecture and one schedule.
 
     A network's weights do not depend on the company it is trained in, nor on the device, up to
-    rounding.
+    rounding. Networks come in the order in which they are done.
 
     Parameters
     ----------
@@ -134,18 +134,10 @@ def train_networks(
         Where PyTorch trains, for example ``"cuda"``. The Keras backend trains where Keras does.
     backend : {"torch", "keras"}, default "torch"
 
-    Yields
-    ------
-    TrainedNetwork
-        One for each recipe, in the order in which they are done.
-
     Raises
     ------
     ZooError
-        When the backend is unknown, PyTorch cannot use the device, or a recipe does not fit the
-        data.
-    MissingDependencyError
-        When the backend's framework is not installed.
+        When a recipe does not fit the data; else as `load_backend`.
     """
     trainer = load_backend(backend, device)
     if isinstance(data, ImageData):
