@@ -14,7 +14,6 @@ from flwr.serverapp.strategy import Strategy
 from accuracy_from_weights.callbacks.base import Predictor
 from accuracy_from_weights.callbacks.judging import Judge
 from accuracy_from_weights.errors import flag, invalid_argument, number_between, warn
-from accuracy_from_weights.integrations.update_selection import leave_out
 from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class AccuracyFromWeights(Strategy):
         replies = list(replies)
         judged = [reply for reply in replies if not reply.has_error()]
         estimates = [self._estimate_reply(reply) for reply in judged]
-        out = leave_out(estimates, self.bound, self.below_best, self.only_sound)
+        out = _leave_out(estimates, self.bound, self.below_best, self.only_sound)
         round_updates = [
             Update(server_round, reply.metadata.src_node_id, estimate, left_out)
             for reply, estimate, left_out in zip(judged, estimates, out, strict=True)
@@ -201,3 +200,37 @@ class AccuracyFromWeights(Strategy):
             numbers["_in_family"] = float(whole.in_family)
         for suffix, value in numbers.items():
             metrics[DEFAULT_NAME + suffix] = value
+
+
+def _leave_out(
+    estimates: Sequence[Estimate | None],
+    bound: float | None,
+    below_best: float | None,
+    only_sound: bool,
+) -> list[bool]:
+    """Return which updates to leave out, which are never all of them.
+
+    An update without an estimate is kept. Where every update is below `bound`, as in a first round,
+    it decides nothing. With any of the rules, updates whose weights hold NaN or infinity are left
+    out, unless there is no other.
+    """
+    if bound is None and below_best is None and not only_sound:
+        return [False] * len(estimates)
+    finite = [at for at, e in enumerate(estimates) if e is None or e.condition != "diverged"]
+    kept = finite or list(range(len(estimates)))
+    if only_sound:
+        kept = _sound(estimates, kept) or kept
+    known = {at: e.accuracy for at in kept if (e := estimates[at]) is not None}
+    bar = max(known.values(), default=0.0) - (1.0 if below_best is None else below_best)
+    if bound is not None and max(known.values(), default=0.0) >= bound:
+        bar = max(bar, bound)
+    kept = [at for at in kept if known.get(at, bar) >= bar]
+    return [at not in kept for at in range(len(estimates))]
+
+
+def _sound(estimates: Sequence[Estimate | None], among: Sequence[int]) -> list[int]:
+    healthy = [at for at in among if (e := estimates[at]) is None or e.condition == "ok"]
+    strange = [at for at in healthy if (e := estimates[at]) is not None and not e.in_family]
+    if 2 * len(strange) >= len(healthy):
+        return healthy  # it is the predictor that does not know these networks
+    return [at for at in healthy if at not in strange]

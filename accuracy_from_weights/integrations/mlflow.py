@@ -7,7 +7,8 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ _SUFFIXES = (".keras", ".pt2", ".safetensors", ".h5", ".hdf5", ".pt", ".pth", ".
 
 @dataclass(frozen=True)
 class Annotation:
-    """What became of one logged model.
+    """A logged model, and what became of it.
 
     Attributes
     ----------
@@ -43,6 +44,10 @@ class Annotation:
         The name under which it was logged.
     step
         The step that it was logged at; 0 where MLflow knows none.
+    uri
+        Where its artifacts are.
+    model_id
+        None for a file among a run's artifacts.
     estimate
         None where the model could not be read.
     error
@@ -55,19 +60,11 @@ class Annotation:
     run_name: str
     model: str
     step: int
-    estimate: Estimate | None
-    error: AccuracyFromWeightsError | None
-    written: bool
-
-
-@dataclass(frozen=True)
-class _Model:
-    run_id: str
-    run_name: str
-    name: str
-    step: int
     uri: str
     model_id: str | None
+    estimate: Estimate | None = None
+    error: AccuracyFromWeightsError | None = None
+    written: bool = False
 
 
 def annotate(
@@ -134,7 +131,7 @@ def _experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[_Model]:
+def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[Annotation]:
     """Return all logged models of an experiment's runs, in the order of the runs."""
     logged: dict[str, list[Any]] = {}
     for model in _pages(client.search_logged_models, experiment_ids=[experiment_id]):
@@ -147,33 +144,18 @@ def _models(client: mlflow.MlflowClient, experiment_id: str) -> list[_Model]:
         order_by=["attributes.start_time ASC"],
     )
     for run in runs:
-        run_id, run_name = run.info.run_id, run.info.run_name or run.info.run_id
+        run_id = run.info.run_id
+        of_run = partial(Annotation, run_id, run.info.run_name or run_id)
         steps = {output.model_id: output.step for output in run.outputs.model_outputs}
         own = sorted(logged.get(run_id, ()), key=lambda model: model.creation_timestamp)
-        models += [
-            _Model(
-                run_id,
-                run_name,
-                model.name,
-                steps.get(model.model_id) or 0,
-                model.artifact_location,
-                model.model_id,
-            )
-            for model in own
-        ]
+        for model in own:
+            step = steps.get(model.model_id) or 0
+            models.append(of_run(model.name, step, model.artifact_location, model.model_id))
         if not own:
             names = list(_weights_among_artifacts(client, run_id))
-            models += [
-                _Model(
-                    run_id,
-                    run_name,
-                    name,
-                    _step_in(name) if len(names) > 1 else 0,
-                    f"{run.info.artifact_uri}/{name}",
-                    None,
-                )
-                for name in names
-            ]
+            for name in names:
+                step = _step_in(name) if len(names) > 1 else 0
+                models.append(of_run(name, step, f"{run.info.artifact_uri}/{name}", None))
     return models
 
 
@@ -211,18 +193,17 @@ def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
 
 
 def _annotate_one(
-    client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPredictor
+    client: mlflow.MlflowClient, model: Annotation, predictor: AccuracyPredictor
 ) -> Annotation:
-    about = (model.run_id, model.run_name, model.name, model.step)
     try:
         estimate = _estimate(client, model, predictor)
     except AccuracyFromWeightsError as error:
-        return Annotation(*about, None, error, False)
+        return replace(model, error=error)
     numbers = (estimate.accuracy, estimate.low, estimate.high, float(estimate.in_family))
     keys = (DEFAULT_NAME + suffix for suffix in SUFFIXES)
     values = dict(zip(keys, numbers, strict=True))
     if all(_stands(client, model, key, value) for key, value in values.items()):
-        return Annotation(*about, estimate, None, False)
+        return replace(model, estimate=estimate)
     now = int(time.time() * 1000)
     # All at once: a kill leaves the four numbers or none.
     client.log_batch(
@@ -232,10 +213,10 @@ def _annotate_one(
             for key, value in values.items()
         ],
     )
-    return Annotation(*about, estimate, None, True)
+    return replace(model, estimate=estimate, written=True)
 
 
-def _stands(client: mlflow.MlflowClient, model: _Model, key: str, value: float) -> bool:
+def _stands(client: mlflow.MlflowClient, model: Annotation, key: str, value: float) -> bool:
     """Return whether the newest number of this model under this key is this one."""
     if model.model_id is not None:
         entries = client.get_logged_model(model.model_id).metrics or []
@@ -248,7 +229,9 @@ def _stands(client: mlflow.MlflowClient, model: _Model, key: str, value: float) 
     return math.isclose(newest.value, value, rel_tol=0, abs_tol=1e-9)
 
 
-def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPredictor) -> Estimate:
+def _estimate(
+    client: mlflow.MlflowClient, model: Annotation, predictor: AccuracyPredictor
+) -> Estimate:
     from accuracy_from_weights.features.describing import describe_network
 
     # A copy even of a local model, so that whatever is done to it happens to the copy.
@@ -259,7 +242,7 @@ def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPre
             )
         except (MlflowException, OSError) as error:
             raise UnreadableFileError(
-                f"The artifacts of model {model.name!r} of run {model.run_name!r} could not be "
+                f"The artifacts of model {model.model!r} of run {model.run_name!r} could not be "
                 f"fetched from {model.uri} ({first_line(error)})."
             ) from error
         try:
@@ -271,7 +254,7 @@ def _estimate(client: mlflow.MlflowClient, model: _Model, predictor: AccuracyPre
     return estimate
 
 
-def _weights_file(folder: Path, model: _Model) -> Path:
+def _weights_file(folder: Path, model: Annotation) -> Path:
     if folder.is_file():
         return folder
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -281,11 +264,11 @@ def _weights_file(folder: Path, model: _Model) -> Path:
             return found[0]
         if found:
             raise UnreadableFileError(
-                f"Model {model.name!r} of run {model.run_name!r} has {len(found)} {suffix} files, "
+                f"Model {model.model!r} of run {model.run_name!r} has {len(found)} {suffix} files, "
                 "and weights in several files cannot be read. Log it as one file."
             )
     names = ", ".join(str(path.relative_to(folder)) for path in files[:6])
     raise UnreadableFileError(
-        f"Model {model.name!r} of run {model.run_name!r} has no file of weights "
+        f"Model {model.model!r} of run {model.run_name!r} has no file of weights "
         f"({', '.join(_SUFFIXES)}), but {names or 'no file at all'}. Log its weights as one."
     )
