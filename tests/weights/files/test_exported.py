@@ -59,6 +59,29 @@ def test_an_exported_program_is_the_network_that_was_exported(module, exported):
     assert_same_layers(read_weights(exported), read_weights(module))
 
 
+class Functional(torch.nn.Module):
+    """A convolution and a head around a group normalisation that is no module of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3)
+        self.scale = torch.nn.Parameter(torch.ones(4))
+        self.head = torch.nn.Linear(144, 3)
+
+    def forward(self, x):
+        normalised = torch.nn.functional.group_norm(self.conv(x), 2, self.scale)
+        return self.head(torch.relu(normalised).flatten(1))
+
+
+def test_functions_of_parameters_are_the_same_steps_in_a_module_and_its_program(tmp_path):
+    module, path = Functional(), tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 1, 8, 8),)), path)
+    live, saved = read_weights(module), read_weights(path)
+    assert live.is_chain
+    assert saved.is_chain
+    assert_same_layers(saved, live)
+
+
 def test_the_pickle_beside_the_weights_is_never_opened(module, exported, tmp_path):
     def garble(name, data):
         return b"cos\nsystem\n(S'exit 1'\ntR." if name.endswith(".pt") else data
