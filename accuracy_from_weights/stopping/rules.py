@@ -24,12 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import (
-    flag,
-    invalid_argument,
-    number_between,
-    positive_int,
-)
+from accuracy_from_weights.errors import flag, invalid_argument, number_between, positive_int
 from accuracy_from_weights.stopping.protocol import (
     GO_ON,
     Decision,
@@ -42,7 +37,22 @@ BOUNDS = ("accuracy", "low", "high")
 HORIZONS = ("now", "final")
 
 
-class Patience(StoppingRule):
+class _CountingRule(StoppingRule):
+    """A rule that remembers some attributes of plain values, which `reset` sets."""
+
+    _remembered: tuple[str, ...] = ()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the rule has seen so far."""
+        return {name: getattr(self, name) for name in self._remembered}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        for name in self._remembered:
+            setattr(self, name, state[name])
+
+
+class Patience(_CountingRule):
     """Stop when the estimate has not risen for a number of estimates.
 
     Parameters
@@ -58,6 +68,8 @@ class Patience(StoppingRule):
         Whether an estimate outside the predictor's family is ignored: it neither counts as a rise
         nor uses up patience. Defaults to False.
     """
+
+    _remembered = ("best", "best_step", "waited")
 
     def __init__(
         self,
@@ -98,17 +110,8 @@ class Patience(StoppingRule):
             f"(step {self.best_step:g}) in the last {self.waited} estimates",
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return best value, its step and the count."""
-        return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self.best, self.best_step = state["best"], state["best_step"]
-        self.waited = int(state["waited"])
-
-
-class Plateau(StoppingRule):
+class Plateau(_CountingRule):
     """Stop when the last estimates differ by less than the estimate can tell apart.
 
     Within one run the errors of neighbouring estimates are much alike, so a change far smaller
@@ -124,6 +127,8 @@ class Plateau(StoppingRule):
         interval's mean width, fraction in [0, 1]. Defaults to 0.1.
     """
 
+    _remembered = ("recent",)
+
     def __init__(self, window: int = 5, share: float = 0.1) -> None:
         self.window = positive_int("window", window)
         if self.window < 2:
@@ -134,17 +139,17 @@ class Plateau(StoppingRule):
 
     def reset(self) -> None:
         """Forget the estimates seen."""
-        self._recent: list[tuple[float, float]] = []
+        self.recent: list[list[float]] = []  # estimates, each with its interval's width
 
     def update(self, estimate: Estimated, step: float) -> Decision:
         """Take the next estimate and decide; see `StoppingRule.update`."""
-        self._recent.append((float(estimate.accuracy), float(estimate.high - estimate.low)))
-        self._recent = self._recent[-self.window :]
-        if len(self._recent) < self.window:
+        newest = [float(estimate.accuracy), float(estimate.high - estimate.low)]
+        self.recent = [*self.recent, newest][-self.window :]
+        if len(self.recent) < self.window:
             return GO_ON
-        values = [value for value, _ in self._recent]
+        values = [value for value, _ in self.recent]
         spread = max(values) - min(values)
-        allowed = self.share * sum(width for _, width in self._recent) / self.window
+        allowed = self.share * sum(width for _, width in self.recent) / self.window
         if spread > allowed:
             return GO_ON
         return Decision(
@@ -154,16 +159,8 @@ class Plateau(StoppingRule):
             f"most {self.share:g} of their interval's width",
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the estimates in the window, each with its interval's width."""
-        return {"recent": [list(pair) for pair in self._recent]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self._recent = [(float(value), float(width)) for value, width in state["recent"]]
-
-
-class Hopeless(StoppingRule):
+class Hopeless(_CountingRule):
     """Stop when the interval's top stays below what other runs had reached by the same step.
 
     Every run begins low, so a bar for the final accuracy would end good runs, too: pass the bar as
@@ -184,6 +181,8 @@ class Hopeless(StoppingRule):
         `reached` may be a plain number; a callback then needs ``forecast=True``. Defaults to
         ``"now"``.
     """
+
+    _remembered = ("below",)
 
     def __init__(
         self,
@@ -223,16 +222,8 @@ class Hopeless(StoppingRule):
             "estimates",
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return how many estimates in a row were below."""
-        return {"below": self.below}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self.below = int(state["below"])
-
-
-class Diverged(StoppingRule):
+class Diverged(_CountingRule):
     """Stop when the weights hold NaN or infinity: such a run does not come back."""
 
     def reset(self) -> None:
@@ -245,13 +236,6 @@ class Diverged(StoppingRule):
         return Decision(
             True, StopReason.DIVERGED, f"the weights hold NaN or infinity at step {step:g}"
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return an empty state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take nothing from `state`."""
 
 
 class FirstOf(StoppingRule):
