@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Keras' own default is TensorFlow, which the tests do without.
@@ -18,3 +19,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("P
 # The same examples in every run, and no verdict by the clock of a busy machine.
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 settings.load_profile("reproducible")
+
+
+@pytest.fixture(autouse=True)
+def estimates_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have callbacks estimate at each epoch, however busy the machine is."""
+    monkeypatch.setattr("accuracy_from_weights.callbacks.cadence.FREE_SECONDS", float("inf"))

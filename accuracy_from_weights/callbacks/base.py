@@ -12,17 +12,17 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from accuracy_from_weights.callbacks.cadence import Cadence
 from accuracy_from_weights.callbacks.chart import Chart
-from accuracy_from_weights.callbacks.evidence import VALIDATION, LogReader, undisturbed
+from accuracy_from_weights.callbacks.evidence import LogReader, undisturbed
 from accuracy_from_weights.callbacks.failures import guarded
 from accuracy_from_weights.callbacks.forecasts import Forecasts
+from accuracy_from_weights.callbacks.hooks import Hooks
 from accuracy_from_weights.callbacks.judging import Judge, Predictor, Row
 from accuracy_from_weights.callbacks.observation import Observation, report, share_done
-from accuracy_from_weights.callbacks.other_callbacks import Watcher, complaints
-from accuracy_from_weights.callbacks.parameters import CommonParameters
+from accuracy_from_weights.callbacks.other_callbacks import Watcher, complaints, hold_patience
 from accuracy_from_weights.callbacks.truths import Truths
-from accuracy_from_weights.errors import InvalidArgumentError, UnsupportedModelError
-from accuracy_from_weights.features.task import declared_task
+from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.io.logged_names import ANCHOR_SUFFIX, FINAL_SUFFIXES, SUFFIXES
 from accuracy_from_weights.stopping import Decision
 
@@ -32,19 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["AccuracyCallback", "Observation", "Predictor", "guarded", "share_done"]
 
 
-class AccuracyCallback(CommonParameters):
+class AccuracyCallback(Hooks):
     """Base class of the callbacks: an estimate of the accuracy at each epoch of a training run.
 
     The callback of a framework derives from this class, and from the framework's own class of
     callbacks where there is one. It calls `start_run` and `estimate_epoch` from the framework's
-    hooks, writes the numbers where the framework keeps its metrics, and overrides those of the
-    hooks below to which the framework has an answer. Each gets `run`, which is whatever was passed
-    to `estimate_epoch`: the trainer, the logs, the engine.
-
-    `network` is required. `training_metrics`, `n_samples`, `validation_metrics` and `progress` are
-    for the log, for anchors and for forecasts. `log_advice`, `anchor_advice` and `forecast_advice`
-    say what a user of this framework does where a training accuracy, a true accuracy or a plan is
-    missing.
+    hooks, writes the numbers where the framework keeps its metrics, and overrides those of `Hooks`
+    to which the framework has an answer.
 
     Attributes
     ----------
@@ -54,15 +48,12 @@ class AccuracyCallback(CommonParameters):
         Whether the rule has decided to end the run. Once True, it stays.
     """
 
-    log_advice = "log it, or name it in `log_keys`"
-    anchor_advice = "pass `validate`, or name the validation accuracy in `anchor_on`"
-    forecast_advice = "pass `planned_epochs`"
-    validation_prefixes: Sequence[str] = VALIDATION
-
     def _set_up(self) -> None:
         self._said = set()
         self.check_parameters()
         self._own_keys = tuple(self.name + suffix for suffix in SUFFIXES)
+        self._cadence = Cadence(self.every_n_epochs)
+        self._held: dict[int, int] = {}
         self._forecasts = Forecasts(bool(self.forecast), self.name, self, self.forecast_advice)
         self._truths = Truths(self.anchor_every, self, self.anchor_advice)
         self._judge = Judge(
@@ -78,69 +69,15 @@ class AccuracyCallback(CommonParameters):
         self._reader = LogReader(self.log_keys, self.anchor_on, advice, self.warn_once)
         self._decision: Decision | None = None
         self._values: dict[str, float] | None = None
-        self._failed = False
+        self._failed = self._is_repeated = False
         self._task: str | None = None
         self._classifies = True
-
-    # Hooks, for the callback of a framework to override.
-
-    def network(self, run: Any) -> Any:
-        """Return the network to estimate: a model, or whatever else `read_weights` takes.
-
-        With probes, it has to be a model that can be called with inputs alone.
-        """
-        raise NotImplementedError(
-            f"{type(self).__name__} has no method `network`; write one that returns the network"
-        )
-
-    def declared_task(self, run: Any) -> str | None:
-        """Return "binary" or "multiclass" where the run tells which; None where it does not.
-
-        Override it where the framework knows more than the network, such as the loss: return what
-        `features.task.declared_task` makes of that.
-
-        Raises
-        ------
-        UnsupportedModelError
-            When the network is trained for something else, and so has no accuracy.
-        """
-        return declared_task(self.network(run), logged=self.training_metrics(run))
-
-    def training_metrics(self, run: Any) -> Mapping[str, Any]:
-        """Return what was logged in training, by name; accuracy and loss are searched in it."""
-        return {}
-
-    def validation_metrics(self, run: Any) -> Mapping[str, Any]:
-        """Return what validation has found for the network as it is now, by name.
-
-        Metrics of an earlier epoch must not be among them.
-        """
-        return {}
-
-    def measure(self, network: Any) -> float | None:
-        """Return the accuracy that `validate` measures, a fraction."""
-        accuracy = float(self.validate(network))
-        if not 0 <= accuracy <= 1:
-            raise InvalidArgumentError(
-                f"`validate` returned {accuracy}, which is no fraction in [0, 1]; divide "
-                "percentages by 100"
-            )
-        return accuracy
-
-    def n_samples(self, run: Any) -> int | None:
-        """Return how many samples an epoch holds; None where that is not known."""
-        return None
-
-    def progress(self, run: Any) -> float | None:
-        """Return the share of the planned training that is done; None where no end is planned."""
-        return None
-
-    # What a framework's hooks call.
 
     def start_run(self, resumed: bool = False) -> None:
         """Forget the last run, except for what a resumed run goes on with if `resumed`."""
         self._values, self._failed = None, False
         self._judge.start_run(resumed)
+        self._cadence.start_run(resumed)
         self._task, self._classifies = None, True
         self._forecasts.clear()
         if not resumed:
@@ -158,11 +95,8 @@ class AccuracyCallback(CommonParameters):
     def see_batch(self, batch: Any) -> None:
         """Take the shape of an input and training examples from a batch, if `wants_batch`.
 
-        Parameters
-        ----------
-        batch
-            ``(inputs, classes)``, or a mapping with the classes under a usual name, such as
-            "labels". Once enough was seen, nothing is done.
+        A batch is ``(inputs, classes)``, or a mapping with the classes under a usual name, such as
+        "labels".
         """
         judge, topic = self._judge, "the estimate"
         if judge.lacks_shape:
@@ -187,7 +121,14 @@ class AccuracyCallback(CommonParameters):
             Whether an estimate and a truth are due, whatever the epoch. Defaults to what
             `every_n_epochs` and `anchor_every` say.
         """
-        if is_due or self._values is None or epoch % self.every_n_epochs == 0:
+        what = "deciding whether an estimate is due"
+        if (is_due or self.guard(what, lambda: self._is_due(run, epoch))) is False:
+            # Of a number that is given, the user knows what it costs early stopping.
+            self._is_repeated = self.every_n_epochs is None
+            return self._observation()
+        self._is_repeated = False
+        self._held.clear()
+        with self._cadence.counted():
             # First, since in some frameworks it is something that all processes do together.
             log = self._training_log(run)
             wants_truth = is_due or self._truths.due(epoch)
@@ -208,15 +149,16 @@ class AccuracyCallback(CommonParameters):
     def learn_truth(self, run: Any, epoch: int) -> None:
         """Take a truth that came after the estimate of its epoch, for the anchor and the chart."""
         self.guard("the chart", lambda: self._chart.learn(epoch, lambda: self._validated(run)))
-        if not (self._truths.due(epoch) and epoch % self.every_n_epochs == 0):
+        if not self._truths.due(epoch) or (self.every_n_epochs and epoch % self.every_n_epochs):
             return
         accuracy = self.guard("getting the true accuracy", lambda: self.true_accuracy(run))
         log = self._training_log(run) if accuracy is not None else None
         if accuracy is not None and not self._is_blind(log):
-            self.guard(
-                f"the estimate of epoch {epoch}",
-                lambda: self._learn(epoch, self._describe(run, log), lambda: accuracy),
-            )
+            with self._cadence.counted():
+                self.guard(
+                    f"the estimate of epoch {epoch}",
+                    lambda: self._learn(epoch, self._describe(run, log), lambda: accuracy),
+                )
 
     def true_accuracy(self, run: Any) -> float | None:
         """Return what `validate` measures or validation has found; None where there is nothing."""
@@ -226,20 +168,50 @@ class AccuracyCallback(CommonParameters):
         with undisturbed(network):
             return self.measure(network)
 
-    def review(self, found: Iterable[Watcher], ours: Iterable[AccuracyCallback]) -> None:
+    def hold_patience(
+        self, others: Iterable[Any], counter: str, patience: str = "patience"
+    ) -> None:
+        """Keep a value that is repeated from costing others their patience.
+
+        Parameters
+        ----------
+        others
+            Those that monitor one of an observation's `stand_ins`.
+        counter, patience
+            The attributes that hold how long they have waited, and how long they wait.
+        """
+        self.guard(
+            "holding the patience of other callbacks",
+            lambda: hold_patience(others, counter, patience, self._held),
+        )
+
+    def review(self, found: Iterable[Watcher], callbacks: Iterable[Any]) -> None:
         """Warn about others in the run that monitor the estimate in a way that cannot work.
 
         Parameters
         ----------
         found
             What others monitor; see `other_callbacks.watchers`.
-        ours
-            The callbacks of this package in the run, this one among them.
+        callbacks
+            All callbacks in the run, this one among them.
         """
+        ours = [callback for callback in callbacks if isinstance(callback, AccuracyCallback)]
         all_keys = [key for callback in ours for key in callback.all_keys]
         finals = [self.name + suffix for suffix in FINAL_SUFFIXES]
         for text in complaints(found, self.all_keys, all_keys, finals):
             self.warn_once(text, text)
+
+    def those_before(self, callbacks: Sequence[Any]) -> Sequence[Any]:
+        """Return those of a run's callbacks that stand before this one."""
+        return callbacks[: next((at for at, one in enumerate(callbacks) if one is self), 0)]
+
+    def warn_of_place(self, other: Any) -> None:
+        """Warn about a callback that uses the estimate and stands before this one."""
+        text = (
+            f"{type(other).__name__} stands before it in the list of callbacks and will not see "
+            f"{self.name!r}. Put AccuracyFromWeights first."
+        )
+        self.warn_once(text, text)
 
     @property
     def decision(self) -> Decision | None:
@@ -313,6 +285,16 @@ class AccuracyCallback(CommonParameters):
             found = found if number is None else {**found, "samples": number}
         return found
 
+    def _is_due(self, run: Any, epoch: int) -> bool:  # and where that fails, there is an estimate
+        is_due = self._cadence.allows(epoch)
+        if self.every_n_epochs is not None:
+            return is_due or self._values is None
+        has_truth = self._truths.due(epoch) and (
+            self.validate is not None or self._validated(run) is not None
+        )
+        is_last = (self._share_done(run, epoch) or 0.0) >= 1.0
+        return bool(self.agree(run, is_due or has_truth or is_last))
+
     def _is_blind(self, log: Mapping[str, float] | None) -> bool:
         """Return whether the training accuracy is missing, which a predictor takes for guessing."""
         judge = self._judge
@@ -329,7 +311,9 @@ class AccuracyCallback(CommonParameters):
         return self._judge.describe(self.network(run), log, self._task)
 
     def _learn(self, epoch: int, row: Row, truth: Callable[[], float | None]) -> None:
-        self._truths.learn(epoch, self._judge.judge(self._judge.load(), row), truth)
+        plain = self._judge.judge(self._judge.load(), row)
+        with self._cadence.uncounted():
+            self._truths.learn(epoch, plain, truth)
 
     def _estimate(
         self, run: Any, epoch: int, log: Mapping[str, float] | None, wants_truth: bool
@@ -387,7 +371,9 @@ class AccuracyCallback(CommonParameters):
         if self._failed:
             values = {**self.nothing_known(), self.name: values[self.name]}
         values |= self._forecasts.values()
+        stand_ins = (*(self._own_keys if self._failed else ()), *self._forecasts.stand_ins)
+        if self._is_repeated:
+            stand_ins = tuple(values)
         if self._truths.latest is not None:
             values[self.name + ANCHOR_SUFFIX] = self._truths.latest
-        stand_ins = (*(self._own_keys if self._failed else ()), *self._forecasts.stand_ins)
         return Observation(values, known, self._failed, stand_ins)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from accuracy_from_weights.callbacks.processes import rank_and_number
 from accuracy_from_weights.errors import invalid_argument
 from accuracy_from_weights.plots.axes import require_matplotlib
 
@@ -16,22 +16,7 @@ _TRUTH = "truth"
 
 
 class Chart:
-    """Holder of what was estimated and measured in a run, which it draws.
-
-    Parameters
-    ----------
-    chart_to
-        Called as ``chart_to(figure, step)``, or None where no chart is wanted.
-    name
-        The key of the accuracy.
-
-    Raises
-    ------
-    InvalidArgumentError
-        When `chart_to` cannot be called.
-    MissingDependencyError
-        When matplotlib is not installed.
-    """
+    """Holder of what was estimated and measured in a run, which it draws for `chart_to`, if any."""
 
     def __init__(self, chart_to: Callable[[Figure, int], Any] | None, name: str) -> None:
         if chart_to is not None:
@@ -51,34 +36,16 @@ class Chart:
     @property
     def wanted(self) -> bool:
         """Whether anybody takes the picture; of several processes, the first one draws alone."""
-        return self._chart_to is not None and _is_first_process()
+        return self._chart_to is not None and rank_and_number()[0] == 0
 
     def add(self, step: float, values: dict[str, float], truth: float | None) -> None:
-        """Take a new estimate, with the true accuracy where it is known, and hand the picture over.
-
-        Parameters
-        ----------
-        step
-            The position on the horizontal axis.
-        values
-            What is logged.
-        truth
-            A fraction, or None.
-        """
+        """Take what is logged and the true accuracy, if known, and hand the picture over."""
         known = {} if truth is None else {_TRUTH: truth}
         self._rows.append({"epoch": step, **values, **known})
         self._hand_over()
 
     def learn(self, step: float, truth: Callable[[], float | None]) -> None:
-        """Take a truth that came after the estimate of its step, and hand the picture over again.
-
-        Parameters
-        ----------
-        step
-            Of the estimate.
-        truth
-            Returns a fraction, or None. It is asked where it is not known yet.
-        """
+        """Ask for a truth that came after the estimate of its step, and hand over the picture."""
         row = self._rows[-1] if self.wanted and self._rows else {_TRUTH: 0.0}
         if _TRUTH not in row and row["epoch"] == step and (found := truth()) is not None:
             row[_TRUTH] = found
@@ -93,17 +60,9 @@ class Chart:
             self._chart_to(axes.figure.figure, int(self._rows[-1]["epoch"]))
 
     def state_dict(self) -> list[dict[str, float]]:
-        """Return estimates and truths in plain numbers."""
+        """Return what a resumed run goes on with."""
         return self._rows
 
     def load_state_dict(self, state: list[dict[str, float]]) -> None:
         """Go on from a state that `state_dict` returned."""
         self._rows = [dict(row) for row in state]
-
-
-def _is_first_process() -> bool:
-    torch = sys.modules.get("torch")
-    group = None if torch is None else torch.distributed
-    if group is None or not (group.is_available() and group.is_initialized()):
-        return True
-    return bool(group.get_rank() == 0)

@@ -36,18 +36,9 @@ _LARGEST_BYTES = 1 << 26
 class LogReader:
     """Reader of training accuracy, training loss and validation accuracy among logged metrics.
 
-    Parameters
-    ----------
-    log_keys
-        Names of the training accuracy and the training loss, each of which may be None; None to
-        search for usual names.
-    anchor_on
-        Name of the validation accuracy, or None to search for usual names.
-    advice
-        What to do where the training accuracy is missing: a clause that follows a colon. None where
-        a training sample stands in for what is not logged.
-    warn
-        Called as ``warn(topic, text)`` with what the user should know.
+    `advice` says what to do where the training accuracy is missing, in a clause that follows a
+    colon; it is None where a training sample stands in for what is not logged. `warn` is called as
+    ``warn(topic, text)``.
     """
 
     def __init__(
@@ -128,17 +119,7 @@ class LogReader:
 
 
 def find(metrics: Mapping[str, Any], meaning: str, prefixes: Sequence[str]) -> str | None:
-    """Return the first name among `metrics` that is a prefix and a spelling, in their order.
-
-    Parameters
-    ----------
-    metrics
-        Values by name.
-    meaning
-        A key of `LOG_SPELLINGS`: "accuracy" or "loss".
-    prefixes
-        What may stand before the spelling.
-    """
+    """Return the first name that is one of `prefixes` and of ``LOG_SPELLINGS[meaning]``."""
     plain: dict[str, str] = {}
     for name in metrics:
         if isinstance(name, str):
@@ -155,13 +136,9 @@ def _number(value: Any) -> float | None:
 
 
 def samples_of(loader: Any) -> int | None:
-    """Return how many samples an epoch holds; None where nothing tells, as with a stream.
+    """Return how many samples a loader's epoch holds; None where nothing tells, as with a stream.
 
-    Parameters
-    ----------
-    loader
-        What yields the batches. The length of its data set counts, else the number of batches
-        times their size.
+    The length of its data set counts, else the number of batches times their size.
     """
     known = _length(getattr(loader, "dataset", None))
     if known is None:
@@ -178,16 +155,9 @@ def _length(something: Any) -> int | None:
 
 
 def input_shape_of(batch: Any) -> tuple[int, ...] | None:
-    """Return the shape of one example in a batch, without the batch axis.
+    """Return the shape of one example in an array, tuple, list or mapping, without the batch axis.
 
-    Parameters
-    ----------
-    batch
-        An array whose first axis counts examples, or a tuple, list or mapping that holds one. The
-        first array that can be an input counts; in a mapping, one with a usual name comes first.
-
-    Returns
-    -------
+    The first array that can be an input counts; in a mapping, one with a usual name comes first.
     None where nothing can be an input: labels have one axis, and token numbers two.
     """
     shape = getattr(batch, "shape", None)
@@ -222,13 +192,9 @@ class FirstExamples:
         return enough and (self._count >= 4 * SAMPLE_SIZE or self._bytes >= _LARGEST_BYTES)
 
     def add(self, batch: Any) -> None:
-        """Keep copies of the inputs and classes of a batch.
+        """Keep copies of inputs and classes, or raise `InvalidArgumentError` where there are none.
 
-        Parameters
-        ----------
-        batch
-            (inputs, classes), or a mapping with the classes under a usual name. Anything else is
-            refused by `InvalidArgumentError`.
+        A batch is (inputs, classes), or a mapping with the classes under a usual name.
         """
         inputs, classes = _inputs_and_classes(batch)
         kept = {name: np.array(on_host(values)) for name, values in inputs.items()}

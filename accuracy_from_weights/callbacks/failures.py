@@ -18,15 +18,7 @@ class Guarded:
     _said: set[str]
 
     def warn_once(self, topic: str, text: str) -> None:
-        """Warn the user, unless there was a warning about this topic before.
-
-        Parameters
-        ----------
-        topic
-            Any text that stands for the cause.
-        text
-            The warning. The name of the class is put before it.
-        """
+        """Warn the user, unless there was a warning about this topic, any text, before."""
         if topic not in self._said:
             self._said.add(topic)
             warn(f"{type(self).__name__}: {text}")
@@ -34,17 +26,7 @@ class Guarded:
     def guard(self, what: str, work: Callable[[], Result], topic: str | None = None) -> Any:
         """Return what `work` returns; on any `Exception`, warn that `what` failed and return None.
 
-        One cause is named once, wherever it is met.
-
-        Parameters
-        ----------
-        what
-            What `work` does, for the warning: "the estimate of epoch 3".
-        work
-            A function without arguments.
-        topic
-            Of several failures with one topic, only the first is named. Defaults to `what` up to
-            its first " of ".
+        One cause is named once, and so is one topic: `what` up to its first " of " by default.
         """
         try:
             return work()

@@ -16,23 +16,8 @@ if TYPE_CHECKING:
 class Forecasts:
     """The last forecast of a run's final accuracy, and the numbers to log for it.
 
-    Parameters
-    ----------
-    wanted
-        Whether to forecast.
-    name
-        The key of the accuracy.
-    guard
-        What keeps an error in a forecast from ending the run.
-    advice
-        Where the planned length of the training comes from: a clause that follows a colon.
-
-    Attributes
-    ----------
-    keys
-        Of the forecast and its interval; none where it is not wanted.
-    fresh
-        The forecast beside the last estimate; None where there is none.
+    `advice` says where the planned length of the training comes from: a clause that follows a
+    colon. `fresh` is the forecast beside the last estimate, if any.
     """
 
     def __init__(self, wanted: bool, name: str, guard: Guarded, advice: str) -> None:
@@ -55,17 +40,7 @@ class Forecasts:
     def make(
         self, ask: Callable[[float], Estimate], progress: Callable[[], float | None], epoch: int
     ) -> None:
-        """Take what the predictor forecasts, if it can; never raises an `Exception`.
-
-        Parameters
-        ----------
-        ask
-            Returns the forecast for a share of the planned training.
-        progress
-            Returns the share that is done, in [0, 1], or None where the plan is not known.
-        epoch
-            For messages.
-        """
+        """Take what `ask` forecasts from the share of the plan that is done, if there is a plan."""
         if self._possible:
             self._guard.guard(f"the forecast of epoch {epoch}", lambda: self._make(ask, progress))
 
@@ -106,7 +81,7 @@ class Forecasts:
         return dict(zip(self.keys, numbers, strict=True))
 
     def state_dict(self) -> list[float] | None:
-        """Return the last forecast in plain numbers."""
+        """Return what a resumed run goes on with."""
         return None if self._values is None else list(self._values)
 
     def load_state_dict(self, state: list[float] | None) -> None:

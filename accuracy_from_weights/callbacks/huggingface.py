@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from accuracy_from_weights.callbacks.base import (
     AccuracyCallback,
@@ -15,13 +15,16 @@ from accuracy_from_weights.callbacks.base import (
     share_done,
 )
 from accuracy_from_weights.callbacks.evidence import samples_of
-from accuracy_from_weights.callbacks.other_callbacks import Watcher, caller, hold_patience
+from accuracy_from_weights.callbacks.other_callbacks import Watcher, caller
+from accuracy_from_weights.callbacks.processes import rank_and_number
 from accuracy_from_weights.errors import needs
 
 with needs("This callback needs transformers", extra="huggingface"):
     import transformers
 
 __all__ = ["AccuracyFromWeights"]
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
     @guarded
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
         """Estimate, log, and decide on stopping and, without evaluation, on the best model."""
-        awaits_truth = self._chart.wanted or self._truths.due(_epoch(state))
+        # Not where it is drawn, which is one process alone: all have to come here together.
+        awaits_truth = self.chart_to is not None or self._truths.due(_epoch(state))
         if control.should_evaluate and awaits_truth:
             return control  # the evaluation that comes now may bring an accuracy
         seen = self._observe(args, control, _Moment(state, model, {}))
@@ -148,7 +152,11 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
             if seen.known or self._decides_best(args):
                 metrics.update({f"eval_{key}": value for key, value in seen.values.items()})
             if _metric(args) in seen.stand_ins:
-                self.guard("holding the patience of other callbacks", self._hold_patience)
+                self.hold_patience(
+                    self._neighbours(),
+                    "early_stopping_patience_counter",
+                    "early_stopping_patience",
+                )
         return control
 
     @guarded
@@ -174,6 +182,10 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
         """Return the metrics of the evaluation."""
         return run.found
 
+    def agree(self, run: _Moment, is_due: bool) -> bool:
+        """Return what the first process finds."""
+        return _as_first_process(is_due)
+
     def n_samples(self, run: _Moment) -> int | None:
         """Return the number of samples of the training loader."""
         return self._n_samples
@@ -186,7 +198,7 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
         seen, state = self._seen, moment.state
         if seen is None or self._seen_at != state.global_step:
             seen = self.estimate_epoch(moment, _epoch(state))
-            seen, self._stops = _as_first_process(seen, self.should_stop)
+            seen, self._stops = _as_first_process((seen, self.should_stop))
             self._seen, self._seen_at = seen, state.global_step
             if seen.known or self._decides_best(args):
                 self.guard("logging", lambda: self._log(state, control, dict(seen.values)))
@@ -242,11 +254,6 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
     def _decides_best(self, args: Any) -> bool:
         return _metric(args) in self.keys
 
-    def _hold_patience(self) -> None:
-        hold_patience(
-            self._neighbours(), "early_stopping_patience_counter", "early_stopping_patience"
-        )
-
     def _neighbours(self) -> list[Any]:
         return [] if self._trainer is None else list(self._trainer.callback_handler.callbacks)
 
@@ -274,17 +281,12 @@ class AccuracyFromWeights(AccuracyCallback, transformers.TrainerCallback):
             )
         )
         neighbours = self._neighbours()
-        ours = [cb for cb in neighbours if isinstance(cb, AccuracyFromWeights)]
         mode = "max" if args.greater_is_better else "min"
-        self.review([Watcher("metric_for_best_model", _metric(args), mode)], ours)
-        place = next((at for at, cb in enumerate(neighbours) if cb is self), 0)
-        early = transformers.EarlyStoppingCallback
-        if self._decides_best(args) and any(isinstance(cb, early) for cb in neighbours[:place]):
-            self.warn_once(
-                "order",
-                "EarlyStoppingCallback stands before it in the list of callbacks and will not see "
-                f"{self.name!r}. Put AccuracyFromWeights first.",
-            )
+        self.review([Watcher("metric_for_best_model", _metric(args), mode)], neighbours)
+        for callback in self.those_before(neighbours):
+            is_early = isinstance(callback, transformers.EarlyStoppingCallback)
+            if is_early and self._decides_best(args):
+                self.warn_of_place(callback)
 
 
 def _epoch(state: Any) -> int:
@@ -292,18 +294,17 @@ def _epoch(state: Any) -> int:
     return max(math.ceil((state.epoch or 0.0) - 1e-6) - 1, 0)
 
 
-def _as_first_process(seen: Observation, stops: bool) -> tuple[Observation, bool]:
-    """Return what the first process has seen and whether its rule stops, on every process.
+def _as_first_process(value: Value) -> Value:
+    """Return the value that the first process has; every process has to call this.
 
     The statistics of batch normalisation differ from process to process, and so may estimates: one
-    process would stop and the others wait for it. Every process has to call this.
+    process would stop and the others wait for it.
     """
+    if rank_and_number()[1] == 1:
+        return value
     from torch import distributed
 
-    alone = not (distributed.is_available() and distributed.is_initialized())
-    if alone or distributed.get_world_size() == 1:
-        return seen, stops
-    box = [(seen, stops)]
+    box = [value]
     distributed.broadcast_object_list(box, src=0)
     return box[0]
 

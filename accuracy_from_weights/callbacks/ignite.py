@@ -133,6 +133,10 @@ class AccuracyFromWeights(AccuracyCallback):
         """Return the evaluator's metrics."""
         return run.found
 
+    def agree(self, run: _Moment, is_due: bool) -> bool:
+        """Return True: what is repeated would cost Ignite's EarlyStopping its patience."""
+        return True
+
     def n_samples(self, run: _Moment) -> int | None:
         """Return the number of samples of the trainer's loader."""
         return samples_of(run.trainer.state.dataloader)

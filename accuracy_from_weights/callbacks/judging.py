@@ -50,26 +50,8 @@ class Predictor(Protocol):
 class Judge:
     """Holder of a predictor, which is loaded when it is first needed, and of the inputs it needs.
 
-    Parameters
-    ----------
-    predictor
-        An object with ``judge``, the path of a saved predictor (loaded at once), or None for the
-        one that ships.
-    features
-        A feature set, or None for that of `predictor`, and for the weights without one.
-    input_shape
-        Shape of one example, without the batch axis, or None.
-    sample
-        Training examples with their classes, ``(x, y)``, or None.
-    needs_anchor
-        Whether the predictor has to have a method ``anchor``.
-    part
-        Which of several networks in a model to describe, or None.
-
-    Raises
-    ------
-    InvalidArgumentError
-        When an argument is none of these, or `predictor` was fitted to other features.
+    The parameters are those of `CommonParameters`; `needs_anchor` says whether the predictor has to
+    have a method ``anchor``.
     """
 
     def __init__(
@@ -95,26 +77,13 @@ class Judge:
                 raise InvalidArgumentError(
                     "`predictor` has no method `anchor`, so leave `anchor_every` out."
                 )
+        self.wants_input_shape = "probes" in self.features
+        self.wants_log, self.wants_sample = "log" in self.features, "sample" in self.features
         self.input_shape: tuple[int, ...] | InputSpec | None = checked_shape(input_shape)
         self.sample = self._given_sample = sample
         self.part = part
         self._examples = FirstExamples()
         self._saw_batch = False
-
-    @property
-    def wants_input_shape(self) -> bool:
-        """Whether the network is given inputs, whose shape has to be known."""
-        return "probes" in self.features
-
-    @property
-    def wants_log(self) -> bool:
-        """Whether the predictor reads training accuracy and loss."""
-        return "log" in self.features
-
-    @property
-    def wants_sample(self) -> bool:
-        """Whether the predictor reads answers on training examples."""
-        return "sample" in self.features
 
     def start_run(self, resumed: bool) -> None:
         """Forget what the batches of the last run have shown; a resumed run keeps the examples."""
@@ -168,14 +137,10 @@ class Judge:
         return describe_network(network, self.features, task=task, **evidence)
 
     def judge(self, predictor: Any, row: Row, progress: float | None = None) -> Estimate:
-        """Return the estimate of a row by `predictor`: the one that is held, or an anchored copy.
+        """Return the estimate of a row by the predictor that is held, or by an anchored copy.
 
-        With `progress`, the share of the planned training that is done, return the forecast.
-
-        Raises
-        ------
-        ArithmeticError
-            When a number of the estimate is not finite.
+        With `progress`, the share of the planned training that is done, return the forecast. A
+        number that is not finite raises `ArithmeticError`.
         """
         horizon = {} if progress is None else {"progress": progress, "horizon": "final"}
         estimate: Estimate

@@ -10,12 +10,7 @@ from typing import Any
 
 from accuracy_from_weights.callbacks.base import AccuracyCallback, guarded, share_done
 from accuracy_from_weights.callbacks.evidence import VALIDATION
-from accuracy_from_weights.callbacks.other_callbacks import (
-    caller,
-    hold_patience,
-    watchers,
-    watching,
-)
+from accuracy_from_weights.callbacks.other_callbacks import caller, watchers, watching
 from accuracy_from_weights.errors import InvalidArgumentError, needs
 from accuracy_from_weights.weights import inner_model
 
@@ -95,11 +90,7 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
         seen = self.estimate_epoch(logs or {}, epoch)
         if logs is not None and (seen.known or self._is_in_a_file_name()):
             logs.update(seen.values)
-            if seen.stand_ins:
-                self.guard(
-                    "holding the patience of other callbacks",
-                    lambda: hold_patience(watching(self._neighbours, seen.stand_ins), "wait"),
-                )
+            self.hold_patience(watching(self._neighbours, seen.stand_ins), "wait")
         if self.should_stop:
             self.model.stop_training = True
 
@@ -109,12 +100,10 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
         return self.model
 
     def training_metrics(self, run: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the logs of the epoch."""
+        """Return the logs of the epoch, which hold those of validation, too."""
         return run
 
-    def validation_metrics(self, run: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the logs of the epoch."""
-        return run
+    validation_metrics = training_metrics
 
     def measure(self, network: Any) -> float | None:
         """Return the accuracy that `validate` measures, or that ``evaluate`` finds on it."""
@@ -131,6 +120,11 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
                 f'{", ".join(measured)}; compile with metrics=["accuracy"]'
             )
         return accuracy
+
+    def agree(self, run: Any, is_due: bool) -> bool:
+        """Return True also where JAX trains in several processes, which cannot be asked."""
+        jax = sys.modules["jax"] if keras.backend.backend() == "jax" else None
+        return super().agree(run, is_due or (jax is not None and jax.process_count() > 1))
 
     def n_samples(self, run: Any) -> int | None:
         """Return the number of samples that ``fit`` iterates over."""
@@ -153,7 +147,6 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
         )
         self._neighbours = [] if fit is None else list(fit.callbacks)
         others = [cb for cb in self._neighbours if not isinstance(cb, AccuracyFromWeights)]
-        ours = [cb for cb in self._neighbours if isinstance(cb, AccuracyFromWeights)]
         for cb in watching(others, self.keys):
             if getattr(cb, "mode", None) == "auto":
                 # Keras would raise at the end of the first epoch, since it knows the direction of
@@ -165,32 +158,25 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
                     "refuses for any name but its own metrics'. It is set to mode='max'; pass "
                     "that yourself.",
                 )
-        self.review(watchers(others), ours)
+        self.review(watchers(others), self._neighbours)
         self._review_averaging()
-        before = self._neighbours[: _place(self, self._neighbours)]
-        for cb in before:
-            if cb in ours and cb.name == self.name:
-                text = (
+        for cb in self.those_before(self._neighbours):
+            if isinstance(cb, AccuracyFromWeights) and cb.name == self.name:
+                self.warn_once(
+                    "two of a name",
                     f"two callbacks log under the name {self.name!r} and the later one "
-                    "overwrites the other. Pass a `name` to one of them."
+                    "overwrites the other. Pass a `name` to one of them.",
                 )
             elif getattr(cb, "monitor", None) in self.keys or isinstance(
                 cb, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
             ):
-                text = (
-                    f"{type(cb).__name__} stands before it in the list of callbacks and will not "
-                    f"see {self.name!r}. Put AccuracyFromWeights first."
-                )
-            else:
-                continue
-            self.warn_once(text, text)
+                self.warn_of_place(cb)
 
     def _review_averaging(self) -> None:
         """Warn where the optimizer averages the weights and the average is not what is read."""
-        place = _place(self, self._neighbours)
         swaps = [
             cb
-            for cb in self._neighbours[:place]
+            for cb in self.those_before(self._neighbours)
             if type(cb).__name__ == "SwapEMAWeights" and getattr(cb, "swap_on_epoch", False)
         ]
         if getattr(self.model.optimizer, "use_ema", False) and not swaps:
@@ -205,10 +191,6 @@ class AccuracyFromWeights(AccuracyCallback, keras.callbacks.Callback):
     def _is_in_a_file_name(self) -> bool:
         paths = [str(getattr(cb, "filepath", "")) for cb in self._neighbours]
         return any("{" + key in path for path in paths for key in self.keys)
-
-
-def _place(callback: Any, callbacks: list[Any]) -> int:
-    return next((at for at, other in enumerate(callbacks) if other is callback), 0)
 
 
 def _samples_of_fit() -> int | None:

@@ -20,12 +20,7 @@ from accuracy_from_weights.callbacks.base import (
     share_done,
 )
 from accuracy_from_weights.callbacks.evidence import samples_of
-from accuracy_from_weights.callbacks.other_callbacks import (
-    Watcher,
-    hold_patience,
-    watchers,
-    watching,
-)
+from accuracy_from_weights.callbacks.other_callbacks import Watcher, watchers, watching
 from accuracy_from_weights.errors import MissingDependencyError
 from accuracy_from_weights.features.task import declared_task
 
@@ -188,6 +183,10 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
             if value is not self._earlier.get(key)
         }
 
+    def agree(self, run: Any, is_due: bool) -> bool:
+        """Return whether any process finds an estimate due."""
+        return bool(run.strategy.reduce_boolean_decision(is_due, all=False))
+
     def n_samples(self, run: Any) -> int | None:
         """Return the number of samples of the training loader."""
         return samples_of(run.train_dataloader)
@@ -208,11 +207,9 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
         if seen is None or self._seen_at != trainer.global_step:
             seen = self.estimate_epoch(trainer, trainer.current_epoch)
             self._seen, self._seen_at = seen, trainer.global_step
-            if seen.stand_ins:
-                self.guard(
-                    "holding the patience of other callbacks",
-                    lambda: _hold_patience(trainer, seen.stand_ins),
-                )
+            self.hold_patience(watching(trainer.callbacks, seen.stand_ins), "wait_count")
+            configs = [one for one in trainer.lr_scheduler_configs if one.monitor in seen.stand_ins]
+            self.hold_patience([one.scheduler for one in configs], "num_bad_epochs")
         to_loggers = to_loggers and bool(trainer.loggers)  # without one, Lightning would warn
         self.guard("logging", lambda: self._hand_over(trainer, seen, to_loggers))
         if self.stopping is not None:
@@ -254,9 +251,8 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
         return getattr(averaging._average_model, "module", None)
 
     def _review(self, trainer: Any) -> None:
-        ours = [cb for cb in trainer.callbacks if isinstance(cb, AccuracyFromWeights)]
-        self.review(_watchers(trainer), ours)
-        place = trainer.callbacks.index(self)
+        self.review(_watchers(trainer), trainer.callbacks)
+        before = self.those_before(trainer.callbacks)
         for callback in trainer.callbacks:
             name = type(callback).__name__
             if _is_a(callback, "StochasticWeightAveraging"):
@@ -266,7 +262,7 @@ class AccuracyFromWeights(AccuracyCallback, _Callback):
                     "estimates are of the weights before that; estimate the saved model "
                     "afterwards.",
                 )
-            elif _is_a(callback, "WeightAveraging") and callback in trainer.callbacks[place:]:
+            elif _is_a(callback, "WeightAveraging") and callback not in before:
                 self.warn_once(
                     "averaging",
                     f"{name} stands after it in the list of callbacks, so an average that is "
@@ -301,9 +297,3 @@ def _watchers(trainer: Any) -> list[Watcher]:
         if one.monitor is not None
     ]
     return watchers(others) + schedulers
-
-
-def _hold_patience(trainer: Any, keys: tuple[str, ...]) -> None:
-    hold_patience(watching(trainer.callbacks, keys), "wait_count")
-    schedulers = [one.scheduler for one in trainer.lr_scheduler_configs if one.monitor in keys]
-    hold_patience(schedulers, "num_bad_epochs")

@@ -28,7 +28,8 @@ class Observation:
         Whether an estimate was due and could not be made: the accuracy is the last known one, the
         interval is [0, 1] and in_family is 0, which says that nothing is known of this network.
     stand_ins
-        The names under which values of an earlier epoch stand in for what could not be made.
+        The names under which values of an earlier epoch stand in for what could not be made, or
+        would have taken too long.
     """
 
     values: dict[str, float]

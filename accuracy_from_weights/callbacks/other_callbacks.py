@@ -10,17 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Watcher(NamedTuple):
-    """What another callback, a scheduler or an argument of the trainer monitors.
-
-    Attributes
-    ----------
-    kind
-        Its class, for messages.
-    monitor
-        The name of the metric.
-    mode
-        "min" where it takes a small value for the better one.
-    """
+    """What a callback of this class, a scheduler or an argument of the trainer monitors."""
 
     kind: str
     monitor: Any
@@ -49,16 +39,7 @@ def complaints(
 ) -> list[str]:
     """Return what is wrong with what others monitor, one text each.
 
-    Parameters
-    ----------
-    found
-        What others in the run monitor.
-    keys
-        What this callback of ours logs.
-    all_keys
-        What all callbacks of ours in the run log. These names are not misspelt.
-    only_with_forecast
-        What this callback would log if it were to forecast.
+    `keys` are what this callback of ours logs, `all_keys` what all of ours in the run do.
     """
     texts = []
     known = {*all_keys, *keys}
@@ -83,18 +64,25 @@ def complaints(
 
 
 def hold_patience(
-    callbacks: Iterable[Any], counter: str, patience_attribute: str = "patience"
+    callbacks: Iterable[Any], counter: str, patience_attribute: str, held: dict[int, int]
 ) -> None:
     """Give each callback back the epoch of patience that a repeated value is about to cost it.
 
-    Where an estimate failed, the last value is repeated. Without this, early stopping would take
-    a failure of ours for a run that no longer improves, and end it.
+    Where there is no new estimate, the last value is repeated. Without this, early stopping would
+    take that for a run that no longer improves, and end it. `held` keeps what the counters were
+    set to since the last estimate: one that is still there has not been charged since, as with a
+    callback that looks at every other epoch.
     """
     for callback in callbacks:
         waited = getattr(callback, counter, None)
         patience = getattr(callback, patience_attribute, None)
-        if isinstance(waited, int) and isinstance(patience, int):
-            setattr(callback, counter, min(waited, patience - 1) - 1)
+        if (
+            isinstance(waited, int)
+            and isinstance(patience, int)
+            and held.get(id(callback)) != waited
+        ):
+            held[id(callback)] = min(waited, patience - 1) - 1
+            setattr(callback, counter, held[id(callback)])
 
 
 def caller(matches: Callable[[Any], bool]) -> Any:

@@ -25,7 +25,7 @@ class CommonParameters(Guarded):
     def __init__(
         self,
         predictor: Predictor | str | os.PathLike[str] | None = None,
-        every_n_epochs: int = 1,
+        every_n_epochs: int | None = None,
         name: str = DEFAULT_NAME,
         stopping: StoppingRule | None = None,
         verbose: bool = False,
@@ -50,10 +50,14 @@ class CommonParameters(Guarded):
         predictor : AccuracyPredictor, path or None, default None
             None is the predictor that ships, which is loaded at the first epoch. An object of your
             own needs what `Predictor` lists.
-        every_n_epochs : int, default 1
-            Estimate at epochs 0, n, 2n, ... and at the first epoch of a resumed run. Between them
-            the last value is repeated, so that no other callback misses its key. The patience of
-            a framework's early stopping counts epochs, that of `stopping` counts estimates.
+        every_n_epochs : int, optional
+            Estimate at epochs 0, n, 2n, ... and at the first epoch of a resumed run. Defaults to
+            as many epochs as cost little: estimates take at most 10 s and 2% of the time of the
+            training so far, but there is always one at the first epoch, at the last one that is
+            planned, and where a true accuracy is there that `anchor_every` asks for. Between
+            estimates the last value is repeated, so that no other callback misses its key. With a
+            number, the patience of a framework's early stopping counts epochs; without, it counts
+            estimates, as that of `stopping` does.
         name : str, default "accuracy_from_weights"
             Key of the accuracy and stem of the other keys. Callbacks with different names work
             side by side.
@@ -148,7 +152,8 @@ class CommonParameters(Guarded):
 
     def check_parameters(self) -> None:
         """Raise `InvalidArgumentError` where a parameter, or a pair of them, cannot be used."""
-        positive_int("every_n_epochs", self.every_n_epochs)
+        if self.every_n_epochs is not None:
+            positive_int("every_n_epochs", self.every_n_epochs)
         if not isinstance(self.name, str) or not self.name or self.name.startswith("val_"):
             wanted = "a text not starting with 'val_', which names metrics on validation data"
             raise invalid_argument("name", self.name, wanted)

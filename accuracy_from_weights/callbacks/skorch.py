@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accuracy_from_weights.callbacks.base import AccuracyCallback, guarded, share_done
-from accuracy_from_weights.callbacks.other_callbacks import Watcher, hold_patience, watching
+from accuracy_from_weights.callbacks.other_callbacks import watchers, watching
 from accuracy_from_weights.errors import needs
 from accuracy_from_weights.features.task import declared_task
 
@@ -120,11 +120,7 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
         if seen.known or self.guard(what, lambda: watching(_callbacks(net), self.all_keys)) != []:
             for key, value in {**seen.values, f"{self.name}_best": best}.items():
                 net.history.record(key, value)
-        if seen.stand_ins:
-            self.guard(
-                "holding the patience of other callbacks",
-                lambda: hold_patience(watching(_callbacks(net), seen.stand_ins), "misses_"),
-            )
+        self.hold_patience(watching(_callbacks(net), seen.stand_ins), "misses_")
         if self.should_stop:
             raise KeyboardInterrupt  # skorch's way to end training, and to keep what was learnt
 
@@ -150,13 +146,11 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
         return declared_task(net.module_, loss, net.history[-1])
 
     def training_metrics(self, run: tuple[Any, Any]) -> Mapping[str, Any]:
-        """Return the last row of the history."""
+        """Return the last row of the history, which holds what validation has found, too."""
         row: Mapping[str, Any] = run[0].history[-1]
         return row
 
-    def validation_metrics(self, run: tuple[Any, Any]) -> Mapping[str, Any]:
-        """Return the last row of the history."""
-        return self.training_metrics(run)
+    validation_metrics = training_metrics
 
     def n_samples(self, run: tuple[Any, Any]) -> int | None:
         """Return the number of samples that the net trains on."""
@@ -169,24 +163,15 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
 
     def _review(self, net: Any) -> None:
         callbacks = _callbacks(net)
-        ours = [cb for cb in callbacks if isinstance(cb, AccuracyFromWeights)]
         found = [
-            Watcher(
-                type(cb).__name__,
-                cb.monitor,
-                "min" if getattr(cb, "lower_is_better", False) else "max",
-            )
+            watcher._replace(mode="min" if getattr(cb, "lower_is_better", False) else "max")
             for cb in callbacks
-            if cb not in ours and isinstance(getattr(cb, "monitor", None), str)
+            for watcher in watchers([cb])
+            if isinstance(cb.monitor, str)
         ]
-        self.review(found, ours)
-        place = next((at for at, cb in enumerate(callbacks) if cb is self), 0)
-        for callback in watching(callbacks[:place], self.all_keys):
-            text = (
-                f"{type(callback).__name__} stands before it in the list of callbacks and will "
-                f"not see {self.name!r}. Put AccuracyFromWeights first."
-            )
-            self.warn_once(text, text)
+        self.review(found, callbacks)
+        for callback in watching(self.those_before(callbacks), self.all_keys):
+            self.warn_of_place(callback)
 
 
 def _callbacks(net: Any) -> list[Any]:

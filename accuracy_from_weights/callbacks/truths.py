@@ -16,15 +16,8 @@ if TYPE_CHECKING:
 class Truths:
     """The validated epochs of a run: their estimates without an anchor, and their accuracies.
 
-    Parameters
-    ----------
-    every
-        A truth is due at the first epoch and again n epochs after the last one. None where none is
-        ever due.
-    guard
-        What keeps an error in getting a truth from ending the run.
-    advice
-        Where truths come from in this framework: a clause that follows a colon.
+    A truth is due at the first epoch and again `every` epochs after the last one. `advice` says
+    where truths come from in this framework: a clause that follows a colon.
     """
 
     def __init__(self, every: int | None, guard: Guarded, advice: str) -> None:
@@ -53,23 +46,12 @@ class Truths:
         """Return whether a truth is to be had at this epoch."""
         if self.every is None:
             return False
-        last = [
-            at for at in (self._missed_at, *(seen[0] for seen in self._seen[-1:])) if at is not None
-        ]
+        last = [seen[0] for seen in self._seen[-1:]]
+        last += [] if self._missed_at is None else [self._missed_at]
         return not last or epoch - max(last) >= self.every
 
     def learn(self, epoch: int, plain: Estimate, truth: Callable[[], float | None]) -> None:
-        """Take the true accuracy of an epoch, beside its estimate without an anchor.
-
-        Parameters
-        ----------
-        epoch
-            Counted from 0.
-        plain
-            The estimate without an anchor.
-        truth
-            Returns the accuracy, a fraction, or None where there is none yet.
-        """
+        """Take the true accuracy of an epoch, if there is one, beside its plain estimate."""
 
         def take() -> bool:
             accuracy = truth()
@@ -99,7 +81,7 @@ class Truths:
         return self._anchored
 
     def state_dict(self) -> list[list[Any]]:
-        """Return epochs, estimates and truths in plain numbers, strings and lists."""
+        """Return what a resumed run goes on with."""
         return [
             [epoch, {name: _plain(value) for name, value in vars(estimate).items()}, accuracy]
             for epoch, estimate, accuracy in self._seen

@@ -22,7 +22,8 @@ from tests.callbacks.scripted import Informed, ours_among
 
 PACKAGE = "accuracy_from_weights.callbacks"
 HELPERS = (
-    *("chart", "evidence", "forecasts", "judging", "observation", "other_callbacks", "truths"),
+    *("cadence", "chart", "evidence", "forecasts", "hooks", "judging", "observation"),
+    *("other_callbacks", "processes", "truths"),
 )
 ESSENTIAL = {
     "load_predictor",

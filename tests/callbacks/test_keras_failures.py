@@ -66,7 +66,7 @@ FAULTS = {
     "neighbour": (lambda patch: [AccuracyFromWeights(Scripted([0.5])), Touchy()], 1),
     "patience": (
         lambda patch: (
-            patch.setattr("accuracy_from_weights.callbacks.keras.hold_patience", fail),
+            patch.setattr("accuracy_from_weights.callbacks.base.hold_patience", fail),
             [AccuracyFromWeights(Scripted([0.5, OSError("x")]))],
         )[1],
         2,

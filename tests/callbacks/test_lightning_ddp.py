@@ -20,4 +20,5 @@ def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
     assert first["rule"] == [2, False]
     assert second["rule"] == [2, True]
     assert first["failure"] == second["failure"] == 3
+    assert first["estimates"] == second["estimates"] == 4
     assert "stopped at step 1" in printed

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
+from accuracy_from_weights.callbacks import cadence
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.stopping import Patience
 from tests.callbacks.scripted import Scripted, digits
@@ -84,6 +85,12 @@ def main(folder: Path, predictor_file: Path) -> None:
     fails = AccuracyFromWeights(Scripted([0.3, [0.4, OSError("x")][rank], 0.5]))
     early = EarlyStopping(KEY, mode="max", patience=2)
     seen["failure"] = fit([fails, early], folder, epochs=3)[1].epochs
+
+    # One process alone has time left for estimates: both make them, or neither would go on.
+    cadence.FREE_SECONDS = [float("inf"), -1.0][rank]
+    predictor = Scripted([0.3, 0.4])
+    fit([AccuracyFromWeights(predictor)], folder, epochs=4, validate=False)
+    seen["estimates"] = predictor.calls
 
     (folder / f"rank{rank}.json").write_text(json.dumps(seen))
 

@@ -19,3 +19,4 @@ def test_two_processes_log_stop_and_choose_alike(tmp_path, predictor_file):
     assert first["weights"] == first["without"]
     assert first["early stopping"] == [4.0, 0.7, "checkpoint-8"]
     assert first["rule"] == 3.0
+    assert first["estimates"] == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
+from accuracy_from_weights.callbacks import cadence
 from accuracy_from_weights.callbacks.huggingface import AccuracyFromWeights
 from accuracy_from_weights.stopping import Patience
 from tests.callbacks.scripted import Scripted, digits, seed_all
@@ -82,6 +83,12 @@ def main(folder: Path, predictor_file: Path) -> None:
         Scripted([0.5] if rank == 0 else [0.1, 0.2, 0.3, 0.4]), stopping=Patience(2)
     )
     seen["rule"] = train(folder / "rule", [ours], 8).state.epoch
+
+    # The first process has no time left for estimates between the first epoch and the last.
+    cadence.FREE_SECONDS = [-1.0, float("inf")][rank]
+    predictor = Scripted([0.3, 0.4])
+    train(folder / "rare", [AccuracyFromWeights(predictor)], 5)
+    seen["estimates"] = predictor.calls
     (folder / f"rank{rank}.json").write_text(json.dumps(seen))
 
 
