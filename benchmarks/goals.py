@@ -44,15 +44,19 @@ class Goal:
 
 
 def goals(
-    unseen: Entry, cards: dict[str, Entry], quality: Entry, retraining: list[Entry]
+    unseen: Entry,
+    search: Entry,
+    cards: dict[str, Entry],
+    quality: Entry,
+    retraining: list[Entry],
 ) -> list[Goal]:
     """Compare what was measured with each goal.
 
     Parameters
     ----------
-    unseen, quality, retraining
-        What `benchmarks.unseen judge`, `benchmarks/quality.py` and `benchmarks/retraining.py`
-        wrote.
+    unseen, search, quality, retraining
+        What `benchmarks.unseen judge`, `benchmarks.unseen search`, `benchmarks/quality.py` and
+        `benchmarks/retraining.py` wrote.
     cards : dict of str to dict
         Of the shipped predictors, by feature set.
     """
@@ -60,12 +64,7 @@ def goals(
         *_new_data(new_part(unseen)),
         *_intervals(new_part(unseen), cards),
         *_checkpoints(new_part(unseen)),
-        Goal(
-            "A search by halving on new data, with log and sample: at most 0.5 points lost at 79% "
-            "of the epochs saved",
-            "not measured: the recorded searches hold no answers on a training sample",
-            None,
-        ),
+        *of_search(search),
         *_known_data(quality),
         *_retraining(retraining),
     ]
@@ -171,6 +170,32 @@ def _checkpoints(part: Entry) -> Iterator[Goal]:
             f"The same, {group}: half as far",
             f"{mine[group]:.2f} to {last[group]:.2f} points",
             2 * mine[group] <= last[group],
+        )
+
+
+def of_search(search: Entry) -> Iterator[Goal]:
+    """Yield the goals of searches on new data."""
+    title = title_of({"predictor": SAMPLE, "log": next(iter(TRAINING))})
+    hasty, truth = search["schedules"]["hasty"], "test accuracy itself"
+    lost, saved = hasty["lost"][title], hasty["saved"]
+    yield Goal(
+        f"Searches by halving on new data, `{SAMPLE}`: at most 0.5 points lost at 79% of the "
+        "epochs saved",
+        f"{lost['mean']:.2f} points ({lost['low']:.2f} to {lost['high']:.2f}) at {saved:.0%}; "
+        f"{truth} loses {hasty['lost'][truth]['mean']:.2f}",
+        lost["mean"] <= 0.5 and round(saved, 2) >= 0.79,
+    )
+    last, mine = search["choices"]["the last"], search["choices"][title]
+    for group, times in ((ALL, 1), ("overfitted", 2)):
+        if group not in last:
+            yield Goal(f"Runs of these searches, {group}", "no such runs", None)
+            continue
+        yield Goal(
+            f"Runs of these searches, {group}, `{SAMPLE}`: the checkpoint with the highest "
+            f"estimate is at most {'as' if times == 1 else 'half as'} far from the best as the "
+            "last one",
+            f"{mine[group]:.2f} to {last[group]:.2f} points",
+            times * mine[group] <= last[group],
         )
 
 

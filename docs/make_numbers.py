@@ -26,6 +26,7 @@ from benchmarks.replay_study import report as replay
 from benchmarks.replay_study.picture import draw_all as draw_replays
 from benchmarks.retraining import as_markdown
 from benchmarks.unseen import report as unseen
+from benchmarks.unseen import searching
 from benchmarks.unseen.picture import draw_all as draw_unseen
 
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -88,13 +89,16 @@ def everything() -> dict[str, str]:
         measured("unseen"),
     )
     retraining, curve = measured("retraining"), measured("task_curve")
+    search = measured("search")
     cards = {
         features: load_predictor(features=features).card_ for features in shipped_feature_sets()
     }
     return {
         **unseen.blocks(on_new_data),
         **unseen.numbers(on_new_data),
-        "goals": goals.as_markdown(goals.goals(on_new_data, cards, quality, retraining)),
+        "goals": goals.as_markdown(goals.goals(on_new_data, search, cards, quality, retraining)),
+        **searching.blocks(search),
+        **searching.numbers(search),
         "tasks curve": task_curve.as_markdown(curve),
         **task_curve.numbers(curve),
         **study.blocks(quality),

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Entry = dict[str, Any]
 Asked = list[tuple[str, AccuracyPredictor, str]]
 
-RUNGS = (1, 2, 3, 4)
+SCHEDULES = {"hasty": (1, 2, 3, 4), "patient": (2, 4, 6, 8)}
 """Epochs after which the worse half of the runs ends."""
 SEARCHED = 24
 """Runs of one search, drawn from those that were recorded."""
@@ -46,24 +46,26 @@ def replay(table: ZooTable, asked: Asked, n_draws: int = 300) -> Entry:
     Returns
     -------
     dict
-        "searches", for each data set what there was to find; "saved", the share of the epochs;
-        "lost", for each signal the points between the best run's test accuracy and that of the run
-        found: the mean over data sets, its 95% bootstrap interval over data sets and draws, and
-        each data set's; and "choices", see `judging.choices`.
+        "searches", for each data set what there was to find; for each of `SCHEDULES` "saved", the
+        share of the epochs, and "lost", for each signal the points between the best run's test
+        accuracy and that of the run found: the mean over data sets, its 95% bootstrap interval over
+        data sets and draws, and each data set's; and "choices", see `judging.choices`.
     """
-    lost: dict[str, list[Floats]] = {}
-    saved, searches = [], []
+    lost: dict[str, dict[str, list[Floats]]] = {name: {} for name in SCHEDULES}
+    saved: dict[str, list[float]] = {name: [] for name in SCHEDULES}
+    searches = []
     columns = _columns(table, asked)
     for data in dict.fromkeys(table.datasets.tolist()):
         courses = courses_of(table, table.datasets == data)
         finals = courses.accuracies(table.accuracy)[:, -1]
-        rungs = np.searchsorted(courses.steps, RUNGS)
         draws = draws_of(len(courses), n_draws)[:, :SEARCHED]
-        for name, column in columns.items():
-            signal = Signal.exact(courses.values(np.nan_to_num(column), DIVERGED))
-            outcome = halve(signal, finals, courses.progress, rungs, draws)
-            lost.setdefault(name, []).append(outcome.lost)
-        saved.append(outcome.saved.mean())
+        for schedule, epochs in SCHEDULES.items():
+            rungs = np.searchsorted(courses.steps, epochs)
+            for name, column in columns.items():
+                signal = Signal.exact(courses.values(np.nan_to_num(column), DIVERGED))
+                outcome = halve(signal, finals, courses.progress, rungs, draws)
+                lost[schedule].setdefault(name, []).append(outcome.lost)
+            saved[schedule].append(float(outcome.saved.mean()))
         first = courses.rows[0, 0]
         about = {k: table.hyperparameters[k][first] for k in ("regime", "n_train", "label_noise")}
         searches.append(
@@ -79,9 +81,13 @@ def replay(table: ZooTable, asked: Asked, n_draws: int = 300) -> Entry:
         )
     return {
         "searches": searches,
-        "searched": min(SEARCHED, *(one["runs"] for one in searches)),
-        "saved": float(np.mean(saved)),
-        "lost": {name: _spread(np.array(values)) for name, values in lost.items()},
+        "schedules": {
+            schedule: {
+                "saved": float(np.mean(saved[schedule])),
+                "lost": {name: _spread(np.array(values)) for name, values in of.items()},
+            }
+            for schedule, of in lost.items()
+        },
         "choices": choices(table, asked),
     }
 
@@ -118,15 +124,14 @@ def _spread(lost: Floats) -> Entry:
 
 def blocks(results: Entry) -> dict[str, str]:
     """Return the tables by the names of their marks in the pages."""
-    head = ["halved by", "all", *(one["data"] for one in results["searches"])]
-    lines = [
-        [
-            f"`{name}`" if name.startswith("weights") else name,
-            f"**{number(of['mean'], 2)}** ({number(of['low'], 2)} to {number(of['high'], 2)})",
-            *(number(value, 1) for value in of["each"]),
-        ]
-        for name, of in results["lost"].items()
-    ]
+    schedules = results["schedules"]
+    lines, each = [], []
+    for name in schedules["hasty"]["lost"]:
+        title = f"`{name}`" if name.startswith("weights") else name
+        found = [of["lost"][name] for of in schedules.values()]
+        means = [f"**{number(of['mean'], 1)}** ({_ends(of)})" for of in found]
+        lines.append([title, *means])
+        each.append([title, *(number(value, 1) for value in found[0]["each"])])
     about = [
         [
             one["data"],
@@ -137,8 +142,11 @@ def blocks(results: Entry) -> dict[str, str]:
         ]
         for one in results["searches"]
     ]
+    heads = [f"{name}, {of['saved']:.0%} of epochs saved" for name, of in schedules.items()]
+    datasets = [one["data"] for one in results["searches"]]
     return {
-        "search lost": markdown_table(head, lines),
+        "search lost": markdown_table(("halved by", *heads), lines),
+        "search each": markdown_table(("halved by", *datasets), each),
         "search data": markdown_table(
             ("", "examples trained on", "wrong labels", "best run", "median run"), about
         ),
@@ -146,9 +154,18 @@ def blocks(results: Entry) -> dict[str, str]:
     }
 
 
+def _ends(of: Entry) -> str:
+    return f"{number(of['low'], 1)} to {number(of['high'], 1)}"
+
+
 def numbers(results: Entry) -> dict[str, str]:
     """Return single numbers for the text, by the names of their marks."""
-    found = {"search saved": f"{results['saved']:.0%}"}
-    for name, of in results["lost"].items():
-        found[f"search lost of {name}"] = number(of["mean"], 1)
+    found = {}
+    for schedule, of in results["schedules"].items():
+        found[f"search saved, {schedule}"] = f"{of['saved']:.0%}"
+        for name, lost in of["lost"].items():
+            found[f"search lost, {schedule}, of {name}"] = number(lost["mean"], 1)
+    for way, lost in results["choices"].items():
+        for group, value in lost.items():
+            found[f"search choice, {group}, by {way}"] = number(value, 1)
     return found

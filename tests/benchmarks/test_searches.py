@@ -12,6 +12,7 @@ import pytest
 from accuracy_from_weights.features.description import FEATURE_NAMES
 from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.zoo.table import ZooTable, concatenate
+from benchmarks import goals
 from benchmarks.unseen import __main__ as program
 from benchmarks.unseen import data, fits, runs, searching, training
 from tests.benchmarks.test_task_curve import table as made_up_zoo
@@ -59,21 +60,25 @@ def test_searches_are_recorded_described_and_replayed(
     validated = table.hyperparameters[training.VALIDATED]
     assert ((validated >= 0) & (validated <= 1)).all()
 
+    schedules = {"hasty": (1, 2, 3, 4), "patient": (2, 4)}
+    monkeypatch.setattr(searching, "SCHEDULES", schedules)
     program.main(["search", str(path), "--json", str(found)])
     results = json.loads(found.read_text())
     assert [one["data"] for one in results["searches"]] == ["photographs", "unicode_names"]
     # Of four runs, two end after one epoch and one after two.
-    assert results["saved"] == pytest.approx(1 - (4 + 2 + 1 + 1 + 1) / 20)
+    hasty = results["schedules"]["hasty"]
+    assert hasty["saved"] == pytest.approx(1 - (4 + 2 + 1 + 1 + 1) / 20)
     ends = table.accuracy[table.steps == 5].reshape(2, 4)
-    for of in results["lost"].values():
+    for of in hasty["lost"].values():
         for lost, accuracies in zip(of["each"], ends, strict=True):
             assert 0 <= lost <= 100 * np.ptp(accuracies) + 1e-3
     title = f"{SAMPLE}, {REPORTED}"
-    assert {title, searching.VALIDATION, searching.CHANCE} <= set(results["lost"])
+    assert {title, searching.VALIDATION, searching.CHANCE} <= set(hasty["lost"])
     assert title in results["choices"]
     blocks = searching.blocks(results)
     assert f"| `{title}` |" in blocks["search lost"]
-    assert searching.numbers(results)["search saved"] == "55%"
+    assert searching.numbers(results)["search saved, hasty"] == "55%"
+    assert len(list(goals.of_search(results))) == 3
 
 
 def test_a_signal_that_knows_the_order_loses_nothing_and_chance_does() -> None:
@@ -101,8 +106,9 @@ def test_a_signal_that_knows_the_order_loses_nothing_and_chance_does() -> None:
         fingerprint="",
     )
     results = searching.replay(table, [], n_draws=50)
-    lost = {name: of["mean"] for name, of in results["lost"].items()}
-    assert results["saved"] == pytest.approx(1 - (24 + 12 + 6 + 3 + 6) / 240)
+    hasty = results["schedules"]["hasty"]
+    lost = {name: of["mean"] for name, of in hasty["lost"].items()}
+    assert hasty["saved"] == pytest.approx(1 - (24 + 12 + 6 + 3 + 6) / 240)
     assert lost[searching.TRUTH] == lost[searching.VALIDATION] == 0
     # Evaluated training accuracy orders the runs the other way round here.
     assert lost[f"training accuracy, {searching.EVALUATED}"] > 50
