@@ -48,7 +48,7 @@ from accuracy_from_weights.weights.layers import NetworkStack, NetworkWeights
 _TOGETHER = 2**18
 """Weights of small networks that are described at a time: they fit a processor's cache."""
 
-_KINDS = ("dense", "conv", "depthwise_conv", "attention")
+_KINDS = ("dense", "conv", "depthwise_conv")
 ARCHITECTURE_NAMES = (
     "log_parameters",
     "n_layers",
