@@ -117,6 +117,7 @@ def test_an_accuracy_that_lightning_logs_late_is_drawn_all_the_same():
 def test_of_several_processes_the_first_one_draws(monkeypatch):
     taken = Taken()
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     for rank in (1, 0):
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
         Monitor(Scripted(ANSWERS), chart_to=taken).update(network(), rank)
