@@ -113,7 +113,7 @@ class Judge:
     def load(self) -> Any:
         """Return the predictor; the one that ships where there is no other."""
         if self.predictor is None:
-            from accuracy_from_weights import load_predictor
+            from accuracy_from_weights.predictor.pretrained import load_predictor
 
             self.predictor = load_predictor(features=self.features)
         return self.predictor
@@ -153,7 +153,7 @@ class Judge:
 
 def _checked_predictor(predictor: Any) -> Any:
     if isinstance(predictor, (str, os.PathLike)):
-        from accuracy_from_weights import load_predictor
+        from accuracy_from_weights.predictor.pretrained import load_predictor
 
         return load_predictor(predictor)
     if predictor is not None and (

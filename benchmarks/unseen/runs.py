@@ -223,27 +223,3 @@ def of_run(run: Run, data: Data) -> Data:
     n = round(_VALIDATED * n)
     own = dataclasses.replace(own, x_validation=x[:n], y_validation=y[:n])
     return dataclasses.replace(own, x_train=x[n:], y_train=y[n:])
-
-
-def build(run: Run, data: Data):
-    """Return the run's network, with the weights that it starts from."""
-    outputs = 1 if run.is_binary else data.n_classes
-    shape = tuple(int(length) for length in data.x_train.shape[1:])
-    _, _, name = run.network.partition("/")
-    if run.framework == "keras":
-        import keras
-
-        from benchmarks.unseen import keras_networks
-
-        keras.utils.set_random_seed(run.seed)
-        return keras_networks.NETWORKS[name](shape, outputs, data.vocabulary)
-    import torch
-
-    from benchmarks.unseen import torch_networks
-
-    torch.manual_seed(run.seed)
-    if run.configuration is not None:
-        return torch_networks.Searched(
-            data.kind, shape, outputs, data.vocabulary, run.configuration
-        )
-    return torch_networks.NETWORKS[name](shape, outputs, data.vocabulary)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.io.atomic import replacing
 from benchmarks.unseen.data import Data, load_once
-from benchmarks.unseen.runs import Run, build, of_run
+from benchmarks.unseen.runs import Run, of_run
 
 _MEASURED = ("accuracy", "loss", "train_accuracy", "train_loss", "log_accuracy", "log_loss")
 VALIDATED = "validation_accuracy"
@@ -40,7 +40,7 @@ def train(run: Run, images: Path | None, path: Path) -> None:
     """
     whole = load_once(run.data, images)
     data = of_run(run, whole)
-    model = build(run, data)
+    model = _build(run, data)
     checkpoints = (_train_keras if run.framework == "keras" else _train_torch)(run, data, model)
     arrays: dict[str, NDArray[Any]] = {"steps": np.array([c["step"] for c in checkpoints])}
     for name in _MEASURED if data.x_validation is None else (*_MEASURED, VALIDATED):
@@ -52,6 +52,30 @@ def train(run: Run, images: Path | None, path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
+def _build(run: Run, data: Data):
+    """Return the run's network, with the weights that it starts from."""
+    outputs = 1 if run.is_binary else data.n_classes
+    shape = tuple(int(length) for length in data.x_train.shape[1:])
+    _, _, name = run.network.partition("/")
+    if run.framework == "keras":
+        import keras
+
+        from benchmarks.unseen import keras_networks
+
+        keras.utils.set_random_seed(run.seed)
+        return keras_networks.NETWORKS[name](shape, outputs, data.vocabulary)
+    import torch
+
+    from benchmarks.unseen import torch_networks
+
+    torch.manual_seed(run.seed)
+    if run.configuration is not None:
+        return torch_networks.Searched(
+            data.kind, shape, outputs, data.vocabulary, run.configuration
+        )
+    return torch_networks.NETWORKS[name](shape, outputs, data.vocabulary)
+
+
 def models_of(run: Run, data: Data, path: Path):
     """Yield the model of each checkpoint that `train` kept, and what was measured of it.
 
@@ -60,7 +84,7 @@ def models_of(run: Run, data: Data, path: Path):
     data : Data
         The run's own, see `runs.of_run`.
     """
-    model = build(run, data)
+    model = _build(run, data)
     with np.load(path) as arrays:
         measured = [name for name in (*_MEASURED, VALIDATED) if name in arrays]
         for k, step in enumerate(arrays["steps"]):

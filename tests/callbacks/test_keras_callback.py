@@ -263,7 +263,7 @@ def test_the_shipped_predictor_is_loaded_when_the_first_epoch_ends(monkeypatch):
         asked.append((path, features))
         return Scripted([0.5])
 
-    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", load)
+    monkeypatch.setattr("accuracy_from_weights.predictor.pretrained.load_predictor", load)
     ours = AccuracyFromWeights()
     assert asked == []
     assert fit(network(), [ours]).history[KEY] == [0.5] * 3

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-import accuracy_from_weights
 from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
@@ -49,7 +48,7 @@ FAULTS = {
     "memory": (lambda patch: [AccuracyFromWeights(Scripted([MemoryError()]))], 1),
     "load": (
         lambda patch: (
-            patch.setitem(vars(accuracy_from_weights), "load_predictor", fail),
+            patch.setattr("accuracy_from_weights.predictor.pretrained.load_predictor", fail),
             [AccuracyFromWeights()],
         )[1],
         1,

@@ -9,7 +9,6 @@ import pytest
 import pytorch_lightning
 import torch
 
-import accuracy_from_weights
 from accuracy_from_weights.callbacks.lightning import AccuracyFromWeights
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience, StopReason
@@ -279,7 +278,7 @@ FAULTS = {
 @pytest.mark.parametrize("validate", [False, True])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_fails_training_ends_as_without_and_warns_once(root, fault, validate, monkeypatch):
-    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", fail)
+    monkeypatch.setattr("accuracy_from_weights.predictor.pretrained.load_predictor", fail)
     if fault == "read":
         monkeypatch.setattr("accuracy_from_weights.features.describing.read_weights", fail)
     _, plain = fit(root, [], validate=validate)

@@ -217,7 +217,7 @@ def fail(*args, **kwargs):
     ],
 )
 def test_whatever_fails_there_is_one_warning_and_four_finite_numbers(fault, monkeypatch):
-    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", fail)
+    monkeypatch.setattr("accuracy_from_weights.predictor.pretrained.load_predictor", fail)
     if "name" in fault:
         monkeypatch.setattr("accuracy_from_weights.features.describing.read_weights", fail)
     plain, model = network(2), network(2)

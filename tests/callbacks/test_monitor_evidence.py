@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import accuracy_from_weights
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.errors import AccuracyFromWeightsError, AccuracyFromWeightsWarning
 from accuracy_from_weights.stopping import Patience
@@ -262,7 +261,7 @@ def test_the_shipped_predictor_is_that_of_the_features_asked_for(monkeypatch):
         asked.append((path, features))
         return Informed(features=features)
 
-    monkeypatch.setitem(vars(accuracy_from_weights), "load_predictor", load)
+    monkeypatch.setattr("accuracy_from_weights.predictor.pretrained.load_predictor", load)
     Monitor(features="weights+probes", input_shape=SHAPE).update(network())
     Monitor().update(network())
     assert asked == [(None, "weights+probes"), (None, "weights")]
