@@ -6,6 +6,7 @@ are, and calls what both have under one name (``x.sum(-1)``, ``@``, ``namespace_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -110,24 +111,38 @@ def columns(rows: Sequence[ArrayLike]) -> ArrayLike:
 
 
 def in_batches(
-    function: Callable[..., ArrayLike], *arguments: Sequence[ArrayLike]
-) -> list[ArrayLike]:
-    """Apply a function to arrays, those of one shape together, along their first axis."""
-    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    function: Callable[..., Any],
+    *arguments: Sequence[ArrayLike | None],
+    most: float = math.inf,
+) -> list[Any]:
+    """Apply a function to arrays, those of one shape together, along their first axis.
+
+    It may return an array or a named tuple of arrays. Of the first argument, ``most`` values come
+    together: what is large needs no company.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
     for k, arrays in enumerate(zip(*arguments, strict=True)):
-        groups.setdefault(tuple(tuple(array.shape) for array in arrays), []).append(k)
-    found: list[ArrayLike] = [None] * len(arguments[0])
-    for places in groups.values():
-        first = arguments[0][places[0]]
-        if len(places) == 1:
-            found[places[0]] = function(*(arrays[places[0]] for arrays in arguments))
-            continue
-        n = first.shape[0]
-        join = namespace_of(first).concatenate
-        results = function(*(join([arrays[k] for k in places]) for arrays in arguments))
-        for i, k in enumerate(places):
-            found[k] = results[i * n : (i + 1) * n]
+        shapes = tuple(None if array is None else tuple(array.shape) for array in arrays)
+        groups.setdefault(shapes, []).append(k)
+    found: list[Any] = [None] * len(arguments[0])
+    for alike in groups.values():
+        first: ArrayLike = arguments[0][alike[0]]
+        n = len(first)
+        size = max(int(min(most / max(math.prod(first.shape), 1), len(alike))), 1)
+        for places in (alike[start : start + size] for start in range(0, len(alike), size)):
+            if len(places) == 1:
+                found[places[0]] = function(*(arrays[places[0]] for arrays in arguments))
+                continue
+            results = function(*(_joined([arrays[k] for k in places]) for arrays in arguments))
+            for i, k in enumerate(places):
+                own = slice(i * n, (i + 1) * n)
+                is_one = not isinstance(results, tuple)
+                found[k] = results[own] if is_one else type(results)(*(r[own] for r in results))
     return found
+
+
+def _joined(arrays: list[ArrayLike]) -> ArrayLike:
+    return None if arrays[0] is None else namespace_of(arrays[0]).concatenate(arrays)
 
 
 @contextmanager

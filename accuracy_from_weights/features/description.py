@@ -79,7 +79,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 def _architecture(layers: Sequence[SentLayer]) -> list[float]:
     """Return the numbers of `ARCHITECTURE_NAMES`, the same for all networks of a stack."""
-    shapes = [layer.shape[1:] for layer in layers]
+    shapes = [layer.kernel.shape[1:] for layer in layers]
     n = len(layers)
     return [
         math.log10(max(sum(layer.n_parameters for layer in layers), 1)),
@@ -104,7 +104,7 @@ def _alignment_of(into: ArrayLike, outof: ArrayLike) -> ArrayLike:
     return columns([dot(a, b) / floored(scale, 1e-6), xp.exp(xp.amin(a + b, -1))])
 
 
-def _alignment(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> list[ArrayLike]:
+def _alignment(steps: Sequence[Step]) -> list[ArrayLike]:
     """Return whether the neurons with large weights feed the connections that are large.
 
     For each pair of neighbouring layers of matching width: the correlation between the norms of
@@ -112,29 +112,17 @@ def _alignment(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) 
     to the mean.
     """
     first, second = [], []
-    for (layer, into), (following, outof) in pairwise(zip(layers, measures, strict=True)):
-        if following.kind == "depthwise_conv" or following.shape[2] != layer.shape[1]:
-            continue
-        first.append(into.input_squares if layer.is_turned else into.neuron_squares)
-        second.append(outof.neuron_squares if following.is_turned else outof.input_squares)
+    for into, outof in pairwise(steps):
+        kernel = outof.layer.kernel
+        if outof.layer.kind != "depthwise_conv" and kernel.shape[2] == into.layer.kernel.shape[1]:
+            first.append(into.neuron_squares)
+            second.append(outof.input_squares)
     return in_batches(_alignment_of, first, second)
 
 
-def _steps(layers: Sequence[SentLayer], measures: Sequence[KernelMeasures]) -> list[Step]:
-    last = zip(layers[-DEPTH:], measures[-DEPTH:], strict=True)
-    return [
-        Step(
-            layer.kind,
-            layer.kernel.swapaxes(1, 2) if layer.is_turned else layer.kernel,
-            layer.gain,
-            layer.bias,
-            layer.norm_scale,
-            layer.norm_shift,
-            found.input_squares if layer.is_turned else found.neuron_squares,
-            found.neuron_squares if layer.is_turned else found.input_squares,
-        )
-        for layer, found in last
-    ]
+def _step(layer: SentLayer, found: KernelMeasures) -> Step:
+    squares = found.neuron_squares, found.input_squares
+    return Step(layer, *(squares[::-1] if layer.is_turned else squares))
 
 
 def _gathered(statistics: FloatArray) -> FloatArray:
@@ -189,17 +177,18 @@ def _described(stack: NetworkStack) -> NDArray[np.float32]:
     layers = sent_layers(stack)
     n_layers = len(layers)
     with plain_arithmetic(layers[0].kernel), np.errstate(all="ignore"):
-        measures = measure([layer.kernel for layer in layers], [layer.gain for layer in layers])
+        measures = measure([layer.measured for layer in layers], [layer.gain for layer in layers])
         others = vector_numbers(layers, measures)
         of_layers = [
             part
             for found, other in zip(measures, others, strict=True)
             for part in (*found.numbers, *other)
         ]
-        pairs = _alignment(layers, measures)
+        steps = [_step(*known) for known in zip(layers, measures, strict=True)]
+        pairs = _alignment(steps)
         rest = [
             class_geometry(measures[-1].gram),
-            propagate(_steps(layers, measures), max(n_layers - DEPTH, 0)),
+            propagate(steps[-DEPTH:], max(n_layers - DEPTH, 0)),
         ]
         together = namespace_of(layers[0].kernel).concatenate([*of_layers, *pairs, *rest], -1)
         # All that is left is arithmetic on these numbers, of all layers at once.

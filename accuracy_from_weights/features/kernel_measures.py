@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from accuracy_from_weights.features.array_ops import (
     TINY,
     ArrayLike,
     FloatArray,
-    as_float32,
     clipped,
     columns,
     constant,
@@ -32,7 +31,7 @@ from accuracy_from_weights.features.array_ops import (
     namespace_of,
     sorted_rows,
 )
-from accuracy_from_weights.features.kernel_sums import BLOCK, KernelSums, as_matrices, kernel_sums
+from accuracy_from_weights.features.kernel_sums import BLOCK, as_matrices, kernel_sums
 
 _NEURONS = 32
 _FEW_NEURONS, _FEW_WEIGHTS = 64, 2**16
@@ -75,35 +74,28 @@ class KernelMeasures:
         Sum of the squares of the weights out of each input.
     gram : array of shape (n, k, k)
         Products of the pairs of the neurons that were looked at.
-    n_chosen : int
-        How many neurons were looked at.
     n_sampled : int
-        How many weights.
+        How many weights were.
     """
 
     numbers: tuple[ArrayLike, ...]
     neuron_squares: ArrayLike
     input_squares: ArrayLike
     gram: ArrayLike
-    n_chosen: int
     n_sampled: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Looked:
+class _Looked(NamedTuple):
     """What is kept of a kernel after it has been passed over."""
 
-    sums: KernelSums
+    row_sums: ArrayLike
+    neuron_squares: ArrayLike
+    column_sums: ArrayLike
+    largest: ArrayLike
     input_squares: ArrayLike
     gram: ArrayLike
     spectrum_gram: ArrayLike
     sample: ArrayLike
-    n_chosen: int
-
-    @property
-    def values(self) -> ArrayLike:
-        """The sampled weights, of shape (n, m)."""
-        return self.sample.reshape(self.sample.shape[0], -1)
 
 
 def measure(
@@ -122,36 +114,27 @@ def measure(
     list of KernelMeasures
     """
     n_layers = len(kernels)
-    found: dict[int, _Looked] = {}
-    for group in _alike(kernels, gains):
-        found.update(zip(group, _look_together(kernels, gains, group), strict=True))
-    looked = [found[k] for k in range(n_layers)]
-    squares = [one.sums.row_squares for one in looked] + [one.input_squares for one in looked]
+    looked = in_batches(_look, kernels, gains, most=BLOCK[namespace_of(kernels[0]).__name__])
+    squares = [one.neuron_squares for one in looked] + [one.input_squares for one in looked]
     spreads = in_batches(_spread, squares)
     sums = in_batches(
-        _sums_of, [one.sums.rows for one in looked] + [one.sums.columns for one in looked]
+        _sums_of, [one.row_sums for one in looked] + [one.column_sums for one in looked]
     )
+    values = [one.sample.reshape(len(one.sample), -1) for one in looked]
     numbers = zip(
-        in_batches(_sample_measures, [one.values for one in looked]),
+        in_batches(_sample_measures, values),
         in_batches(_gram_measures, [one.spectrum_gram for one in looked]),
         spreads[:n_layers],
         spreads[n_layers:],
         sums[:n_layers],
         sums[n_layers:],
         in_batches(_smoothness, [one.sample for one in looked]),
-        [one.sums.largest[:, None] for one in looked],
+        [one.largest[:, None] for one in looked],
         strict=True,
     )
     return [
-        KernelMeasures(
-            parts,
-            one.sums.row_squares,
-            one.input_squares,
-            one.gram,
-            one.n_chosen,
-            math.prod(one.sample.shape[1:]),
-        )
-        for one, parts in zip(looked, numbers, strict=True)
+        KernelMeasures(parts, one.neuron_squares, one.input_squares, one.gram, chosen.shape[1])
+        for one, parts, chosen in zip(looked, numbers, values, strict=True)
     ]
 
 
@@ -199,46 +182,6 @@ def kernel_statistics(
     return of | statistics
 
 
-def _alike(
-    kernels: Sequence[ArrayLike], gains: Sequence[ArrayLike | None]
-) -> list[tuple[int, ...]]:
-    """Group kernels of one shape; few weights together, for what is large needs no company."""
-    most = BLOCK[namespace_of(kernels[0]).__name__]
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for k, (kernel, gain) in enumerate(zip(kernels, gains, strict=True)):
-        groups.setdefault((tuple(kernel.shape), gain is None), []).append(k)
-    found = []
-    for places in groups.values():
-        size = max(most // max(math.prod(kernels[places[0]].shape), 1), 1)
-        found += [tuple(places[start : start + size]) for start in range(0, len(places), size)]
-    return found
-
-
-def _look_together(
-    kernels: Sequence[ArrayLike], gains: Sequence[ArrayLike | None], group: Sequence[int]
-) -> list[_Looked]:
-    xp = namespace_of(kernels[0])
-    first = group[0]
-    if len(group) == 1:
-        return [_look(kernels[first], gains[first])]
-    stack = xp.concatenate([as_float32(kernels[k]) for k in group])
-    gain = None if gains[first] is None else xp.concatenate([gains[k] for k in group])
-    n = kernels[first].shape[0]
-    looked = _look(stack, gain)
-    return [_part(looked, slice(i * n, (i + 1) * n)) for i in range(len(group))]
-
-
-def _part(looked: _Looked, which: slice) -> _Looked:
-    return _Looked(
-        looked.sums.part(which),
-        looked.input_squares[which],
-        looked.gram[which],
-        looked.spectrum_gram[which],
-        looked.sample[which],
-        looked.n_chosen,
-    )
-
-
 def _look(kernel: ArrayLike, gain: ArrayLike | None) -> _Looked:
     """Pass over kernels of one shape, and take what is looked at more closely."""
     n, out, inputs = kernel.shape[:3]
@@ -254,7 +197,16 @@ def _look(kernel: ArrayLike, gain: ArrayLike | None) -> _Looked:
     is_narrow = fan_in < k == out  # the same eigenvalues but for zeros
     spectrum_gram = chosen.swapaxes(1, 2) @ chosen if is_narrow else gram
     sample = _sample(chosen, input_squares, spatial)
-    return _Looked(sums, input_squares, gram, spectrum_gram, sample, k)
+    return _Looked(
+        sums.rows,
+        sums.row_squares,
+        sums.columns,
+        sums.largest,
+        input_squares,
+        gram,
+        spectrum_gram,
+        sample,
+    )
 
 
 def _sums_of(values: ArrayLike) -> ArrayLike:

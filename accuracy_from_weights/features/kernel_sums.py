@@ -8,7 +8,7 @@ passed over as it lies.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ BLOCK = {"numpy": 2**18, "torch": 2**24}
 """Weights at a time: what fits a processor's cache, and what keeps a GPU busy."""
 
 
-@dataclass(frozen=True, eq=False)
-class KernelSums:
+class KernelSums(NamedTuple):
     """What one pass over n kernels of one shape gives.
 
     Attributes
@@ -44,15 +43,6 @@ class KernelSums:
     column_squares: ArrayLike
     largest: ArrayLike
 
-    @property
-    def fields(self) -> tuple[ArrayLike, ...]:
-        """All arrays, in order."""
-        return self.rows, self.row_squares, self.columns, self.column_squares, self.largest
-
-    def part(self, which: slice) -> KernelSums:
-        """Return the sums of some of the kernels."""
-        return KernelSums(*(array[which] for array in self.fields))
-
 
 def kernel_sums(kernel: ArrayLike, gain: ArrayLike | None) -> KernelSums:
     """Pass over kernels of one shape once, in blocks.
@@ -65,18 +55,9 @@ def kernel_sums(kernel: ArrayLike, gain: ArrayLike | None) -> KernelSums:
     """
     xp = namespace_of(kernel)
     most = BLOCK[xp.__name__]
-    if (
-        xp is np
-        and len(kernel) == 1
-        and gain is None
-        and kernel.ndim == 3
-        and _is_transposed(kernel)
-    ):
+    if xp is np and gain is None and _is_transposed(kernel):
         turned = kernel_sums(kernel.swapaxes(1, 2), None)
-        columns, column_squares = turned.rows, turned.row_squares
-        return KernelSums(
-            turned.columns, turned.column_squares, columns, column_squares, turned.largest
-        )
+        return KernelSums(*turned[2:4], *turned[:2], turned.largest)
     clip = xp is not np  # on a device, to look whether it is needed would be to wait
     sums = _sums_in_blocks(kernel, gain, most, clip)
     if not clip and not sums.row_squares.max() <= DIVERGED**2:
@@ -102,9 +83,7 @@ def _sums_in_blocks(kernel: ArrayLike, gain: ArrayLike | None, most: int, clip: 
         parts.append(blocks[0] if len(blocks) == 1 else _joined(blocks))
     if len(parts) == 1:
         return parts[0]
-    return KernelSums(
-        *(xp.concatenate(list(each)) for each in zip(*(p.fields for p in parts), strict=True))
-    )
+    return KernelSums(*(xp.concatenate(list(each)) for each in zip(*parts, strict=True)))
 
 
 def _joined(blocks: list[KernelSums]) -> KernelSums:

@@ -165,10 +165,10 @@ def layer_statistics(
     -------
     ndarray of shape (n, n_layers, len(LAYER_STATISTIC_NAMES))
     """
-    shapes = [tuple(layer.kernel.shape[1:]) for layer in layers]
+    shapes = [tuple(layer.measured.shape[1:]) for layer in layers]
     fan_in = np.array([math.prod(shape[1:]) for shape in shapes], float)
     out = np.array([shape[0] for shape in shapes], float)
-    looked = np.array([found.n_chosen for found in measures], float)
+    looked = np.array([found.gram.shape[1] for found in measures], float)
     root = np.sqrt(fan_in)
 
     def log(values: FloatArray) -> FloatArray:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from accuracy_from_weights.features.array_ops import (
     namespace_of,
 )
 from accuracy_from_weights.features.kernel_measures import largest_share
+from accuracy_from_weights.features.sent_layers import SentLayer
 
 DEPTH = 4
 SAMPLES, FEW_SAMPLES = 64, 16
@@ -69,26 +70,19 @@ PROPAGATION_NAMES = tuple(
 """Names of the columns of `propagate`."""
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A layer as the inputs pass it; arrays lie where the kernel does.
+class Step(NamedTuple):
+    """A layer as the inputs pass it.
 
     Attributes
     ----------
-    kind : str
-        As in `Layer`.
-    kernel : array of shape (n, out, inputs, *spatial)
-    gain, bias, norm_scale, norm_shift : array of shape (n, channels) or None
+    layer : SentLayer
     neuron_squares : array of shape (n, out)
+        Sums of the squares of the weights into each neuron.
     input_squares : array of shape (n, inputs)
+        Of those out of each input.
     """
 
-    kind: str
-    kernel: ArrayLike
-    gain: ArrayLike | None
-    bias: ArrayLike | None
-    norm_scale: ArrayLike | None
-    norm_shift: ArrayLike | None
+    layer: SentLayer
     neuron_squares: ArrayLike
     input_squares: ArrayLike
 
@@ -133,9 +127,9 @@ def _samples_of(state: ArrayLike) -> int:
 
 def _start(step: Step, is_first: bool, samples: int) -> ArrayLike:
     """Return what enters the first layer, of shape (n, inputs, views times samples)."""
-    xp = namespace_of(step.kernel)
-    n, inputs = step.kernel.shape[0], step.input_squares.shape[1]
-    random = constant(step.kernel, _random_inputs, inputs, samples)
+    xp = namespace_of(step.input_squares)
+    n, inputs = step.input_squares.shape
+    random = constant(step.input_squares, _random_inputs, inputs, samples)
     if is_first:
         return xp.stack([xp.concatenate([random] * len(VIEWS), -1)] * n)
     return _activated(_in_order_of(step.input_squares, xp.concatenate([random] * len(VIEWS), -1)))
@@ -186,30 +180,26 @@ def _spread_out(by_view: ArrayLike, samples: int) -> ArrayLike:
 
 
 def _through(step: Step, state: ArrayLike) -> ArrayLike:
-    n, out, inputs = step.kernel.shape[:3]
-    positions = math.prod(step.kernel.shape[3:])
-    if step.kind == "depthwise_conv":
+    layer = step.layer
+    n, out, inputs = layer.kernel.shape[:3]
+    positions = math.prod(layer.kernel.shape[3:])
+    if layer.kind == "depthwise_conv":
         if out != state.shape[1] and out % state.shape[1] == 0:
             xp = namespace_of(state)
             state = xp.stack([state] * (out // state.shape[1]), 2).reshape(n, out, -1)
         state = _fitted(state, step, out) if state.shape[1] != out else state
-        kernel = as_float32(step.kernel.reshape(n, out, -1))
+        kernel = as_float32(layer.kernel.reshape(n, out, -1))
         after = (kernel[..., None, :] @ _patches(state, positions))[:, :, 0]
     else:
         state = _fitted(state, step, inputs)
         seen = (
             state if positions == 1 else _patches(state, positions).reshape(n, -1, state.shape[2])
         )
-        after = _product(step.kernel, seen)
-    if step.gain is not None:
-        after = after * step.gain[:, :, None]
+        after = as_float32(layer.kernel.reshape(n, out, -1)) @ seen
+    if layer.gain is not None:
+        after = after * layer.gain[:, :, None]
     after = clipped(after)
-    return after if step.bias is None else after + clipped(step.bias)[:, :, None]
-
-
-def _product(kernel: ArrayLike, seen: ArrayLike) -> ArrayLike:
-    flat = kernel.reshape(kernel.shape[0], kernel.shape[1], -1)
-    return as_float32(flat) @ seen
+    return after if layer.bias is None else after + clipped(layer.bias)[:, :, None]
 
 
 def _activated(state: ArrayLike) -> ArrayLike:
@@ -218,16 +208,16 @@ def _activated(state: ArrayLike) -> ArrayLike:
     return xp.concatenate([floored(state[..., :half], 0.0), xp.tanh(state[..., half:])], -1)
 
 
-def _normalised(step: Step, state: ArrayLike) -> ArrayLike:
+def _normalised(layer: SentLayer, state: ArrayLike) -> ArrayLike:
     """After a layer or group normalisation: each sample brought to unit power over channels."""
-    own = step.norm_scale if step.norm_scale is not None else step.norm_shift
+    own = layer.norm_scale if layer.norm_scale is not None else layer.norm_shift
     if own is None or own.shape[1] != state.shape[1]:
         return state
     xp = namespace_of(state)
     state = state / xp.sqrt(floored((state * state).mean(1)))[:, None]
-    if step.norm_scale is not None:
-        state = state * step.norm_scale[:, :, None]
-    return state if step.norm_shift is None else state + step.norm_shift[:, :, None]
+    if layer.norm_scale is not None:
+        state = state * layer.norm_scale[:, :, None]
+    return state if layer.norm_shift is None else state + layer.norm_shift[:, :, None]
 
 
 def _products(off: ArrayLike) -> ArrayLike:
@@ -337,15 +327,15 @@ def propagate(steps: Sequence[Step], n_before: int) -> ArrayLike:
     -------
     array of shape (n, len(PROPAGATION_NAMES))
     """
-    xp = namespace_of(steps[0].kernel)
-    weights = sum(math.prod(step.kernel.shape[1:]) for step in steps)
+    xp = namespace_of(steps[0].neuron_squares)
+    weights = sum(math.prod(step.layer.kernel.shape[1:]) for step in steps)
     samples = SAMPLES if weights <= _MOST_WEIGHTS else FEW_SAMPLES
     state = _start(steps[0], n_before == 0, samples)
     power = _over_samples(state * state).sum(1) / state.shape[1]
     hidden = []
     for step in steps[:-1]:
-        linear = _normalised(step, _through(step, state))
-        state = linear if step.kind == "embedding" else _activated(linear)
+        linear = _normalised(step.layer, _through(step, state))
+        state = linear if step.layer.kind == "embedding" else _activated(linear)
         numbers, power = _hidden_numbers(power, linear, state, step)
         hidden.append(numbers)
         scale = xp.where((power > 1e12) | (power < 1e-12), 1 / xp.sqrt(power), power * 0 + 1)

@@ -19,11 +19,8 @@ class SentLayer:
     Attributes
     ----------
     kernel : array of shape (n, out, inputs, *spatial)
-        (n, inputs, out) where it is turned.
     is_turned : bool
-        Whether the kernel is an embedding's, whose rows are the embedded tokens' vectors.
-    shape : tuple of int
-        Of the kernel, not turned.
+        Whether the kernel is an embedding's, which is measured as the embedded tokens' vectors.
     """
 
     kind: str
@@ -33,13 +30,17 @@ class SentLayer:
     norm_scale: ArrayLike | None
     norm_shift: ArrayLike | None
     is_turned: bool
-    shape: tuple[int, ...]
+
+    @property
+    def measured(self) -> ArrayLike:
+        """The kernel, of shape (n, inputs, out) where it is turned."""
+        return self.kernel.swapaxes(1, 2) if self.is_turned else self.kernel
 
     @property
     def n_parameters(self) -> int:
         """Number of values of one network's layer, the gain aside."""
         others = (self.bias, self.norm_scale, self.norm_shift)
-        return math.prod(self.shape[1:]) + sum(a.shape[1] for a in others if a is not None)
+        return math.prod(self.kernel.shape[1:]) + sum(a.shape[1] for a in others if a is not None)
 
 
 def sent_layers(stack: NetworkStack) -> list[SentLayer]:
@@ -91,9 +92,7 @@ def _others(layer: Layer) -> tuple[ArrayLike | None, ...]:
 
 def _sent(layer: Layer, kernel: ArrayLike, others: list[ArrayLike | None]) -> SentLayer:
     is_turned = layer.kind == "embedding" and kernel.ndim == 3
-    turned = kernel.swapaxes(1, 2) if is_turned else kernel
     gain, bias, scale, shift = (None if a is None else as_float32(a) for a in others)
-    shape = tuple(layer.shape)
     # Most files and most modules of users hold queries, keys and values as dense layers.
     kind = "dense" if layer.kind == "attention" else layer.kind
-    return SentLayer(kind, turned, gain, bias, scale, shift, is_turned, shape)
+    return SentLayer(kind, kernel, gain, bias, scale, shift, is_turned)
