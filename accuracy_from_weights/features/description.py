@@ -96,12 +96,11 @@ def _architecture(layers: Sequence[SentLayer]) -> list[float]:
 
 
 def _alignment_of(into: ArrayLike, outof: ArrayLike) -> ArrayLike:
-    """Correlation of the logarithms, and the smallest product over the mean one; of (n, m)."""
+    """Products of the logarithms less their means, and the least of their sums; of (n, m)."""
     xp = namespace_of(into)
     logs = xp.log(floored(xp.stack([into, outof]))) / 2
     a, b = logs - logs.mean(-1)[..., None]
-    scale = xp.sqrt(dot(a, a) * dot(b, b))
-    return columns([dot(a, b) / floored(scale, 1e-6), xp.exp(xp.amin(a + b, -1))])
+    return columns([dot(a, b), dot(a, a), dot(b, b), xp.amin(a + b, -1)])
 
 
 def _alignment(steps: Sequence[Step]) -> list[ArrayLike]:
@@ -118,6 +117,15 @@ def _alignment(steps: Sequence[Step]) -> list[ArrayLike]:
             first.append(into.neuron_squares)
             second.append(outof.input_squares)
     return in_batches(_alignment_of, first, second)
+
+
+def _between_layers(products: FloatArray) -> FloatArray:
+    """Return the numbers of `_BETWEEN`, means over pairs of layers, of `_alignment`'s."""
+    if not products.shape[1]:
+        return np.tile([0.0, 1.0], (len(products), 1))
+    both, first, second, least = np.moveaxis(products, -1, 0)
+    correlation = both / np.maximum(np.sqrt(first * second), 1e-6)
+    return np.stack([correlation.mean(axis=1), np.exp(least).mean(axis=1)], axis=-1)
 
 
 def _step(layer: SentLayer, found: KernelMeasures) -> Step:
@@ -204,17 +212,14 @@ def _table(
     n_pairs: int,
 ) -> NDArray[np.float32]:
     n, n_layers = len(numbers), len(layers)
-    ends = np.cumsum([n_layers * N_NUMBERS, n_pairs * len(_BETWEEN)])
+    ends = np.cumsum([n_layers * N_NUMBERS, n_pairs * 4])
     of_layers, of_pairs, rest = np.split(numbers, ends, axis=1)
     statistics = statistics_of(of_layers.reshape(n, n_layers, N_NUMBERS), layers, measures)
-    alignment = (
-        of_pairs.reshape(n, n_pairs, len(_BETWEEN)).mean(axis=1) if n_pairs else [[0, 1]] * n
-    )
     table = np.concatenate(
         [
             np.tile(_architecture(layers), (n, 1)),
             _gathered(layer_statistics(statistics, layers, measures)),
-            alignment,
+            _between_layers(of_pairs.reshape(n, n_pairs, 4)),
             _norm_columns(statistics, layers),
             rest,
         ],

@@ -15,6 +15,9 @@ from accuracy_from_weights.errors import UnsupportedModelError
 INPUT_KINDS = ("image", "table", "tokens", "signal")
 """Pictures, rows of a table, sequences of numbered tokens, and sequences of measurements."""
 
+USUAL_TOKENS, USUAL_STEPS = 32, 64
+"""Tokens of a sequence, and steps of a signal, where nothing tells how many a network takes."""
+
 # A vector whose length is the square of at least this is taken for a flattened picture.
 _SMALLEST_SIDE = 7
 # What most data is brought to: pictures and signals between -1 and 1, columns of unit spread.

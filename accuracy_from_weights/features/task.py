@@ -23,45 +23,32 @@ TASKS = ("binary", "multiclass")
 # By the names of losses and metrics in PyTorch, Keras and torchmetrics, in lower case and without
 # underscores.
 _LOSSES = {
-    "multiclass": {
-        *(
-            "crossentropyloss",
-            "crossentropy",
-            "nllloss",
-            "multimarginloss",
-            "categoricalcrossentropy",
-        ),
-        *("sparsecategoricalcrossentropy", "categoricalfocalcrossentropy", "categoricalhinge"),
-        "multiclassaccuracy",
-    },
-    "binary": {
-        *("bceloss", "bcewithlogitsloss", "softmarginloss", "binarycrossentropy"),
-        *(
-            "binarycrossentropywithlogits",
-            "binaryfocalcrossentropy",
-            "hinge",
-            "squaredhinge",
-            "binaryaccuracy",
-        ),
-    },
-    "regression": {
-        *("mseloss", "l1loss", "smoothl1loss", "huberloss", "gaussiannllloss", "poissonnllloss"),
-        *("mse", "mae", "mape", "msle", "huber", "logcosh", "poisson", "meansquarederror"),
-        *("meanabsoluteerror", "meanabsolutepercentageerror", "meansquaredlogarithmicerror"),
-        *("rootmeansquarederror", "r2score"),
-    },
-    "multi-label classification": {
-        *("multilabelmarginloss", "multilabelsoftmarginloss", "multilabelaccuracy"),
-        *("multilabelf1score", "multilabelauroc", "multilabelaverageprecision"),
-    },
-    "embedding": {
-        *("cosineembeddingloss", "tripletmarginloss", "tripletmarginwithdistanceloss"),
-        *("marginrankingloss", "hingeembeddingloss", "cosinesimilarity"),
-    },
-    "detection or segmentation": {"dice", "tversky", "meanaverageprecision"},
-    "transcription": {"ctc", "ctcloss"},
+    "multiclass": (
+        "crossentropyloss crossentropy nllloss multimarginloss categoricalcrossentropy "
+        "sparsecategoricalcrossentropy categoricalfocalcrossentropy categoricalhinge "
+        "multiclassaccuracy"
+    ),
+    "binary": (
+        "bceloss bcewithlogitsloss softmarginloss binarycrossentropy "
+        "binarycrossentropywithlogits binaryfocalcrossentropy hinge squaredhinge binaryaccuracy"
+    ),
+    "regression": (
+        "mseloss l1loss smoothl1loss huberloss gaussiannllloss poissonnllloss mse mae mape msle "
+        "huber logcosh poisson meansquarederror meanabsoluteerror meanabsolutepercentageerror "
+        "meansquaredlogarithmicerror rootmeansquarederror r2score"
+    ),
+    "multi-label classification": (
+        "multilabelmarginloss multilabelsoftmarginloss multilabelaccuracy multilabelf1score "
+        "multilabelauroc multilabelaverageprecision"
+    ),
+    "embedding": (
+        "cosineembeddingloss tripletmarginloss tripletmarginwithdistanceloss marginrankingloss "
+        "hingeembeddingloss cosinesimilarity"
+    ),
+    "detection or segmentation": "dice tversky meanaverageprecision",
+    "transcription": "ctc ctcloss",
 }
-_MEANINGS = {name: task for task, names in _LOSSES.items() for name in names}
+_MEANINGS = {name: task for task, names in _LOSSES.items() for name in names.split()}
 
 # In the names under which metrics are logged, as whole words.
 _LOGGED = {

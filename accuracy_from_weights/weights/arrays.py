@@ -51,7 +51,7 @@ def to_numpy(value: Any, name: str) -> Array | None:
         are complex numbers.
     """
     if not isinstance(value, np.ndarray | np.generic):
-        value = _unwrapped(value)
+        value = tensor_in(value)
         if _comes_from(value, "torch"):
             value = _from_torch(value, name)
         else:
@@ -90,7 +90,7 @@ def _is_extension_float(dtype: np.dtype[Any]) -> bool:
     return type(dtype).__module__.startswith("ml_dtypes") or dtype.type.__module__ == "ml_dtypes"
 
 
-def _unwrapped(value: Any) -> Any:
+def tensor_in(value: Any) -> Any:
     """Take the tensor out of a Keras or Flax variable."""
     names = {base.__name__ for base in type(value).__mro__}
     inner = getattr(value, "value", None)

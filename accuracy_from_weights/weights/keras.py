@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.weights.arrays import to_numpy
+from accuracy_from_weights.weights.arrays import tensor_in, to_numpy
 from accuracy_from_weights.weights.checkpoints import no_such_part
+from accuracy_from_weights.weights.device_arrays import small_to_host
 from accuracy_from_weights.weights.files.keras_config import stored_name
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.layers import Array, Path
@@ -33,7 +34,8 @@ def parts_of_model(model: Any) -> list[Part]:
     names and shapes, as it is for its files. A layer that is used twice is read once.
     """
     known: set[Path] = set()
-    blocks = blocks_of_keras_groups(_groups(model, (), set(), known))
+    values = small_to_host({id(each): tensor_in(each) for each in model.variables})
+    blocks = blocks_of_keras_groups(_groups(model, (), values, set(), known))
     blocks = in_order_of_flow(blocks, known=known)
     steps = _steps(model)
     if steps:
@@ -95,7 +97,9 @@ def _named_layers(layer: Any, path: Path, seen: set[int]) -> Iterator[tuple[str,
             yield from _named_layers(child, inner, seen)
 
 
-def _groups(layer: Any, path: Path, seen: set[int], known: set[Path]) -> Iterator[KerasGroup]:
+def _groups(
+    layer: Any, path: Path, values: Mapping[int, Any], seen: set[int], known: set[Path]
+) -> Iterator[KerasGroup]:
     """Yield the variables of all layers, and add to `known` where their order is the data's."""
     if id(layer) in seen:
         return
@@ -105,10 +109,11 @@ def _groups(layer: Any, path: Path, seen: set[int], known: set[Path]) -> Iterato
         known.add(path)
         places = {}
     config = {key: getattr(layer, key) for key in _CONFIG if hasattr(layer, key)}
-    yield from keras_groups(path, _own_variables(layer, path), _keras_class(layer), config)
+    variables = _own_variables(layer, path, values)
+    yield from keras_groups(path, variables, _keras_class(layer), config)
     for child in _children(layer):
         place = places.get(id(child), (str(child.name),))
-        yield from _groups(child, (*path, *place), seen, known)
+        yield from _groups(child, (*path, *place), values, seen, known)
 
 
 def _attributes(layer: Any) -> dict[int, Path]:
@@ -149,7 +154,7 @@ def _keras_class(layer: Any) -> str:
     return type(layer).__name__
 
 
-def _own_variables(layer: Any, path: Path) -> list[tuple[str, Array]]:
+def _own_variables(layer: Any, path: Path, known: Mapping[int, Any]) -> list[tuple[str, Array]]:
     mode = getattr(layer, "quantization_mode", None)
     is_adapted = getattr(layer, "lora_enabled", False)
     if mode not in (None, "int8", "float8") or (mode == "int8" and is_adapted):
@@ -166,7 +171,8 @@ def _own_variables(layer: Any, path: Path) -> list[tuple[str, Array]]:
     for variable in own:
         # Keras shows the sum of a kernel and its low-rank change as the attribute `kernel`.
         is_sum = is_adapted and variable.name in ("kernel", "embeddings")
-        values.append((variable.name, getattr(layer, variable.name) if is_sum else variable))
+        value = getattr(layer, variable.name) if is_sum else known.get(id(variable), variable)
+        values.append((variable.name, value))
     if mode == "int8":
         named = dequantised({(layer.name, name): value for name, value in values})
         values = [(name, value) for (_, name), value in named.items()]

@@ -123,6 +123,21 @@ def test_small_tensors_travel_in_one_piece(elsewhere, copied):
     assert len(copied) == 2 * 2  # doubles by themselves; to the CPU, and from there to numpy
 
 
+def test_small_variables_of_keras_travel_in_one_piece(elsewhere, copied):
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("variables are tensors of PyTorch on its backend alone")
+    dense = [keras.layers.Dense(n) for n in (300, 400, 3)]
+    model = keras.Sequential([keras.Input((40,)), dense[0], keras.layers.BatchNormalization()])
+    for layer in dense[1:]:
+        model.add(layer)
+    copied.clear()
+    found = read_weights(model)
+    assert [isinstance(layer.stored, DeviceArray) for layer in found.layers] == [False, True, False]
+    assert len(copied) == 2  # to the CPU, and from there to numpy
+    np.testing.assert_array_equal(found.layers[2].kernel.T, dense[2].kernel.numpy())
+
+
 def on_device(network: NetworkWeights) -> NetworkWeights:
     """Return the same network with all kernels as tensors."""
     return NetworkWeights(
@@ -209,6 +224,7 @@ def test_more_layers_of_one_shape_take_no_more_launches():
             bias, gain = generator.normal(size=(2, shape[0])).astype(np.float32)
             layers.append(Layer("", "dense", kernel, bias, gain=gain))
         network = on_device(NetworkWeights(tuple(layers)))
+        describe(network)  # what stays the same for all networks is sent once
         with _Launches() as counted:
             describe(network)
         return counted.n
@@ -216,6 +232,28 @@ def test_more_layers_of_one_shape_take_no_more_launches():
     # Beyond the depth to which inputs are sent, a layer adds next to nothing.
     assert launches(40) - launches(20) < 2 * 20
     assert launches(20) < 800
+
+
+def test_a_resnet50_takes_few_launches(monkeypatch):
+    """Layers of its shapes, whose tensors have no values."""
+    monkeypatch.setattr(description, "on_host", lambda tensor: np.ones(tuple(tensor.shape)))
+    shapes, before = [(64, 3, 7, 7)], 64
+    for width, n_blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for _ in range(n_blocks):
+            shapes += [(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)]
+            if before != 4 * width:
+                shapes.append((4 * width, before, 1, 1))
+            before = 4 * width
+    layers = []
+    for shape in shapes:
+        kernel, ones = DeviceArray(torch.empty(shape, device="meta")), np.ones(shape[0], "f")
+        layers.append(Layer("", "conv", kernel, ones, gain=ones))
+    layers.append(Layer("", "dense", DeviceArray(torch.empty(1000, before, device="meta"))))
+    network = NetworkWeights(tuple(layers))
+    describe(network)  # what stays the same for all networks is sent once
+    with _Launches() as counted:
+        describe(network)
+    assert counted.n < 1_600
 
 
 def test_no_two_devices_are_mixed(monkeypatch):

@@ -7,6 +7,10 @@ Nothing is decided by a comparison: where two classes are level, rounding must n
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +74,28 @@ _TINY = 1e-30
 # How sharply a choice is made: two classes whose logits differ by a tenth of the logits' size
 # share it as 95 to 5.
 _SHARPNESS = 30.0
+
+
+Batch = tuple[NDArray[Any], Mapping[str, NDArray[Any]]]
+"""Inputs and, by name, what a network is given beside them."""
+
+
+def as_vectors(answers: Any, n: int, name: str) -> Any:
+    """Return a network's answers to n inputs, an array or tensor, in the shape (n, n_outputs).
+
+    Raises
+    ------
+    UnsupportedModelError
+        When there is not one vector of answers for each input.
+    """
+    shape = tuple(answers.shape)
+    if shape[:1] != (n,) or math.prod(shape[1:]) != max(shape[1:2], default=1):
+        raise UnsupportedModelError(
+            f"{name} is no classifier that can be asked: it answers {n} inputs with a tensor of "
+            f"shape {shape} and not with one vector of class scores each. Use a predictor with "
+            "features='weights', or pass the part that classifies."
+        )
+    return answers.reshape(n, -1)
 
 
 def logits_of(outputs: NDArray[np.generic]) -> _Floats:

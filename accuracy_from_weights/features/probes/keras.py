@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.probes.answers import Batch, as_vectors
 from accuracy_from_weights.features.probes.training_range import Moments, expected_range
 from accuracy_from_weights.features.probes.undisturbed import preserved_random_states
 
 _AT_ONCE = 1 << 20
-# Inputs that are enough to see what reaches a normalisation.
-_FEW = 32
-
-Batch = tuple[NDArray[Any], Mapping[str, NDArray[Any]]]
-"""Inputs and, by name, what the network is given beside them."""
 
 
 def answers_of_model(
@@ -58,8 +54,7 @@ def answers_of_model(
     with _undisturbed():
         for inputs, beside in batches:
             if fit_range:
-                few = inputs[:: max(len(inputs) // _FEW, 1)]
-                scale, offset = expected_range(lambda x: _first_moments(model, x), few)
+                scale, offset = expected_range(lambda x: _first_moments(model, x), inputs)
                 if (scale, offset) != (1.0, 0.0):
                     inputs = (scale * inputs + offset).astype(np.float32)
             for start in range(0, len(inputs), at_once):
@@ -83,22 +78,8 @@ def answers_of_model(
                         f"its one argument ({type(error).__name__}); pass the input_shape that it "
                         "takes, without the batch axis."
                     ) from error
-                outputs.append(_checked(model, answers, len(inputs[part])))
+                outputs.append(as_vectors(answers, len(inputs[part]), model.name))
     return np.concatenate(outputs)
-
-
-def _checked(model: Any, answers: NDArray[np.generic], n: int) -> NDArray[np.generic]:
-    if (
-        answers.ndim < 1
-        or len(answers) != n
-        or answers[0].size != max(answers.shape[1:2], default=1)
-    ):
-        raise UnsupportedModelError(
-            f"{model.name} is no classifier that can be asked: it answers {n} inputs with an array "
-            f"of shape {answers.shape} and not with one vector of class scores each. Use a "
-            "predictor with features='weights', or pass the part that classifies."
-        )
-    return answers.reshape(n, -1)
 
 
 @contextlib.contextmanager

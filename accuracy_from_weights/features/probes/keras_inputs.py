@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.features.input_spec import InputSpec
-
-USUAL_TOKENS = 32
-"""Tokens of a sequence where nothing tells how many the model takes."""
-USUAL_STEPS = 64
-"""Steps of a signal where nothing tells how many."""
+from accuracy_from_weights.features.input_spec import USUAL_STEPS, USUAL_TOKENS, InputSpec
 
 # A first layer that multiplies by less than this takes pixels from 0 to 255.
 _SCALE_OF_PIXELS = 0.1

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from accuracy_from_weights.errors import UnsupportedModelError, first_line
 from accuracy_from_weights.features.input_spec import InputSpec
+from accuracy_from_weights.features.probes.answers import Batch, as_vectors
 from accuracy_from_weights.features.probes.training_range import Moments, expected_range
 from accuracy_from_weights.features.probes.undisturbed import undisturbed
 from accuracy_from_weights.weights.torch import refuse_sharded, unwrapped
@@ -22,13 +23,7 @@ from accuracy_from_weights.weights.torch import refuse_sharded, unwrapped
 _AT_ONCE_ON_DEVICE = 1 << 23
 _AT_ONCE_ON_CPU, _AT_ONCE_SMALL = 1 << 20, 1 << 16
 _SMALL_NETWORK = 1 << 18
-# Inputs that are enough to see what reaches a normalisation.
-_FEW = 32
-
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-Batch = tuple[NDArray[Any], Mapping[str, NDArray[Any]]]
-"""Inputs and, by name, what the network is given beside them."""
 
 
 def answers_of_module(
@@ -77,10 +72,9 @@ def answers_of_module(
         for inputs, beside in batches:
             scale, offset = 1.0, 0.0
             if fit_range:
-                few = inputs[:: max(len(inputs) // _FEW, 1)]
                 scale, offset = expected_range(
                     lambda x: _first_moments(module, torch.tensor(x, dtype=dtype, device=device)),
-                    few,
+                    inputs,
                 )
             for start in range(0, len(inputs), at_once):
                 part = slice(start, start + at_once)
@@ -113,19 +107,8 @@ def _answers(
             f"its one argument ({type(error).__name__}: {first_line(error)}); pass the "
             "input_shape that it takes, without the batch axis."
         ) from error
-    answers = _logits_in(module, output)
-    if (
-        answers.ndim < 1
-        or len(answers) != len(x)
-        or answers[0].numel() != max(answers.shape[1:2], default=1)
-    ):
-        raise UnsupportedModelError(
-            f"{type(module).__name__} is no classifier that can be asked: it answers {len(x)} "
-            f"inputs with a tensor of shape {tuple(answers.shape)} and not with one vector of "
-            "class scores each. Use a predictor with features='weights', or pass the part that "
-            "classifies."
-        )
-    return answers.flatten(1) if answers.ndim > 1 else answers[:, None]
+    answers: Tensor = as_vectors(_logits_in(module, output), len(x), type(module).__name__)
+    return answers
 
 
 class _ReachedError(Exception):

@@ -8,12 +8,7 @@ from typing import Any
 from torch import nn
 
 from accuracy_from_weights.errors import UnsupportedModelError
-from accuracy_from_weights.features.input_spec import InputSpec
-
-USUAL_TOKENS = 32
-"""Tokens of a sequence where nothing tells how many the network takes."""
-USUAL_STEPS = 64
-"""Steps of a signal where nothing tells how many."""
+from accuracy_from_weights.features.input_spec import USUAL_STEPS, USUAL_TOKENS, InputSpec
 
 _FIRST = (
     nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d,

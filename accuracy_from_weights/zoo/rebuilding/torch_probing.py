@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from accuracy_from_weights.features.input_spec import InputSpec
-from accuracy_from_weights.features.probes.answers import PROBE_NAMES, logits_of, summarise
+from accuracy_from_weights.features.probes.answers import PROBE_NAMES, Batch, logits_of, summarise
 from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
-from accuracy_from_weights.features.probes.torch import Batch, answers_of_module
+from accuracy_from_weights.features.probes.torch import answers_of_module
 from accuracy_from_weights.features.training_sample import (
     SAMPLE_NAMES,
     SMALLEST_SAMPLE,
