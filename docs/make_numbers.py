@@ -25,8 +25,8 @@ from benchmarks.quality_study.picture import draw_all as draw_study
 from benchmarks.replay_study import report as replay
 from benchmarks.replay_study.picture import draw_all as draw_replays
 from benchmarks.retraining import as_markdown
+from benchmarks.unseen import fits, searching
 from benchmarks.unseen import report as unseen
-from benchmarks.unseen import searching
 from benchmarks.unseen.picture import draw_all as draw_unseen
 
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -99,6 +99,7 @@ def everything() -> dict[str, str]:
         "goals": goals.as_markdown(goals.goals(on_new_data, search, cards, quality, retraining)),
         **searching.blocks(search),
         **searching.numbers(search),
+        "fits": fits.as_markdown(measured("fits")),
         "tasks curve": task_curve.as_markdown(curve),
         **task_curve.numbers(curve),
         **study.blocks(quality),
