@@ -25,8 +25,15 @@ EPOCHS = 30
 RUNS = (("learns", 3e-3, BLUE), ("hardly learns", 3e-6, ORANGE))
 
 
-def train(learning_rate: float) -> tuple[np.ndarray, list, list[float]]:
-    """Give the last layer's weights, the estimate after each epoch, and the true accuracies."""
+def train(learning_rate: float) -> tuple[np.ndarray, list, list[float], float]:
+    """Train, and return the last layer's weights and what is known of each epoch.
+
+    Returns
+    -------
+    tuple
+        Weights; the estimates from weights after each epoch; the true accuracies; the estimate
+        with a training sample at the end.
+    """
     torch.manual_seed(0)
     data = load_digits()
     x_train, x_test = (
@@ -50,7 +57,11 @@ def train(learning_rate: float) -> tuple[np.ndarray, list, list[float]]:
             warnings.simplefilter("ignore")
             estimates.append(predictor.estimate(model))
             truth.append(float((model(x_test).argmax(1) == y_test).float().mean()))
-    return model[-1].weight.detach().numpy().ravel(), estimates, truth
+    sample = x_train.numpy(), y_train.numpy()
+    informed = load_predictor(features="weights+probes+log+sample").estimate(
+        model, log={"samples": len(x_train)}, sample=sample
+    )
+    return model[-1].weight.detach().numpy().ravel(), estimates, truth, informed.accuracy
 
 
 def main() -> None:
@@ -59,10 +70,11 @@ def main() -> None:
     top, bottom = figure.subplots(2, 1)
     epochs, said = np.arange(1, EPOCHS + 1), {}
     for label, learning_rate, colour in RUNS:
-        weights, estimates, truth = train(learning_rate)
+        weights, estimates, truth, informed = train(learning_rate)
         top.hist(weights, bins=np.linspace(-0.8, 0.8, 33), color=colour, alpha=0.55, label=label)
         said[f"idea estimate, {label}"] = f"{estimates[-1].accuracy:.0%}"
         said[f"idea truth, {label}"] = f"{truth[-1]:.0%}"
+        said[f"idea estimate with a sample, {label}"] = f"{informed:.0%}"
         low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
         bottom.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
         bottom.plot(

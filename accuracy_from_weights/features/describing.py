@@ -56,8 +56,8 @@ def describe_network(
     feature_set : str, default "weights"
         One of `feature_sets.FEATURE_SETS`.
     input_shape : sequence of int or InputSpec, optional
-        Shape of one input, without the batch axis. Needed for probes where the model does not know
-        it; see `probes.probe`.
+        Shape of one input, without the batch axis. Needed for probes where neither the model nor
+        a sample tells it; see `probes.probe`.
     log : mapping of str to float, optional
         What the training loop reported of its last epoch: ``accuracy``, a fraction, ``loss``, in
         nats, and ``samples``, the number of training samples; see `log_columns.read_log`. With a
@@ -96,13 +96,13 @@ def describe_network(
     task = check_task(task) or declared_task(source)
     network = as_classifier(read_weights(source, part), task)
     parts = [describe(network)]
-    if "probes" in feature_set:
-        from accuracy_from_weights.features.probes import probe
-
-        parts.append(probe(source, input_shape)[None])
     answers = []
     if "sample" in feature_set:
-        from accuracy_from_weights.features.training_sample import describe_sample
+        from accuracy_from_weights.features.training_sample import (
+            TrainingSample,
+            describe_sample,
+            take_sample,
+        )
 
         if sample is None:
             raise InvalidArgumentError(
@@ -110,10 +110,17 @@ def describe_network(
                 "sample=(x, y) with a few hundred of them, or use a predictor with "
                 "features='weights+probes+log'."
             )
+        if not isinstance(sample, TrainingSample):
+            sample = take_sample(source, *sample)
+        input_shape = sample.spec if input_shape is None else input_shape
         row, measured = describe_sample(source, sample)
         answers.append(row[None])
         # Rather what a loop reports: it is of all the data, and not of some hundred examples.
         log = measured | {k: v for k, v in read_log(log or {}).items() if not math.isnan(v)}
+    if "probes" in feature_set:
+        from accuracy_from_weights.features.probes import probe
+
+        parts.append(probe(source, input_shape)[None])
     if "log" in feature_set:
         parts.append(log_row(log))
     return np.concatenate([*parts, *answers, _graph_row(network)[None]], axis=1)

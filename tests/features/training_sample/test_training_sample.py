@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from accuracy_from_weights.errors import InvalidArgumentError
+from accuracy_from_weights.errors import InvalidArgumentError, UnsupportedModelError
 from accuracy_from_weights.features.describing import describe_network
 from accuracy_from_weights.features.feature_sets import GRAPH_NAMES, LOG_NAMES, feature_names
 from accuracy_from_weights.features.input_spec import InputSpec
@@ -204,3 +204,15 @@ def test_one_row_of_all_feature_sets() -> None:
         assert np.isnan(found["samples"]) or found["samples"] == known["samples"]
     with pytest.raises(InvalidArgumentError, match="sample=None"):
         describe_network(module, "weights+probes+log+sample", log={"acc": 0.5})
+
+
+def test_a_sample_tells_probes_the_shape_of_inputs() -> None:
+    layers = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    module = nn.Sequential(*layers)  # takes images of any size
+    sample = RNG.random((60, 1, 12, 12), np.float32), RNG.integers(0, 3, 60)
+    features = "weights+probes+log+sample"
+    with pytest.raises(UnsupportedModelError, match="input_shape"):
+        describe_network(module, "weights+probes")
+    spec = take_sample(module, *sample).spec  # it knows the range of the numbers, too
+    told = describe_network(module, features, sample=sample, input_shape=spec)
+    np.testing.assert_array_equal(describe_network(module, features, sample=sample), told)
