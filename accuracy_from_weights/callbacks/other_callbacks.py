@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -26,9 +26,13 @@ def watchers(callbacks: Iterable[Any]) -> list[Watcher]:
     ]
 
 
-def watching(callbacks: Iterable[Any], keys: Sequence[str]) -> list[Any]:
-    """Return those of `callbacks` whose ``monitor`` is one of `keys`."""
-    return [callback for callback in callbacks if getattr(callback, "monitor", None) in keys]
+def watching(callbacks: Iterable[Any], keys: Sequence[str]) -> Iterator[Any]:
+    """Yield those of `callbacks` whose ``monitor`` is one of `keys`.
+
+    A callback of the user's may fail when it is looked at; it is looked at only where there are
+    keys, and when the caller asks for the next one.
+    """
+    return (one for one in callbacks if keys and getattr(one, "monitor", None) in keys)
 
 
 def complaints(

@@ -117,7 +117,7 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
         if best:
             self._best = accuracy
         what = "looking at the other callbacks"
-        if seen.known or self.guard(what, lambda: watching(_callbacks(net), self.all_keys)) != []:
+        if seen.known or self.guard(what, lambda: self._is_watched(net)) is not False:
             for key, value in {**seen.values, f"{self.name}_best": best}.items():
                 net.history.record(key, value)
         self.hold_patience(watching(_callbacks(net), seen.stand_ins), "misses_")
@@ -160,6 +160,9 @@ class AccuracyFromWeights(AccuracyCallback, Callback):
         """Return the share of ``max_epochs`` that is done, after those of earlier calls."""
         net = run[0]
         return share_done(len(net.history), self._begun_at + net.max_epochs)
+
+    def _is_watched(self, net: Any) -> bool:
+        return any(True for _ in watching(_callbacks(net), self.all_keys))
 
     def _review(self, net: Any) -> None:
         callbacks = _callbacks(net)
