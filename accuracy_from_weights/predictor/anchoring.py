@@ -87,10 +87,12 @@ class Anchor:
     def ends(self, accuracies: ArrayLike, half_widths: ArrayLike) -> Floats:
         """Return corrected intervals of shape (n, 2), which hold the corrected estimates.
 
-        Accuracies and half-widths, of shape (n,), are those without an anchor.
+        Accuracies and half-widths, of shape (n,), are those without an anchor. A half-width of 1
+        says that nothing is known, and a few truths do not change that: the interval is [0, 1].
         """
-        p, half = np.asarray(accuracies, float), self.widening * np.asarray(half_widths, float)
-        return np.stack([self.centre(p - half), self.centre(p + half)], axis=-1)
+        p, half = np.asarray(accuracies, float), np.asarray(half_widths, float)
+        ends = np.stack([self.centre(p + sign * self.widening * half) for sign in (-1, 1)], axis=-1)
+        return np.where(half[..., None] >= 1, [0.0, 1.0], ends)
 
 
 def numbers_of(estimates: Iterable[Estimate]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
