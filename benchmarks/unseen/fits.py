@@ -19,7 +19,7 @@ from accuracy_from_weights.features.feature_sets import feature_names
 from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
 from accuracy_from_weights.predictor.fit_rows import FitSettings, know_sample
 from accuracy_from_weights.predictor.folds import last_rows
-from accuracy_from_weights.predictor.models.ensemble import Ensemble
+from accuracy_from_weights.predictor.models.ensemble import Ensemble, trusted
 from accuracy_from_weights.zoo.table import ZooTable
 from benchmarks.quality_study.pages import markdown_table, number
 from benchmarks.quality_study.published import published_regressor
@@ -97,8 +97,7 @@ def _estimates(
         tested = rows_of(table, features, "reported")
         settings = FitSettings(knows_sample=know_sample(feature_names(features)))
         said = Ensemble.fit(rows, settings).predict(tested.X, tested.guess)
-        corrected = tested.guess + predictor.state_.trust * (said - tested.guess)
-        yield features, len(rows), corrected
+        yield features, len(rows), trusted(said, tested.guess, predictor.state_.trust)
 
 
 def _statistics(table: ZooTable) -> Floats:

@@ -97,4 +97,4 @@ def _build(networks: RunnableNetworks) -> PlainModule | None:
     if wanted != {name: values.shape[1:] for name, values in tensors.items()}:
         return None
     # PyTorch pools images on a processor several times faster with their channels last.
-    return module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # PyTorch types no such call
