@@ -58,7 +58,7 @@ def take_sample(model: Any, x: Any, y: Any, spec: InputSpec | None = None) -> Tr
 
 
 def describe_sample(
-    model: Any, sample: TrainingSample | tuple[Any, Any]
+    model: Any, sample: TrainingSample
 ) -> tuple[NDArray[np.float32], dict[str, float]]:
     """Describe how a model answers to examples that it is trained on.
 
@@ -69,7 +69,7 @@ def describe_sample(
     Parameters
     ----------
     model : torch.nn.Module or keras.Model
-    sample : TrainingSample, or (x, y)
+    sample : TrainingSample
 
     Returns
     -------
@@ -85,8 +85,6 @@ def describe_sample(
     UnsupportedModelError
         As `probes.probe`.
     """
-    if not isinstance(sample, TrainingSample):
-        sample = take_sample(model, *sample)
     batches = ((inputs, sample.beside) for _, inputs in sample.variants())
     outputs = answers_of(model, sample.spec, batches, sample.name)
     return summarise_answers(outputs, sample), training_log(outputs, sample)

@@ -13,7 +13,7 @@ from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.probes import input_spec, probe
 from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
-from accuracy_from_weights.features.training_sample import describe_sample
+from accuracy_from_weights.features.training_sample import describe_sample, take_sample
 
 
 def model(*parts: Any) -> keras.Model:
@@ -63,7 +63,8 @@ def test_what_a_model_takes(make: Any, spec: InputSpec) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 30, (40, *spec.shape)) if spec.vocabulary else None
     x = rng.normal(size=(40, *spec.shape)) if x is None else x
-    assert np.isfinite(describe_sample(network, (x, np.arange(40) % 2))[0]).all()
+    sample = take_sample(network, x, np.arange(40) % 2)
+    assert np.isfinite(describe_sample(network, sample)[0]).all()
 
 
 def test_the_range_of_running_statistics() -> None:

@@ -52,10 +52,10 @@ def test_every_kind_of_input(kind: str) -> None:
     module = make()
     y = RNG.integers(0, 3, 300)
     state = torch.get_rng_state()
-    row, log = describe_sample(module, (x, y))
+    row, log = describe_sample(module, take_sample(module, x, y))
     assert row.shape == (len(SAMPLE_NAMES),)
     assert np.isfinite(row).all()
-    np.testing.assert_array_equal(row, describe_sample(module, (x, y))[0])
+    np.testing.assert_array_equal(row, describe_sample(module, take_sample(module, x, y))[0])
     assert torch.equal(state, torch.get_rng_state())
     assert module.training
     sample = take_sample(module, x, y)
@@ -70,7 +70,8 @@ def test_every_kind_of_input(kind: str) -> None:
 
 
 def test_what_does_not_fit_the_kind_counts_as_no_change() -> None:
-    row = named(describe_sample(table_mlp(), (CASES["table"][1], RNG.integers(0, 3, 300)))[0])
+    sample = take_sample(table_mlp(), CASES["table"][1], RNG.integers(0, 3, 300))
+    row = named(describe_sample(table_mlp(), sample)[0])
     for name in ("shift", "far_shift", "blur"):
         assert row[f"{name}.accuracy"] == row["accuracy"]
     assert row["is_table"] == 1
@@ -92,7 +93,7 @@ def test_memory_is_told_from_understanding() -> None:
             loss = nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(y))
             loss.backward()
             optimizer.step()
-        rows.append(named(describe_sample(module, (x, y))[0]))
+        rows.append(named(describe_sample(module, take_sample(module, x, y))[0]))
     sense, memory = rows
     assert sense["accuracy"] == memory["accuracy"] == 1
     for name in ("nearest", "learner_accuracy", "learner_margin", "mix_within.accuracy"):
@@ -115,7 +116,7 @@ def test_where_a_class_is_rare_the_log_is_that_of_the_data_and_not_of_the_balanc
     with torch.no_grad():
         outputs = module(inputs)
     accuracy = float((outputs.argmax(1) == classes).float().mean())
-    row, log = describe_sample(module, (x, y))
+    row, log = describe_sample(module, take_sample(module, x, y))
     assert log["accuracy"] == pytest.approx(accuracy, abs=0.03)
     assert log["loss"] == pytest.approx(
         float(nn.functional.cross_entropy(outputs, classes)), abs=0.1
@@ -170,7 +171,7 @@ def test_the_choice_is_balanced_and_fixed() -> None:
 )
 def test_samples_that_cannot_be_used(x: Any, y: Any, match: str) -> None:
     with pytest.raises(InvalidArgumentError, match=match):
-        describe_sample(table_mlp(), (x, y))
+        describe_sample(table_mlp(), take_sample(table_mlp(), x, y))
 
 
 def test_a_mapping_with_a_mask() -> None:
@@ -179,7 +180,8 @@ def test_a_mapping_with_a_mask() -> None:
             return super().forward(input_ids) * attention_mask.float().mean(1, keepdim=True)
 
     x = {"input_ids": torch.randint(0, 40, (50, 8)), "attention_mask": torch.ones(50, 8)}
-    assert np.isfinite(describe_sample(Masked(), (x, torch.arange(50) % 3))[0]).all()
+    sample = take_sample(Masked(), x, torch.arange(50) % 3)
+    assert np.isfinite(describe_sample(Masked(), sample)[0]).all()
 
 
 def test_one_row_of_all_feature_sets() -> None:
@@ -192,7 +194,7 @@ def test_one_row_of_all_feature_sets() -> None:
     assert row.shape == (1, len(names) + len(GRAPH_NAMES))
     assert len(set(names)) == len(names)
     assert f"sample.{PERTURBATIONS[0]}.accuracy" in names
-    _, measured = describe_sample(module, sample)
+    _, measured = describe_sample(module, take_sample(module, *sample))
     for log in (None, {}, {"n_train": 70, "acc": np.nan}, {"loss": 1.0}, {"acc": 0.5}):
         row = describe_network(module, "weights+probes+log+sample", log=log, sample=sample)
         number, known = names.index("log.samples"), read_log(log or {})
