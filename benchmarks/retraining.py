@@ -39,7 +39,9 @@ def base_for(dataset: str, options: argparse.Namespace) -> AccuracyPredictor:
     others = np.flatnonzero([not str(name).startswith(dataset) for name in table.datasets])
     drawn = np.random.default_rng(0).permutation(others)[: options.base_rows]
     table = table.subset(np.sort(drawn))
-    predictor = AccuracyPredictor(n_folds=3).fit(table.inputs(), table.accuracy, table.runs)
+    predictor = AccuracyPredictor(n_folds=3).fit(
+        table.inputs(), table.accuracy, table.runs, tasks=table.tasks
+    )
     if kept:
         predictor.save(kept)
     return predictor

@@ -11,6 +11,9 @@ from hypothesis import settings
 # Keras' own default is TensorFlow, which the tests do without.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each of several processes takes one core: threads that wait for each other cost minutes.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Processes that tests start find the package and the tests' helpers.
 ROOT = str(Path(__file__).parents[1])

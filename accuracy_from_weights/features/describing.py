@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
 from accuracy_from_weights.features.description import describe
@@ -171,6 +172,8 @@ def describe_many(
     return described
 
 
+# With more threads sums are added in another order, and an estimate would depend on `n_jobs`.
+@threadpool_limits.wrap(limits=1)
 def _describe_portion(
     files: Sequence[str | os.PathLike[str]], device: str, part: str | None, task: str | None
 ) -> list[Row | AccuracyFromWeightsError]:

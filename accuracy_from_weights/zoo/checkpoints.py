@@ -11,6 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.errors import (
     AccuracyFromWeightsError,
@@ -167,6 +168,8 @@ def _describe(
     return described
 
 
+# As in `describing`: features do not depend on `n_jobs`.
+@threadpool_limits.wrap(limits=1)
 def _describe_file(file: Path) -> _DescribedFile | AccuracyFromWeightsError:
     try:
         # Their accuracy is known, so they are classifiers.

@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.errors import needs
 from accuracy_from_weights.features.description import describe
@@ -85,6 +86,8 @@ def describe_pieces(
     return {**columns, "fingerprint": fingerprint.hexdigest()}
 
 
+# With more threads sums are added in another order, and features would depend on `n_jobs`.
+@threadpool_limits.wrap(limits=1)
 def _describe_piece(
     piece: Piece, kept: NDArray[np.bool_], with_probes: bool, examples: ExamplesOf | None
 ) -> tuple[list[Block], bytes]:

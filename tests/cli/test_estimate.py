@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
 
 from accuracy_from_weights.features import description
 from tests.cli.conftest import save_network
@@ -112,9 +113,10 @@ def test_many_files_in_order_whatever_the_number_of_processes(cli, tmp_path, net
     files = [tmp_path / f"{i:03d}.npz" for i in range(25)]
     for i, file in enumerate(files):
         save_network(file, strength=i / 25, seed=i)
-    alone, together = (
-        json.loads(cli("estimate", *files, "--json", "--jobs", jobs).out) for jobs in (1, 2)
-    )
+    with threadpool_limits(2):  # the processes have one thread each
+        alone, together = (
+            json.loads(cli("estimate", *files, "--json", "--jobs", jobs).out) for jobs in (1, 2)
+        )
     assert [row["file"] for row in alone] == list(map(str, files))
     assert alone == together
     single = json.loads(cli("estimate", files[7], "--json").out)[0]
