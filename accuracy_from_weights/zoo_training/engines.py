@@ -133,6 +133,7 @@ def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[E
     with needs("The engine dask needs Dask", extra="dask"):
         import distributed
         from distributed.diagnostics.plugin import WorkerPlugin
+        from joblib._dask import DaskDistributedBackend
 
     class Images(WorkerPlugin):
         """Plugin that gives the data to each worker, also to those that join or restart later."""
@@ -141,6 +142,14 @@ def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[E
             self.name = _DASK_PLUGIN
             self.data = images
 
+    class Backend(DaskDistributedBackend):
+        """Joblib's own backend, also for a cluster of one worker: joblib would go without it."""
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))
+
+    name = "accuracy-from-weights-dask"
+    joblib.register_parallel_backend(name, Backend)
     try:
         if address is None:
             cluster = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
@@ -152,7 +161,7 @@ def _dask(data: TrainingData, n_workers: int, address: str | None) -> Iterator[E
     with client:
         client.register_plugin(Images(data))
         lost = (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError)
-        yield Engine(-1, _data_of_dask_worker, lost, "dask", {"client": client})
+        yield Engine(-1, _data_of_dask_worker, lost, name, {"client": client})
 
 
 def _data_in_ray_store(reference: Any) -> TrainingData:

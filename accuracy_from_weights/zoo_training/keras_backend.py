@@ -74,13 +74,10 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, recipe: NetworkRecipe, n_steps: int) -> None:
         self.recipe = recipe
         self.n_steps = max(n_steps, 1)
+        self._rates = recipe.learning_rates(self.n_steps).astype("float32")
 
     def __call__(self, step: Any) -> Any:
-        progress = ops.cast(step, "float32") / self.n_steps
-        rate = self.recipe.learning_rate
-        if self.recipe.schedule == "cosine":
-            return rate * 0.5 * (1.0 + ops.cos(math.pi * progress))
-        return rate * ops.where(progress >= 0.75, 0.01, ops.where(progress >= 0.5, 0.1, 1.0))
+        return ops.take(self._rates, ops.minimum(ops.cast(step, "int32"), self.n_steps - 1))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this schedule, by name."""

@@ -216,6 +216,11 @@ def test_dask_loses_nothing_with_a_worker(tmp_path: Path) -> None:
     assert_same_networks(store, build_zoo(tmp_path / "whole", RECIPE, data, 24))
 
 
+def test_dask_with_one_worker(tmp_path: Path, digits: ImageData, tiny_recipe: PaperRecipe) -> None:
+    store = build_zoo(tmp_path / "dask", tiny_recipe, digits, 2, engine="dask", n_jobs=1)
+    assert_same_networks(store, build_zoo(tmp_path / "whole", tiny_recipe, digits, 2))
+
+
 def test_dask_that_does_not_answer() -> None:
     import dask
 

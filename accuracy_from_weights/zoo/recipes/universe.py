@@ -20,7 +20,9 @@ from accuracy_from_weights.zoo.recipes.wild import draw_initialiser, draw_rate
 FactsOf = Callable[..., DataFacts]
 """Returns what is known of a task, given its seed and, optionally, its kind."""
 
-_KINDS = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
+KIND_SHARES = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
+"""How often each kind of input is drawn."""
+
 # Examples that are evaluated for each that is tested on: five checkpoints, and training examples.
 _EVALUATIONS = 9
 # Multiplications that one example takes at most, from the narrowest to the widest networks.
@@ -178,7 +180,7 @@ class UniverseRecipe(RecipeDistribution):
         if self.per_architecture <= 1:
             known = of_network(index, None)
             return known, known
-        kind = str(shared.choice(list(_KINDS), p=list(_KINDS.values())))
+        kind = str(shared.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
         first = of_network(index // self.per_architecture * self.per_architecture, kind)
         return of_network(index, kind), first
 

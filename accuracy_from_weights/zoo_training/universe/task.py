@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_from_weights.errors import ZooError
+from accuracy_from_weights.zoo.recipes.universe import KIND_SHARES
 from accuracy_from_weights.zoo_training.universe import images, signals, tables, tokens
 from accuracy_from_weights.zoo_training.universe.difficulty import ease_for
 from accuracy_from_weights.zoo_training.universe.draft import (
@@ -23,12 +24,8 @@ from accuracy_from_weights.zoo_training.universe.draft import (
 UNIVERSE_VERSION = 4
 """Changes whenever a seed comes to mean another task."""
 
-KIND_SHARES = {"image": 0.55, "table": 0.2, "tokens": 0.15, "signal": 0.1}
-"""How often each kind of input is drawn."""
-
 _UNKNOWABLE = 0.15
 """How often some labels are nobody's to know."""
-
 
 _KINDS: dict[str, Any] = {"image": images, "table": tables, "tokens": tokens, "signal": signals}
 
