@@ -11,8 +11,8 @@ import accuracy_from_weights
 from accuracy_from_weights.cli.group import LazyGroup
 
 COMMANDS = {
-    "estimate": "Estimate the accuracy of saved networks from their weights.",
-    "retrain": "Fit a predictor to a zoo of networks with known accuracy.",
+    "estimate": "Estimate the accuracy of saved networks.",
+    "retrain": "Adapt the predictor to networks of your own with known accuracy.",
     "evaluate": "Measure a predictor on unseen runs, beside simple baselines.",
     "annotate": "Write estimates to the past runs of a tracker: mlflow.",
     "zoo": "Build, import, export and inspect zoos of networks.",
@@ -37,7 +37,7 @@ COMMANDS = {
     accuracy_from_weights.__version__, "-V", "--version", prog_name="accuracy-from-weights"
 )
 def main(debug: bool) -> None:
-    """Estimate a neural network's accuracy from its weights alone: no data, no labels."""
+    """Estimate a neural network's accuracy from its weights, without validation data."""
 
 
 __all__ = ["COMMANDS", "main"]

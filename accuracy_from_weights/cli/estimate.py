@@ -1,10 +1,10 @@
-"""``estimate``: the accuracy of saved networks, from their weights."""
+"""``estimate``: the accuracy of saved networks."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,22 @@ import click
 
 from accuracy_from_weights.cli.options import jobs_option, json_option, predictor_option
 from accuracy_from_weights.cli.progress import progress_bar
-from accuracy_from_weights.errors import AccuracyFromWeightsError, InvalidArgumentError
+from accuracy_from_weights.errors import (
+    AccuracyFromWeightsError,
+    InvalidArgumentError,
+    UnreadableFileError,
+)
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.io.text_table import align
 
 if TYPE_CHECKING:
+    from accuracy_from_weights.features.describing import Row
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor, Estimate
 
 TABLE_HEAD = ("accuracy", "low", "high", "in family")
 _OUTSIDE_FAMILY = 3
+_ARRAYS = (("x", "y"), ("x_train", "y_train"))
+"""Names of inputs and classes in a file of training examples."""
 
 # Reading a file takes milliseconds; below that many a bar would only flicker.
 _FILES_WORTH_A_BAR = 20
@@ -41,6 +49,15 @@ _FILES_WORTH_A_BAR = 20
     type=click.Choice(("binary", "multiclass")),
     help="What the networks were trained for: needed for those of one output.",
 )
+@click.option(
+    "--sample",
+    "sample_file",
+    type=click.Path(path_type=Path),
+    metavar="NPZ",
+    help="The training examples: arrays x and y (or x_train and y_train), as the networks take "
+    "them. Each FILE has to be a .keras file then, which Keras runs on 256 of them. How many there "
+    "are counts, too.",
+)
 @click.option("--sort", "best_first", is_flag=True, help="Print the best estimate first.")
 @predictor_option
 @json_option
@@ -57,13 +74,14 @@ def command(
     files: tuple[Path, ...],
     part: str | None,
     task: str | None,
+    sample_file: Path | None,
     best_first: bool,
     predictor_file: Path | None,
     as_json: bool,
     jobs: int,
     device: str,
 ) -> None:
-    """Estimate the accuracy of saved networks from their weights.
+    """Estimate the accuracy of saved networks: from their weights, or better with --sample.
 
     FILE is a .keras, .weights.h5, .pt, .pth, .ckpt, .pt2, .safetensors or .npz file, the folder of
     one checkpoint of transformers or Keras, or a folder of such files, which are all estimated.
@@ -73,21 +91,33 @@ def command(
     Examples:
       accuracy-from-weights estimate model.safetensors
       accuracy-from-weights estimate checkpoints/ --sort
+      accuracy-from-weights estimate checkpoints/ --sort --sample train.npz
     """
     from accuracy_from_weights import load_predictor
+    from accuracy_from_weights.features.describing import describe_many
 
-    predictor = load_predictor(predictor_file)
-    if predictor.features != "weights":
-        raise InvalidArgumentError(
-            f"{predictor_file} reads {predictor.features}, but a file of weights holds no network "
-            "to run and no log; use it in Python, predictor.estimate(model, log=...)."
+    features = FEATURE_SETS[0 if sample_file is None else -1]
+    predictor = load_predictor(predictor_file, features=features)
+    if predictor.features != features:
+        advice = {FEATURE_SETS[0]: "leave --sample out", FEATURE_SETS[-1]: "pass --sample"}.get(
+            predictor.features, "use it in Python, predictor.estimate(model, log=...)"
         )
+        raise InvalidArgumentError(f"{predictor_file} reads {predictor.features}; {advice}.")
     if device != "cpu":
         from accuracy_from_weights.weights.device_arrays import check_device
 
         check_device(device)
     files = tuple(file for path in files for file in _files_of(path))
-    found = _estimate_files(files, predictor, jobs, device, part, task)
+    with (
+        progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext() as report
+    ):
+        if sample_file is None:
+            described = describe_many(
+                files, device=device, n_jobs=jobs, progress=report, part=part, task=task
+            )
+        else:
+            described = _describe_models(files, _examples(sample_file), report, part, task)
+    found = _judge(described, predictor)
     results = list(zip(files, found, strict=True))
     if best_first:
         results.sort(key=lambda result: getattr(result[1], "accuracy", -1.0), reverse=True)
@@ -124,24 +154,56 @@ def _files_of(path: Path) -> list[Path]:
     return found or [path]
 
 
-def _estimate_files(
+def _examples(path: Path) -> tuple[Any, Any]:
+    """Read training inputs and their classes."""
+    from accuracy_from_weights.io.archives import DamagedArchiveError, open_archive
+
+    try:
+        with open_archive(path) as archive:
+            for names in _ARRAYS:
+                if set(names) <= set(archive.names):
+                    return archive[names[0]], archive[names[1]]
+    except DamagedArchiveError as error:
+        raise UnreadableFileError(
+            f"{path} is not a complete .npz file of plain arrays: {error}."
+        ) from error
+    raise InvalidArgumentError(
+        f"{path} holds no arrays x and y; write it by numpy.savez({path.name!r}, x=..., y=...)."
+    )
+
+
+def _describe_models(
     files: Sequence[Path],
-    predictor: AccuracyPredictor,
-    jobs: int,
-    device: str,
+    examples: tuple[Any, Any],
+    report: Callable[[int, int], None] | None,
     part: str | None,
     task: str | None,
+) -> list[Row | AccuracyFromWeightsError]:
+    """Describe networks that are run on training examples, one after another."""
+    from accuracy_from_weights.features.describing import describe_network
+
+    described: list[Row | AccuracyFromWeightsError] = []
+    log = {"samples": float(len(examples[1]))}
+    for file in files:
+        try:
+            described += list(
+                describe_network(
+                    file, FEATURE_SETS[-1], log=log, sample=examples, part=part, task=task
+                )
+            )
+        except AccuracyFromWeightsError as error:
+            described.append(error)
+        if report is not None:
+            report(len(described), len(files))
+    return described
+
+
+def _judge(
+    described: Sequence[Row | AccuracyFromWeightsError], predictor: AccuracyPredictor
 ) -> list[Estimate | AccuracyFromWeightsError]:
     """Return an estimate, or the error that says why there is none, for each file in its order."""
     import numpy as np
 
-    from accuracy_from_weights.features.describing import describe_many
-
-    bar = progress_bar("Estimating") if len(files) >= _FILES_WORTH_A_BAR else nullcontext(None)
-    with bar as report:
-        described = describe_many(
-            files, device=device, n_jobs=jobs, progress=report, part=part, task=task
-        )
     found = [row for row in described if not isinstance(row, AccuracyFromWeightsError)]
     estimates = iter(predictor.judge(np.stack(found)) if found else [])
     return [

@@ -53,7 +53,8 @@ def describe_network(
     Parameters
     ----------
     source : model, state dict, mapping of arrays, or path
-        Whatever `read_weights` takes; with probes, a model that can be called.
+        Whatever `read_weights` takes; with probes, a model that can be called, or a ``.keras``
+        file, which Keras then loads.
     feature_set : str, default "weights"
         One of `feature_sets.FEATURE_SETS`.
     input_shape : sequence of int or InputSpec, optional
@@ -98,6 +99,10 @@ def describe_network(
     network = as_classifier(read_weights(source, part), task)
     parts = [describe(network)]
     answers = []
+    if "probes" in feature_set:
+        from accuracy_from_weights.features.probes import probe, runnable
+
+        source = runnable(source)
     if "sample" in feature_set:
         from accuracy_from_weights.features.training_sample import (
             TrainingSample,
@@ -119,8 +124,6 @@ def describe_network(
         # Rather what a loop reports: it is of all the data, and not of some hundred examples.
         log = measured | {k: v for k, v in read_log(log or {}).items() if not math.isnan(v)}
     if "probes" in feature_set:
-        from accuracy_from_weights.features.probes import probe
-
         parts.append(probe(source, input_shape)[None])
     if "log" in feature_set:
         parts.append(log_row(log))

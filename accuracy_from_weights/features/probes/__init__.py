@@ -7,6 +7,6 @@ own code has already imported.
 from __future__ import annotations
 
 from accuracy_from_weights.features.probes.answers import PROBE_NAMES
-from accuracy_from_weights.features.probes.models import answers_of, input_spec, probe
+from accuracy_from_weights.features.probes.models import answers_of, input_spec, probe, runnable
 
-__all__ = ["PROBE_NAMES", "answers_of", "input_spec", "probe"]
+__all__ = ["PROBE_NAMES", "answers_of", "input_spec", "probe", "runnable"]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.errors import (
+    UnreadableFileError,
+    UnsupportedModelError,
+    first_line,
+    needs,
+)
 from accuracy_from_weights.features.input_spec import InputSpec, looks_like_images, on_host, span_of
 from accuracy_from_weights.features.probes.answers import logits_of, summarise
 from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
@@ -51,6 +58,42 @@ def probe(model: Any, input_shape: Sequence[int] | InputSpec | None = None) -> N
     outputs = answers_of(model, spec, [(inputs, {})], fit_range=fit_range)
     logits, nudged = np.split(logits_of(outputs), 2)
     return summarise(logits[None], nudged[None])[0]
+
+
+def runnable(source: Any) -> Any:
+    """Return a model that can be called: a ``.keras`` file is loaded, a model stays as it is.
+
+    Keras loads the file in its safe mode, without compiling the model.
+
+    Parameters
+    ----------
+    source : model or path
+
+    Raises
+    ------
+    UnsupportedModelError
+        When it is another file: it holds weights and no network to run.
+    UnreadableFileError
+        When Keras cannot load the file.
+    MissingDependencyError
+        When Keras is not installed.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return source
+    if Path(source).suffix.lower() != ".keras":
+        raise UnsupportedModelError(
+            f"{os.fspath(source)} holds weights and no network that can be run, as a .keras file "
+            "does; pass the model itself, or use features='weights'."
+        )
+    with needs("Running a .keras file needs Keras", extra="keras"):
+        import keras
+    try:
+        return keras.models.load_model(source, compile=False)
+    except Exception as error:  # custom layers and damage raise whatever they like
+        raise UnreadableFileError(
+            f"Keras cannot load {os.fspath(source)} ({first_line(error)}); load the model in "
+            "Python and pass it."
+        ) from error
 
 
 def input_spec(
