@@ -31,7 +31,8 @@ features_option = click.option(
     default="weights",
     show_default=True,
     help="What is read of a network: its weights; also its answers to synthetic inputs; also the "
-    "training log. A zoo in the published format has weights alone.",
+    "training log; also its answers to training examples. A zoo in the published format has "
+    "weights alone.",
 )
 zoo_arguments = click.argument(
     "zoos", metavar="ZOO...", nargs=-1, required=True, type=click.Path(path_type=Path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ def with_adapters_merged(tensors: Mapping[Path, Any]) -> dict[Path, Any]:
     return plain
 
 
+@lru_cache(maxsize=16_384)  # a network's names are made of few words
 def _is_adapter(name: str) -> bool:
     return bool(_LORA.fullmatch(name) or _OTHERS.fullmatch(name))
 

@@ -6,6 +6,7 @@ name of its type's module, and nothing is imported here.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -52,7 +53,7 @@ def to_numpy(value: Any, name: str) -> Array | None:
     """
     if not isinstance(value, np.ndarray | np.generic):
         value = tensor_in(value)
-        if _comes_from(value, "torch"):
+        if bases_of(value, "torch"):
             value = _from_torch(value, name)
         else:
             try:
@@ -92,15 +93,25 @@ def _is_extension_float(dtype: np.dtype[Any]) -> bool:
 
 def tensor_in(value: Any) -> Any:
     """Take the tensor out of a Keras or Flax variable."""
-    names = {base.__name__ for base in type(value).__mro__}
-    inner = getattr(value, "value", None)
-    if names & {"KerasVariable", "Variable", "Param"} and inner is not None and not callable(inner):
-        return inner
+    if not bases_of(value).isdisjoint({"KerasVariable", "Variable", "Param"}):
+        inner = getattr(value, "value", None)
+        if inner is not None and not callable(inner):
+            return inner
     return value
 
 
-def _comes_from(value: object, framework: str) -> bool:
-    return any(base.__module__.split(".")[0] == framework for base in type(value).__mro__)
+def bases_of(value: object, framework: str | None = None) -> frozenset[str]:
+    """Return the names of the classes that a value belongs to; of one framework's, if given."""
+    return _names(type(value), framework)  # type: ignore[arg-type]  # classes can be hashed
+
+
+@lru_cache(maxsize=512)  # a network has many tensors and layers of few classes
+def _names(kind: type[object], framework: str | None) -> frozenset[str]:
+    return frozenset(
+        base.__name__
+        for base in kind.__mro__
+        if framework in (None, base.__module__.partition(".")[0])
+    )
 
 
 def _from_torch(tensor: Any, name: str) -> np.ndarray[Any, Any] | DeviceArray | None:

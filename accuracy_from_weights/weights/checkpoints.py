@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
@@ -250,6 +251,7 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
 
 
+@lru_cache(maxsize=16_384)  # a callback meets the same names at each epoch
 def _path(name: str) -> Path:
     """``encoder/layers.0`` -> ``("encoder", "layers", "0")``."""
     return tuple(part for part in re.split(r"[./]", name) if part)

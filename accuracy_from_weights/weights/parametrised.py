@@ -26,6 +26,8 @@ _RENAMED = {
 def effective_weights(tensors: Mapping[Path, Array]) -> dict[Path, Array]:
     """Replace the parts of a computed weight by the weight itself, at the place of the first."""
     named = {_older_name(path): array for path, array in tensors.items()}
+    if not any(path[-1].endswith(("_v", "_orig")) for path in named):
+        return named
     effective: dict[Path, Array] = {}
     for path, array in named.items():
         base, _, role = path[-1].rpartition("_")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.arrays import bases_of
 from accuracy_from_weights.weights.checkpoints import no_such_part
 from accuracy_from_weights.weights.found_layers import Part
 from accuracy_from_weights.weights.naming.state_dicts import parts_of_mapping
@@ -72,9 +73,7 @@ def refuse_sharded(module: nn.Module) -> None:
 
 def _hint(module: Any) -> Hint:
     # Quantised layers are none of torch.nn's classes, but their bases have the same names.
-    classes = {
-        base.__name__ for base in type(module).__mro__ if base.__module__.startswith("torch.")
-    }
+    classes = bases_of(module, "torch")
     if classes & {"_BatchNorm", "_InstanceNorm"}:
         return Hint(epsilon=module.eps)
     if "_ConvTransposeNd" in classes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from accuracy_from_weights.errors import UnsupportedModelError
+from accuracy_from_weights.weights.arrays import bases_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,7 @@ def effective_state(module: nn.Module) -> dict[str, Any]:
     """
     state: dict[str, Any] = dict(module.state_dict(keep_vars=True))
     for name, inner in module.named_modules():
-        classes = {base.__name__ for base in type(inner).__mro__}
+        classes = bases_of(inner)
         prefix = f"{name}." if name else ""
         if "BaseTunerLayer" in classes:
             _merge(state, prefix, inner, classes)
@@ -51,7 +52,7 @@ def _unpacked(state: dict[str, Any], prefix: str, tensors: dict[str, Any]) -> di
     return unpacked
 
 
-def _merge(state: dict[str, Any], prefix: str, layer: Any, classes: set[str]) -> None:
+def _merge(state: dict[str, Any], prefix: str, layer: Any, classes: frozenset[str]) -> None:
     """Put the sum of a layer's weight and its active adapters in place of both."""
     weight = f"{prefix}base_layer.weight"
     adapters = [] if layer.disable_adapters or layer.merged else [*_active(layer)]
@@ -86,7 +87,7 @@ def _is_more_than_added(layer: Any, adapters: list[str]) -> bool:
     return False
 
 
-def _choose(state: dict[str, Any], prefix: str, wrapper: Any, classes: set[str]) -> None:
+def _choose(state: dict[str, Any], prefix: str, wrapper: Any, classes: frozenset[str]) -> None:
     """Put the copy of a module that is in use in place of all its copies."""
     if "ModulesToSaveWrapper" not in classes:
         raise UnsupportedModelError(

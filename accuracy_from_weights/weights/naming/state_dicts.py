@@ -35,7 +35,7 @@ from accuracy_from_weights.weights.order.layer_order import in_order_of_flow, is
 from accuracy_from_weights.weights.parametrised import effective_weights
 from accuracy_from_weights.weights.quantised import dequantised
 
-_MARKERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer")
+_MARKERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"}
 """Parts of a name that wrappers put in, anywhere."""
 
 _AROUND = ("module", "model", "net", "network", "base_model")
@@ -182,6 +182,8 @@ def _prefix_of_part(part: str, paths: list[Path], prefix: Path) -> Path:
 
 
 def _without_markers(path: Path) -> Path:
+    if _MARKERS.isdisjoint(path):
+        return path
     return tuple(name for name in path if name not in _MARKERS)
 
 
