@@ -5,6 +5,9 @@ validation passes. WeightWatcher is timed where it is installed (``pip install w
 Each time is the shortest of several, taken in turn, in seconds of the processor, which other
 programs lengthen less than those of the clock; the ratio's spread is that over the rounds.
 
+``--json FILE`` writes everything to a file; ``python docs/make_numbers.py`` makes the table of the
+documentation from ``benchmarks/results/estimate_cost.json``.
+
 ``--before FOLDER`` measures what describing costs with the package in another folder (``git
 worktree add FOLDER COMMIT``) right before, in a process of its own. ``--quick`` leaves out the
 validation passes, the callback and WeightWatcher. ``--probes`` measures only what probes cost
@@ -25,6 +28,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -154,7 +158,7 @@ def beside_others(name: str, rounds: int, at_most: float, describe_s: float) -> 
     build, inputs, batch = NETWORKS[name]
     torch.manual_seed(0)
     model = build()
-    monitor = Monitor()
+    monitor = Monitor(every_n_epochs=1)
     epochs = iter(range(10**6))
 
     def estimate() -> None:
@@ -210,25 +214,34 @@ def main() -> None:
     parser.add_argument("--validation-seconds", type=float, default=20, help="at most, a network")
     parser.add_argument("--quick", action="store_true", help="reading and describing only")
     parser.add_argument("--probes", action="store_true", help="probes only, of networks of images")
+    parser.add_argument("--json", type=Path, help="write all rows to this file")
     parser.add_argument("--before", metavar="FOLDER", help="of another checkout")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"numpy {np.__version__}, torch {torch.__version__}")
+    rows: list[dict[str, Any]] = []
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+
     for name in options.names:
         if options.probes:
             if name in PROBED:
                 with threadpool_limits(1):
-                    print(json.dumps(probes(name, options.validation_seconds)), flush=True)
+                    keep(probes(name, options.validation_seconds))
             continue
         if options.before is not None:
             before = measured_before(options.before, name, options.rounds)
-            print(json.dumps({"before": options.before} | before), flush=True)
+            keep({"before": options.before} | before)
         with threadpool_limits(1):
             row = measured(name, options.rounds)
             if not options.quick:
                 describe_s = row["describe_ms"] / 1000
                 row |= beside_others(name, options.rounds, options.validation_seconds, describe_s)
-        print(json.dumps(row), flush=True)
+        keep(row)
+    if options.json is not None:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
