@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accuracy_from_weights.callbacks.evidence import FirstExamples, input_shape_of
 from accuracy_from_weights.errors import InvalidArgumentError, invalid_argument, positive_int
 from accuracy_from_weights.features.describing import describe_network
-from accuracy_from_weights.features.feature_sets import check_feature_set
+from accuracy_from_weights.features.feature_sets import FEATURE_SETS, check_feature_set
 from accuracy_from_weights.features.input_spec import InputSpec
 from accuracy_from_weights.features.training_sample import take_sample
 from accuracy_from_weights.weights import inner_model
@@ -65,7 +65,8 @@ class Judge:
         part: str | None = None,
     ) -> None:
         self.predictor = _checked_predictor(predictor)
-        self.features = "weights" if features is None else check_feature_set(features)
+        wanted = FEATURE_SETS[0 if sample is None else -1] if features is None else features
+        self.features = check_feature_set(wanted)
         if self.predictor is not None:
             self.features = str(getattr(self.predictor, "features", "weights"))
             if features not in (None, self.features):

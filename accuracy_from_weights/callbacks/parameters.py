@@ -72,7 +72,7 @@ class CommonParameters(Guarded):
             ``"weights+probes+log"``: also training accuracy and loss.
             ``"weights+probes+log+sample"``: also its answers on 256 training examples, which stand
             in where no training accuracy or loss is logged. Defaults to what `predictor` was fitted
-            to, and to ``"weights"`` without one.
+            to; without one, to the last where `sample` is given, and else to ``"weights"``.
         task : {"binary", "multiclass"}, optional
             What the network is trained for, where neither it nor its loss tells. A network that is
             known to classify nothing (a regression, a detector, an autoencoder, ...) gets one

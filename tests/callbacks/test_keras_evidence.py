@@ -185,6 +185,14 @@ def test_bad_arguments_are_told_at_construction(arguments, expected):
         AccuracyFromWeights(**arguments)
 
 
+def test_examples_ask_for_the_predictor_that_reads_them():
+    ours = AccuracyFromWeights(sample=(X, Y))
+    fit(network(), [ours], 1)
+    assert ours._judge.predictor.features == "weights+probes+log+sample"
+    assert AccuracyFromWeights(features="weights", sample=(X, Y))._judge.features == "weights"
+    assert AccuracyFromWeights()._judge.features == "weights"
+
+
 def test_training_examples_are_given(described):
     features = "weights+probes+log+sample"
     model, ours = network(metrics=()), AccuracyFromWeights(predictor := Sampled(), sample=(X, Y))
