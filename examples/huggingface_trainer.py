@@ -9,6 +9,7 @@ import tempfile
 
 import torch
 from sklearn.datasets import load_digits
+from sklearn.utils import shuffle
 from torch import nn
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
@@ -23,12 +24,15 @@ class Network(nn.Module):
         pool = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.net = nn.Sequential(*convolutions, *pool, nn.Linear(16, 10))
 
-    def forward(self, image, labels):
-        return {"loss": nn.functional.cross_entropy(self.net(image), labels)}
+    def forward(self, image, labels=None):
+        logits = self.net(image)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return {"loss": loss, "logits": logits}
 
 
 set_seed(0)
-pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
+pixels, labels = (torch.from_numpy(array) for array in arrays)
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 pairs = [{"image": x, "labels": y} for x, y in zip(images[:-300], labels[:-300], strict=True)]
@@ -44,7 +48,8 @@ with tempfile.TemporaryDirectory() as folder:
         disable_tqdm=True,
         report_to="none",
     )
-    ours = AccuracyFromWeights(stopping=Patience(4))
+    # It takes some training examples from the first batches.
+    ours = AccuracyFromWeights(features="weights+probes+log+sample", stopping=Patience(4))
     trainer = Trainer(Network(), settings, train_dataset=pairs, callbacks=[ours])
     trainer.remove_callback(PrinterCallback)  # whose lines are long
     trainer.train()

@@ -9,13 +9,15 @@ import torch
 from ignite.engine import Events, create_supervised_trainer
 from ignite.handlers import EarlyStopping
 from sklearn.datasets import load_digits
+from sklearn.utils import shuffle
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from accuracy_from_weights.callbacks.ignite import AccuracyFromWeights
 
 torch.manual_seed(0)
-pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
+pixels, labels = (torch.from_numpy(array) for array in arrays)
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 loader = DataLoader(TensorDataset(images[:-300], labels[:-300]), batch_size=32, shuffle=True)
@@ -25,7 +27,9 @@ model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.L
 optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 trainer = create_supervised_trainer(model, optimizer, nn.functional.cross_entropy)
 
-AccuracyFromWeights().attach(trainer, model)  # before the handlers that use it
+# It takes some training examples from the first batches.
+ours = AccuracyFromWeights(features="weights+probes+log+sample")
+ours.attach(trainer, model)  # before the handlers that use it
 
 
 @trainer.on(Events.EPOCH_COMPLETED)

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping
 from sklearn.datasets import load_digits
+from sklearn.utils import shuffle
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -30,15 +31,18 @@ class Network(LightningModule):
 
 
 seed_everything(0, verbose=False)
-pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
+pixels, labels = (torch.from_numpy(array) for array in arrays)
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 loader = DataLoader(TensorDataset(images[:-300], labels[:-300]), batch_size=32, shuffle=True)
 
+# It takes some training examples from the first batches.
+ours = AccuracyFromWeights(features="weights+probes+log+sample", verbose=True)
 stop = EarlyStopping("accuracy_from_weights", mode="max", patience=4)
 trainer = Trainer(
     max_epochs=20,
-    callbacks=[AccuracyFromWeights(verbose=True), stop],
+    callbacks=[ours, stop],
     logger=False,
     enable_checkpointing=False,
     enable_progress_bar=False,

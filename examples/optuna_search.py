@@ -8,11 +8,13 @@ Needs the extras torch and optuna. The 300 images left out only show the truth.
 import optuna
 import torch
 from sklearn.datasets import load_digits
+from sklearn.utils import shuffle
 from torch import nn
 
 from accuracy_from_weights.callbacks.torch import Monitor
 
-pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
+pixels, labels = (torch.from_numpy(array) for array in arrays)
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 
@@ -23,7 +25,7 @@ def objective(trial):
     model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
     rate = trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
     optimizer = torch.optim.Adam(model.parameters(), rate)
-    monitor = Monitor()
+    monitor = Monitor(sample=(images[:-300], labels[:-300]))
     for epoch in range(8):
         for rows in torch.randperm(len(images) - 300).split(32):
             optimizer.zero_grad()

@@ -7,13 +7,15 @@ Needs the extra torch. The 300 images left out only show the truth.
 
 import torch
 from sklearn.datasets import load_digits
+from sklearn.utils import shuffle
 from torch import nn
 
 from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.stopping import Diverged, FirstOf, Patience
 
 torch.manual_seed(0)
-pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
+pixels, labels = (torch.from_numpy(array) for array in arrays)
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 
@@ -23,7 +25,7 @@ for inputs in (1, 16, 16):
 model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 
-monitor = Monitor(stopping=FirstOf(Patience(4), Diverged()))
+monitor = Monitor(sample=(images[:-300], labels[:-300]), stopping=FirstOf(Patience(4), Diverged()))
 for epoch in range(20):
     for rows in torch.randperm(len(images) - 300).split(32):
         optimizer.zero_grad()

@@ -13,6 +13,7 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from sklearn.datasets import load_digits
+from sklearn.utils import shuffle
 from torch import nn
 
 from accuracy_from_weights.callbacks.torch import Monitor
@@ -20,13 +21,14 @@ from accuracy_from_weights.callbacks.torch import Monitor
 
 def train(config):
     torch.manual_seed(0)
-    pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+    arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
+    pixels, labels = (torch.from_numpy(array) for array in arrays)
     images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
     images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
     convolutions = [nn.Sequential(nn.Conv2d(n, 16, 3, 2), nn.ReLU()) for n in (1, 16, 16)]
     model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
     optimizer = torch.optim.Adam(model.parameters(), config["learning_rate"])
-    monitor = Monitor()
+    monitor = Monitor(sample=(images[:-300], labels[:-300]))
     for epoch in range(8):
         for rows in torch.randperm(len(images) - 300).split(32):
             optimizer.zero_grad()

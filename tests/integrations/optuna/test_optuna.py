@@ -65,7 +65,9 @@ def test_the_recipe_of_the_page_runs_word_for_word():
     """The block of docs/search.md."""
     names = {
         "optuna": optuna,
-        "Monitor": lambda: Monitor(Scripted([0.2, 0.3])),
+        "x": None,
+        "y": None,
+        "Monitor": lambda sample: Monitor(Scripted([0.2, 0.3])),
         "make_model": lambda trial: network(),
         "train_one_epoch": lambda model: train(model, 1, lambda epoch: None),
         "epochs": 2,
