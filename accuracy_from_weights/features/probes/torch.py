@@ -102,10 +102,12 @@ def _answers(
     try:
         output = module(x, **named) if name is None else module(**{name: x}, **named)
     except Exception as error:
+        advice = "pass the input_shape that it takes, without the batch axis"
+        if isinstance(error, TypeError) and "required positional argument" in str(error):
+            advice = "give its other arguments defaults, such as labels=None"
         raise UnsupportedModelError(
             f"{type(module).__name__} does not take {spec.kind} inputs of shape {spec.shape} as "
-            f"its one argument ({type(error).__name__}: {first_line(error)}); pass the "
-            "input_shape that it takes, without the batch axis."
+            f"its one argument ({type(error).__name__}: {first_line(error)}); {advice}."
         ) from error
     answers: Tensor = as_vectors(_logits_in(module, output), len(x), type(module).__name__)
     return answers

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accuracy_from_weights.errors import UnsupportedModelError
 from accuracy_from_weights.features.input_spec import InputSpec
@@ -66,6 +66,16 @@ def test_a_batch_tells_shape_and_range() -> None:
     assert input_spec(nn.Linear(100, 2), batch=columns).kind == "table"
 
 
+class WithLabels(nn.Linear):
+    """Asks for labels, as models of a Trainer do."""
+
+    def __init__(self) -> None:
+        super().__init__(12, 3)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(super().forward(x), labels)
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "match"),
     [
@@ -74,6 +84,7 @@ def test_a_batch_tells_shape_and_range() -> None:
         (nn.Conv3d(1, 4, 3), None, "Conv3d"),
         (table_mlp(), (13,), "does not take table inputs"),
         (nn.LazyLinear(3), (4,), "run it once"),
+        (WithLabels(), (12,), "such as labels=None"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_name(
