@@ -223,7 +223,7 @@ def _retraining(found: list[Entry]) -> Iterator[Goal]:
     cases = list(dict.fromkeys((e["dataset"], e["runs"]) for e in found))
     halves = {d: (error(d, 30, "corrected"), error(d, 30, "as it is")) for d, n in cases if n == 30}
     yield Goal(
-        "Retraining on 30 runs (earlier description): half the error of the predictor as it is",
+        "Retraining on 30 runs: half the error of the predictor as it is",
         "; ".join(f"{name} {a:.1f} to {b:.1f} points" for name, (a, b) in halves.items()),
         all(2 * a <= b for a, b in halves.values()),
     )
@@ -234,8 +234,7 @@ def _retraining(found: list[Entry]) -> Iterator[Goal]:
         > round(min(error(d, n, "anchor"), error(d, n, "from scratch")), 1)
     ]
     yield Goal(
-        "Retraining (earlier description): never worse than the better of `anchor` and "
-        "`--from-scratch`",
+        "Retraining: never worse than the better of `anchor` and `--from-scratch`",
         f"better or as good in {len(cases) - len(worse)} of {len(cases)} cases"
         + (f"; worse: {', '.join(worse)}" if worse else ""),
         not worse,

@@ -21,6 +21,7 @@ sys.path.insert(0, str(DOCS.parent))
 from accuracy_from_weights.predictor.pretrained import load_predictor, shipped_feature_sets
 from benchmarks import goals, task_curve
 from benchmarks.quality_study import report as study
+from benchmarks.quality_study.pages import markdown_table
 from benchmarks.quality_study.picture import draw_all as draw_study
 from benchmarks.replay_study import report as replay
 from benchmarks.replay_study.picture import draw_all as draw_replays
@@ -81,6 +82,37 @@ def of_federated(found: list[dict[str, Any]]) -> dict[str, str]:
     return {"federated strategies": "\n".join(lines), **shares}
 
 
+def of_costs(found: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what benchmarks/estimate_cost.py measured."""
+    head = (
+        *("network", "weights", "sum", "describe", "over the sum (range)", "before"),
+        *("callback", "of a validation pass", "WeightWatcher over describe"),
+        *("extra memory", "largest tensor"),
+    )
+    before = {one["network"]: one["describe_over_sum"] for one in found if "before" in one}
+    lines = []
+    for one in (one for one in found if "before" not in one):
+        low, high = one["describe_over_sum_range"]
+        lines.append(
+            [
+                one["network"],
+                f"{one['parameters']:,}",
+                f"{one['sum_ms']:.2f} ms",
+                f"{one['describe_ms']:.1f} ms",
+                f"{one['describe_over_sum']:.1f} ({low:.1f} to {high:.1f})",
+                f"{before[one['network']]:.1f}",
+                f"{one['callback_ms']:.1f} ms",
+                f"{one['callback_over_validation']:.3%}",
+                f"{one['weightwatcher_over_describe']:.0f}",
+                f"{one['extra_memory_mb']:.1f} MB",
+                f"{one['largest_layer_mb']:.2f} MB",
+            ]
+        )
+    texts = {f"cost {line[0]}": line[4] for line in lines}
+    texts |= {f"cost WeightWatcher {line[0]}": line[8] for line in lines}
+    return {"cost": markdown_table(head, lines), **texts}
+
+
 def everything() -> dict[str, str]:
     """Return all tables and numbers by the names of their marks."""
     quality, stopping, on_new_data = (
@@ -108,6 +140,7 @@ def everything() -> dict[str, str]:
         **replay.numbers(stopping),
         **of_federated(measured("federated")),
         "retraining ways": as_markdown(retraining),
+        **of_costs(measured("estimate_cost")),
         **of_cards(cards),
     }
 

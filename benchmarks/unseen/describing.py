@@ -112,6 +112,7 @@ def _table(rows: NDArray[np.float32], about: list[dict[str, Any]], fingerprint: 
             "input_kind": np.array([one["data"].kind for one in about]),
             "n_classes": np.array([float(one["data"].n_classes) for one in about]),
             "n_train": np.array([float(one["samples"]) for one in about]),
+            "n_test": np.array([float(len(one["data"].x_test)) for one in about]),
             "epochs": np.array([float(run.epochs) for run in runs]),
             "label_noise": np.array([run.noise for run in runs]),
             "optimizer": np.array([run.optimizer for run in runs]),

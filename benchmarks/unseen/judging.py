@@ -47,6 +47,9 @@ class Verdict:
         Share of the networks that the predictor calls inside its family.
     reported_error, reported_tau, evaluated_error, evaluated_tau : float
         Of training accuracy as the loop reports it, and as it is evaluated after the epoch.
+    perfect_error, perfect_tau : float
+        Of an estimate that knows the accuracy on endless test data, since test sets are finite; NaN
+        where their size is not known.
     """
 
     group: str
@@ -63,6 +66,8 @@ class Verdict:
     reported_tau: float
     evaluated_error: float
     evaluated_tau: float
+    perfect_error: float
+    perfect_tau: float
 
 
 def judge(predictor: AccuracyPredictor, table: ZooTable, form: str = REPORTED) -> list[Verdict]:
@@ -147,7 +152,21 @@ def _verdict(group: str, table: ZooTable, said: Floats, rows: Mask) -> Verdict:
         float(inside.mean()),
         *plain[0],
         *plain[1],
+        *_perfect(table, rows),
     )
+
+
+def _perfect(table: ZooTable, rows: Mask) -> tuple[float, float]:
+    """Return error and Kendall's tau between accuracies and those on other test sets as large."""
+    sizes = np.asarray(table.hyperparameters.get("n_test", np.full(len(table), np.nan)), float)
+    if not np.isfinite(sizes[rows]).all():
+        return np.nan, np.nan
+    truth, sizes = table.accuracy[rows], sizes[rows]
+    measured = (
+        np.random.default_rng(0).binomial(sizes.astype(int), truth, (200, len(truth))) / sizes
+    )
+    taus = [kendall_tau(truth, one) for one in measured]
+    return 100 * float(np.abs(measured - truth).mean()), float(np.nanmean(taus))
 
 
 def _error_and_tau(truth: Floats, training: Floats) -> tuple[float, float]:

@@ -90,6 +90,8 @@ _WRITTEN = {
     "r2": lambda value: number(value, 2),
     "holds": _percent,
     "width": lambda value: number(value, 0),
+    "perfect_error": lambda value: number(value, 1),
+    "perfect_tau": lambda value: number(value, 2),
     "inside": _percent,
 }
 """Keys of a verdict's scores, and how they are written in the text."""
@@ -163,6 +165,10 @@ def _means(part: Entry) -> str:
         if mean[f"{word}_error"] is not None:
             error, tau = number(mean[f"{word}_error"], 1), number(mean[f"{word}_tau"], 2)
             lines.append([f"training accuracy {form}", error, "", tau, "", "", "", ""])
+    if mean.get("perfect_error") is not None:
+        error, tau = number(mean["perfect_error"], 1), number(mean["perfect_tau"], 2)
+        title = "an estimate without error, as test sets of this size show it"
+        lines.append([title, error, "", tau, "", "", "", ""])
     for one in part["ranks"]:
         title = f"{one['column']} ({one['networks']} networks)"
         lines.append([title, "", "", number(one["tau"], 2), "", "", "", ""])

@@ -140,7 +140,11 @@ def test_a_verdict_counts_last_checkpoints_and_each_data_set_alike() -> None:
         datasets=np.repeat(datasets, 2),
         train_accuracy=np.repeat(truth, 2),
         log_accuracy=np.repeat(truth - 0.2, 2),
-        hyperparameters={"label_noise": np.repeat([0.0, 0.3], n), "alpha": np.repeat(-truth, 2)},
+        hyperparameters={
+            "label_noise": np.repeat([0.0, 0.3], n),
+            "alpha": np.repeat(-truth, 2),
+            "n_test": np.full(2 * n, 400.0),
+        },
     )
     off = np.where(datasets == "one", 0.05, -0.15)
     predictor: Any = _Sure(truth + off)
@@ -154,6 +158,9 @@ def test_a_verdict_counts_last_checkpoints_and_each_data_set_alike() -> None:
     assert verdicts[judging.MEAN].error == pytest.approx(10)
     assert verdicts["all networks"].error == pytest.approx((8 * 5 + 4 * 15) / 12)
     assert verdicts["wrong labels"].networks == 6
+    noise = np.sqrt(2 / np.pi * truth * (1 - truth) / 400)
+    assert verdicts["two"].perfect_error == pytest.approx(100 * noise[8:].mean(), rel=0.05)
+    assert 0.9 < verdicts["two"].perfect_tau < 1
     groups = {name: dataclasses.asdict(verdict) for name, verdict in verdicts.items()}
     for form, share in ((judging.REPORTED, "2 of 2"), (judging.EVALUATED, "0 of 2")):
         assert report.better_on({"log": form, "groups": groups}) == share

@@ -41,6 +41,7 @@ NOT_RUN = {
     "federated.md": 1,
     "index.md": 1,
     "pytorch.md": 1,
+    "retraining.md": 1,
     "search.md": 1,
     "stopping.md": 2,
     "study.md": 2,
