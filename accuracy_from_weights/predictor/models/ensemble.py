@@ -35,8 +35,7 @@ _VERY_FEW_ROWS, _FEW_ROWS, _MANY_ROWS = 300, 2_500, 8_000
 # With many rows trees may be finer, and randomised ones, the steadiest and least sharp, count half.
 # With fewer it is the small network that is the least certain.
 _SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
-# Of few rows with a good first guess boosted trees learn the least.
-_SHARES_OF_CORRECTIONS = (1.0, 2.0, 2.0)
+_FEW_RUNS = 60
 Smooth = KernelMachine | Perceptron
 _N_RANDOMISED_AT_THE_ENDS = 30
 """With very few rows more trees add nothing but time; with many, their file grows large."""
@@ -105,8 +104,10 @@ class Ensemble:
             # Accuracies on new tasks are so uncertain that their plain mean is the safest answer.
             targets, shares = (GAP, GAP, GAP), _SHARES_OF_SOME
         if settings.corrects_estimates:
-            targets = (GAP, LOGIT_GAP, LOGIT_GAP)
-            shares = _SHARES_OF_CORRECTIONS if is_small else shares
+            # Few runs correct what is known; many tell more than the estimates, which the models
+            # still read as a feature.
+            own = LOGIT_GAP if len(np.unique(rows.units)) < _FEW_RUNS else LOGIT
+            targets = (LOGIT, own, own)
         boosted_y, randomised_y, smooth_y = (
             target_of(rows.y, rows.guess, kind) for kind in targets
         )
