@@ -26,7 +26,7 @@ def plot_log(
     true_accuracy: ArrayLike | None = None,
     chosen_epoch: float | None = None,
     title: str | None = None,
-    label: str = "estimate from the weights",
+    label: str = "estimate",
     colour: str = BLUE,
     ax: Axes | None = None,
     path: str | Path | None = None,

@@ -20,7 +20,7 @@ class Taken:
 
     @property
     def estimates(self) -> list[list[float]]:
-        return [chart["estimate from the weights"] for chart in self.charts]
+        return [chart["estimate"] for chart in self.charts]
 
     @property
     def truths(self) -> list[list[float] | None]:

@@ -71,7 +71,8 @@ def test_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_loop_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     trained = []
-    run("callbacks.torch", model=pytorch_network(), train_one_epoch=trained.append)
+    x, y = np.random.default_rng(0).random((60, 8), np.float32), np.arange(60) % 3
+    run("callbacks.torch", model=pytorch_network(), train_one_epoch=trained.append, x=x, y=y)
     assert len(trained) == 3
     assert capsys.readouterr().out.count("accuracy_from_weights") >= 3
 

@@ -28,7 +28,7 @@ def test_a_log_becomes_a_picture(tmp_path):
     path = tmp_path / "run.png"
     axes = plot_log(LOG, true_accuracy=[0.25, 0.45, 0.75], chosen_epoch=3, path=path)
     lines = lines_of(axes)
-    assert lines["estimate from the weights"] == [0.2, 0.5, 0.8]
+    assert lines["estimate"] == [0.2, 0.5, 0.8]
     assert lines["true accuracy on held-out data"] == [0.25, 0.45, 0.75]
     assert lines["outside the known family"] == [0.2]
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -87,7 +87,7 @@ def test_any_history_becomes_the_same_picture(kind):
 def test_a_csv_of_lightning_becomes_a_picture(tmp_path):
     axes = plot_history(write_lightning_csv(tmp_path / "metrics.csv"), truth="val_acc")
     lines = lines_of(axes)
-    assert lines["estimate from the weights"] == [0.2, 0.5, 0.8]
+    assert lines["estimate"] == [0.2, 0.5, 0.8]
     assert lines["true accuracy on held-out data"] == pytest.approx([0.1, 0.3, 0.5])
     assert list(axes.lines[0].get_xdata()) == [0, 1, 2]
 

@@ -47,7 +47,7 @@ def scatter(found: Inspection, final: NDArray[np.bool_]) -> str:
     _percent(axes, "x")
     _percent(axes, "y")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.set(xlabel="true accuracy on test images", ylabel="estimate from the weights")
+    axes.set(xlabel="true accuracy on test images", ylabel="estimate")
     axes.legend(frameon=False, fontsize=8.5, loc="upper left", handletextpad=0.2)
     error = np.mean(np.abs(found.errors))
     off = np.mean(np.abs(found.errors) > 0.1)
