@@ -31,8 +31,7 @@ class Network(nn.Module):
 
 
 set_seed(0)
-arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
-pixels, labels = (torch.from_numpy(array) for array in arrays)
+pixels, labels = map(torch.from_numpy, shuffle(*load_digits(return_X_y=True), random_state=0))
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 pairs = [{"image": x, "labels": y} for x, y in zip(images[:-300], labels[:-300], strict=True)]
@@ -48,7 +47,6 @@ with tempfile.TemporaryDirectory() as folder:
         disable_tqdm=True,
         report_to="none",
     )
-    # It takes some training examples from the first batches.
     ours = AccuracyFromWeights(features="weights+probes+log+sample", stopping=Patience(4))
     trainer = Trainer(Network(), settings, train_dataset=pairs, callbacks=[ours])
     trainer.remove_callback(PrinterCallback)  # whose lines are long

@@ -31,8 +31,7 @@ class Network(LightningModule):
 
 
 seed_everything(0, verbose=False)
-arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
-pixels, labels = (torch.from_numpy(array) for array in arrays)
+pixels, labels = map(torch.from_numpy, shuffle(*load_digits(return_X_y=True), random_state=0))
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 loader = DataLoader(TensorDataset(images[:-300], labels[:-300]), batch_size=32, shuffle=True)

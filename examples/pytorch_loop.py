@@ -14,8 +14,7 @@ from accuracy_from_weights.callbacks.torch import Monitor
 from accuracy_from_weights.stopping import Diverged, FirstOf, Patience
 
 torch.manual_seed(0)
-arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
-pixels, labels = (torch.from_numpy(array) for array in arrays)
+pixels, labels = map(torch.from_numpy, shuffle(*load_digits(return_X_y=True), random_state=0))
 images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
 images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
 

@@ -21,8 +21,7 @@ from accuracy_from_weights.callbacks.torch import Monitor
 
 def train(config):
     torch.manual_seed(0)
-    arrays = shuffle(*load_digits(return_X_y=True), random_state=0)
-    pixels, labels = (torch.from_numpy(array) for array in arrays)
+    pixels, labels = map(torch.from_numpy, shuffle(*load_digits(return_X_y=True), random_state=0))
     images = (pixels.float() / 8 - 1).reshape(-1, 1, 8, 8)
     images = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
     convolutions = [nn.Sequential(nn.Conv2d(n, 16, 3, 2), nn.ReLU()) for n in (1, 16, 16)]
@@ -34,8 +33,8 @@ def train(config):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[rows]), labels[rows]).backward()
             optimizer.step()
-        truth = (model(images[-300:]).argmax(1) == labels[-300:]).float().mean()
-        tune.report({**monitor.update(model, epoch), "truth": float(truth)})
+        truth = (model(images[-300:]).argmax(1) == labels[-300:]).float().mean().item()
+        tune.report({**monitor.update(model, epoch), "truth": truth})
 
 
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own report would be longer than ours
@@ -54,8 +53,6 @@ with tempfile.TemporaryDirectory() as folder:
     ).fit()
     for result in results:
         rate, seen = result.config["learning_rate"], result.metrics
-        print(
-            f"learning rate {rate:.5f}  {seen['training_iteration']} epochs  "
-            f"estimate {seen['accuracy_from_weights']:.3f}  truth {seen['truth']:.3f}"
-        )
+        told = f"estimate {seen['accuracy_from_weights']:.3f}  truth {seen['truth']:.3f}"
+        print(f"learning rate {rate:.5f}  {seen['training_iteration']} epochs  {told}")
     print("best by its estimate:", results.get_best_result().config)
