@@ -77,10 +77,11 @@ def command(
     """
     from accuracy_from_weights import load_predictor
     from accuracy_from_weights.cli import demo_training as demo
+    from accuracy_from_weights.features.probes.installed_keras import import_keras
     from accuracy_from_weights.plots.axes import require_matplotlib
 
     # Whatever is missing should be named before a minute has passed, not after.
-    demo.import_keras()
+    import_keras("demo")
     require_matplotlib()
     data = demo.load_digits()
     predictors = {DEFAULT_NAME: load_predictor(predictor_file, features=demo.FEATURES)}

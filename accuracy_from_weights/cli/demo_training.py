@@ -6,15 +6,14 @@ rule and no choice of weights sees it.
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accuracy_from_weights.errors import AccuracyFromWeightsError, MissingDependencyError, needs
+from accuracy_from_weights.errors import AccuracyFromWeightsError
+from accuracy_from_weights.features.probes.installed_keras import import_keras
 
 if TYPE_CHECKING:
     from accuracy_from_weights.predictor.accuracy_predictor import AccuracyPredictor
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 FEATURES = "weights+probes+log+sample"
 """What the predictor that ships reads here."""
 
-_BACKENDS = ("jax", "torch", "tensorflow")
 _IMAGE_SIZE = 28
 
 
@@ -58,28 +56,6 @@ def load_digits() -> ImageData:
     from accuracy_from_weights.zoo_training.datasets import load_images
 
     return load_images("digits", size=_IMAGE_SIZE, channels=1)
-
-
-def import_keras() -> Any:
-    """Import Keras on a backend that is installed.
-
-    Raises
-    ------
-    MissingDependencyError
-        When Keras or every backend is missing.
-    """
-    backend = os.environ.get("KERAS_BACKEND") or next(
-        (name for name in _BACKENDS if importlib.util.find_spec(name) is not None), None
-    )
-    if backend is None:
-        raise MissingDependencyError(
-            f"Keras needs one of {', '.join(_BACKENDS)} to train, and none is installed; run "
-            "pip install 'accuracy-from-weights[demo]'."
-        )
-    os.environ["KERAS_BACKEND"] = backend
-    with needs(f"The demo needs Keras with its backend {backend!r}", extra="demo"):
-        import keras
-    return keras
 
 
 def watch_digits(
@@ -117,7 +93,7 @@ def watch_digits(
     MissingDependencyError
         When Keras or its backend is missing.
     """
-    keras = import_keras()
+    keras = import_keras("demo")
     from accuracy_from_weights.callbacks.keras import AccuracyFromWeights
 
     keras.utils.set_random_seed(seed)

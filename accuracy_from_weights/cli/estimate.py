@@ -16,6 +16,7 @@ from accuracy_from_weights.cli.progress import progress_bar
 from accuracy_from_weights.errors import (
     AccuracyFromWeightsError,
     InvalidArgumentError,
+    MissingDependencyError,
     UnreadableFileError,
 )
 from accuracy_from_weights.features.feature_sets import FEATURE_SETS
@@ -52,7 +53,7 @@ _FILES_WORTH_A_BAR = 20
 @click.option(
     "--sample",
     "sample_file",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="NPZ",
     help="The training examples: arrays x and y (or x_train and y_train), as the networks take "
     "them. Each FILE has to be a .keras file then, which Keras runs on 256 of them. How many there "
@@ -191,6 +192,8 @@ def _describe_models(
                     file, FEATURE_SETS[-1], log=log, sample=examples, part=part, task=task
                 )
             )
+        except MissingDependencyError:
+            raise  # the other files need it as well
         except AccuracyFromWeightsError as error:
             described.append(error)
         if report is not None:

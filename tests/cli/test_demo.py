@@ -15,7 +15,6 @@ from accuracy_from_weights.cli import main
 from accuracy_from_weights.errors import (
     AccuracyFromWeightsError,
     AccuracyFromWeightsWarning,
-    MissingDependencyError,
 )
 from accuracy_from_weights.io.logged_names import DEFAULT_NAME
 from accuracy_from_weights.zoo.recipes import paper
@@ -154,10 +153,3 @@ def test_what_is_missing_is_named_before_anything_is_done(monkeypatch, capsys, m
     assert f"accuracy-from-weights[{extra}]" in streams.err
     assert streams.err.count("\n") == 1
     assert streams.out == ""
-
-
-def test_no_backend_is_said(monkeypatch):
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"accuracy-from-weights\[demo\]"):
-        demo.import_keras()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -75,6 +76,14 @@ def test_a_file_of_weights_is_refused_and_the_others_are_estimated(
     assert "no network that can be run" in refused["error"]
     assert 0 < estimated["accuracy"] < 1
     assert result.code == 1
+
+
+def test_what_all_files_need_is_said_once(cli, checkpoints, examples, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    result = cli("estimate", checkpoints, "--sample", examples)
+    assert result.code == 1
+    assert result.err.count("accuracy-from-weights[keras]") == 1
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

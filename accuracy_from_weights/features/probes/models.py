@@ -16,10 +16,10 @@ from accuracy_from_weights.errors import (
     UnreadableFileError,
     UnsupportedModelError,
     first_line,
-    needs,
 )
 from accuracy_from_weights.features.input_spec import InputSpec, looks_like_images, on_host, span_of
 from accuracy_from_weights.features.probes.answers import logits_of, summarise
+from accuracy_from_weights.features.probes.installed_keras import import_keras
 from accuracy_from_weights.features.probes.synthetic_inputs import synthetic_inputs
 
 
@@ -85,8 +85,7 @@ def runnable(source: Any) -> Any:
             f"{os.fspath(source)} holds weights and no network that can be run, as a .keras file "
             "does; pass the model itself, or use features='weights'."
         )
-    with needs("Running a .keras file needs Keras", extra="keras"):
-        import keras
+    keras = import_keras()
     try:
         return keras.models.load_model(source, compile=False)
     except Exception as error:  # custom layers and damage raise whatever they like
