@@ -17,7 +17,6 @@ from accuracy_from_weights.errors import (
     AccuracyFromWeightsError,
     InvalidArgumentError,
     MissingDependencyError,
-    UnreadableFileError,
 )
 from accuracy_from_weights.features.feature_sets import FEATURE_SETS
 from accuracy_from_weights.io.text_table import align
@@ -157,17 +156,12 @@ def _files_of(path: Path) -> list[Path]:
 
 def _examples(path: Path) -> tuple[Any, Any]:
     """Read training inputs and their classes."""
-    from accuracy_from_weights.io.archives import DamagedArchiveError, open_archive
+    from accuracy_from_weights.io.archives import open_data
 
-    try:
-        with open_archive(path) as archive:
-            for names in _ARRAYS:
-                if set(names) <= set(archive.names):
-                    return archive[names[0]], archive[names[1]]
-    except DamagedArchiveError as error:
-        raise UnreadableFileError(
-            f"{path} is not a complete .npz file of plain arrays: {error}."
-        ) from error
+    with open_data(path) as archive:
+        for x, y in _ARRAYS:
+            if {x, y} <= set(archive.names):
+                return archive[x], archive[y]
     raise InvalidArgumentError(
         f"{path} holds no arrays x and y; write it by numpy.savez({path.name!r}, x=..., y=...)."
     )

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import first_line
+from accuracy_from_weights.errors import UnreadableFileError, first_line
 
 LARGEST_CONTENT = 256 * 2**20
 """Bytes that any file may unpack to, however small it is."""
@@ -111,6 +111,18 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[ArrayArchive]:
         with _all_as_damage():
             opened = ArrayArchive(stack.enter_context(open_zip(path)))
         yield opened
+
+
+@contextlib.contextmanager
+def open_data(path: str | os.PathLike[str]) -> Iterator[ArrayArchive]:
+    """Open a user's ``.npz`` file of data; all damage raises `UnreadableFileError`."""
+    try:
+        with open_archive(path) as archive:
+            yield archive
+    except DamagedArchiveError as error:
+        raise UnreadableFileError(
+            f"{os.fspath(path)} is not a complete .npz file of plain arrays: {error}."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_from_weights.errors import MissingDependencyError, UnreadableFileError, ZooError
-from accuracy_from_weights.io.archives import DamagedArchiveError, open_archive
+from accuracy_from_weights.errors import MissingDependencyError, ZooError
+from accuracy_from_weights.io.archives import open_data
 from accuracy_from_weights.zoo_training.idx import is_idx_folder, read_idx_folder
 from accuracy_from_weights.zoo_training.training import ImageData
 
@@ -148,18 +148,13 @@ def _digits() -> _Parts:
 
 
 def _read_npz(path: Path) -> _Parts:
-    try:
-        with open_archive(path) as archive:
-            missing = [name for name in _ARRAYS if name not in archive.names]
-            if missing:
-                raise ZooError(
-                    f"{path} lacks the arrays {', '.join(missing)}; it needs {', '.join(_ARRAYS)}."
-                )
-            return tuple(archive[name] for name in _ARRAYS)
-    except DamagedArchiveError as error:
-        raise UnreadableFileError(
-            f"{path} is not a complete .npz file of plain arrays: {error}."
-        ) from error
+    with open_data(path) as archive:
+        missing = [name for name in _ARRAYS if name not in archive.names]
+        if missing:
+            raise ZooError(
+                f"{path} lacks the arrays {', '.join(missing)}; it needs {', '.join(_ARRAYS)}."
+            )
+        return tuple(archive[name] for name in _ARRAYS)
 
 
 def _download(source: str, name: str) -> _Parts:

@@ -165,7 +165,7 @@ def _means(part: Entry) -> str:
         if mean[f"{word}_error"] is not None:
             error, tau = number(mean[f"{word}_error"], 1), number(mean[f"{word}_tau"], 2)
             lines.append([f"training accuracy {form}", error, "", tau, "", "", "", ""])
-    if mean.get("perfect_error") is not None:
+    if mean["perfect_error"] is not None:
         error, tau = number(mean["perfect_error"], 1), number(mean["perfect_tau"], 2)
         title = "an estimate without error, as test sets of this size show it"
         lines.append([title, error, "", tau, "", "", "", ""])

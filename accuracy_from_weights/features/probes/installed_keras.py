@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from accuracy_from_weights.errors import MissingDependencyError, needs
@@ -13,7 +15,10 @@ _BACKENDS = ("jax", "torch", "tensorflow")
 
 
 def import_keras(extra: str = "keras") -> Any:
-    """Import Keras; without ``KERAS_BACKEND``, on a backend that is installed.
+    """Import Keras on the backend that is asked for, or else on one that is installed.
+
+    ``KERAS_BACKEND`` asks for one, and so does ``keras.json``, where that backend is installed:
+    Keras writes its own default, TensorFlow, there by itself.
 
     Parameters
     ----------
@@ -26,7 +31,8 @@ def import_keras(extra: str = "keras") -> Any:
         When Keras or every backend is missing.
     """
     if "keras" not in sys.modules and not os.environ.get("KERAS_BACKEND"):
-        found = (name for name in _BACKENDS if importlib.util.find_spec(name) is not None)
+        wanted = [name for name in _configured() if name in _BACKENDS]
+        found = (n for n in (*wanted, *_BACKENDS) if importlib.util.find_spec(n) is not None)
         backend = next(found, None)
         if backend is None:
             raise MissingDependencyError(
@@ -34,7 +40,15 @@ def import_keras(extra: str = "keras") -> Any:
                 "installed; run pip install 'accuracy-from-weights[demo]'."
             )
         os.environ["KERAS_BACKEND"] = backend
-    backend = os.environ.get("KERAS_BACKEND", "chosen before")
-    with needs(f"This needs Keras with its backend {backend!r}", extra=extra):
+    with needs(f"This needs Keras with its backend {os.environ.get('KERAS_BACKEND')!r}", extra):
         import keras
     return keras
+
+
+def _configured() -> list[str]:
+    """Return the backend that Keras' own file of settings names, if any."""
+    try:
+        folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        return [str(json.loads((folder / "keras.json").read_text(encoding="utf-8"))["backend"])]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return []

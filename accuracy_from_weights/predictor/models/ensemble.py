@@ -36,6 +36,7 @@ _VERY_FEW_ROWS, _FEW_ROWS, _MANY_ROWS = 300, 2_500, 8_000
 # With fewer it is the small network that is the least certain.
 _SHARES_OF_SOME, _SHARES_OF_MANY = (2.0, 2.0, 1.0), (2.0, 1.0, 2.0)
 _FEW_RUNS = 60
+"""Fewer runs, or tasks, tell less of the accuracy than the estimates that they correct."""
 Smooth = KernelMachine | Perceptron
 _N_RANDOMISED_AT_THE_ENDS = 30
 """With very few rows more trees add nothing but time; with many, their file grows large."""
